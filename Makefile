@@ -1,0 +1,76 @@
+# Needs python3 (3.11 or later), make and, for the tests, node and npm. Everything else is created here, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HOST ?= 127.0.0.1
+PORT ?= 4437
+DATA_DIR ?= data
+CRASH_ROUNDS ?= 200
+PYTEST_ARGS ?=
+
+PYTHON_STAMP := $(VENV)/.installed
+NODE_STAMP := tests/js/node_modules/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test check lint format crash coverage lock clean environment
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(PYTHON_STAMP) ## start the server on HOST:PORT (127.0.0.1:4437), its streams in DATA_DIR (./data)
+	@exec $(BIN)/durable-streams serve --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
+
+test: $(PYTHON_STAMP) $(NODE_STAMP) ## run every test: units, models, HTTP, conformance, 20 crash rounds, end to end
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint coverage test ## lint, types, layers, branch coverage of the protocol, and every test
+
+lint: $(PYTHON_STAMP) ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(PYTHON_STAMP) ## sort imports, apply safe fixes, format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+coverage: $(PYTHON_STAMP) ## every branch of durable_streams/protocol from tests/protocol alone
+	$(BIN)/python -m pytest tests/protocol -q --cov=durable_streams.protocol --cov-branch --cov-fail-under=100
+
+crash: $(PYTHON_STAMP) ## kill -9 the server CRASH_ROUNDS (200) times and compare every stream with its model
+	@CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/python -m pytest tests/crash --timeout=0 $(PYTEST_ARGS)
+
+lock: $(VENV)/.created ## write the exact versions: requirements-dev.lock and tests/js/package-lock.json
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements-dev.lock
+	cd tests/js && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+
+clean: ## remove environments, caches and reports; never ./data
+	rm -rf $(VENV) tests/js/node_modules artifacts build dist .coverage .coverage.* \
+		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find durable_streams tests bench -name __pycache__ -prune -exec rm -rf {} +
+
+environment: $(PYTHON_STAMP) $(NODE_STAMP) ## only create what the other targets run in
+
+$(VENV)/.created:
+	@scripts/ensure-venv.sh $(PYTHON) $(VENV)
+	@touch $@
+
+$(PYTHON_STAMP): $(VENV)/.created pyproject.toml requirements-dev.lock
+	@echo "Installing the Python environment in $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(NODE_STAMP): tests/js/package.json tests/js/package-lock.json
+	@scripts/ensure-command.sh node nodejs
+	@scripts/ensure-command.sh npm npm
+	@echo "Installing the npm packages of the tests in tests/js ..."
+	@cd tests/js && npm ci --loglevel=error --no-audit --no-fund
+	@touch $@
