@@ -1,0 +1,1 @@
+"""Engines: stores behind one compare-and-swap seam."""

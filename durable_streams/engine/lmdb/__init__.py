@@ -1,0 +1,1 @@
+"""The LMDB engine and the offline tools for its data directory."""

@@ -1,0 +1,317 @@
+"""The LMDB engine: one memory-mapped B+tree file, one fsynced transaction per commit.
+
+Owns: the environment, its transactions, and what becomes of their errors.
+Must not know: any rule of the protocol.
+Invariant: no read transaction outlives the call that began it, and no byte handed out refers to the map.
+
+Guarantees, by LMDB's options: ``sync`` and ``metasync`` on, so a commit returns after its data and then its meta page
+are on disk; ``writemap`` and ``map_async`` off, so no stray write of this process can reach the file.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import lmdb
+
+from durable_streams.engine.base import EngineFailedError, RefusedToStartError, StorageFullError
+from durable_streams.engine.lmdb import keys, reads
+from durable_streams.engine.lmdb.collect import collect_rows
+from durable_streams.engine.lmdb.datadir import DataDir
+from durable_streams.engine.lmdb.faults import is_no_room
+from durable_streams.engine.lmdb.plan import Plan
+from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row, touched_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from typing import NoReturn
+
+    from lmdb import Environment, Transaction
+
+    from durable_streams.engine.base import Chunk, Due, Mutation, Outcome, ProducerRow, Touch
+    from durable_streams.protocol.head import Head
+
+DEFAULT_MAP_SIZE_BYTES = 1 << 40
+"""1 TiB of address space; the file grows only as it is written."""
+MAX_READERS = 1024
+"""Read transactions at a time, over all processes that have the store open."""
+PROBE_RESERVE_BYTES = 16 * 1024 * 1024
+"""Less free space than this on the file system, and ``probe`` reports it as full."""
+DATABASES = ("head", "sid", "chunk", "producer", "due", "gc")
+FAULT_POINTS = ("before-commit", "between-chunk-and-head", "after-commit")
+"""Where ``commit`` calls the ``fault`` hook."""
+
+
+class LmdbEngine:
+    """Store streams durably in one directory, for one process at a time.
+
+    Thread: every method may be called from any thread, writes from one at a time. All of them block, and ``close``
+    needs every other call to have ended.
+    """
+
+    name = "lmdb"
+    durable = True
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        map_size_bytes: int = DEFAULT_MAP_SIZE_BYTES,
+        init: bool = False,
+        fault: Callable[[str], None] | None = None,
+    ) -> None:
+        """Remember where the store is; ``open`` opens it.
+
+        Args:
+            data_dir: the directory that holds the store and nothing else.
+            map_size_bytes: upper bound of the file's size, rounded down to whole pages; reaching it raises
+                ``StorageFullError``.
+            init: whether an empty directory may become a new store.
+            fault: called with each of ``FAULT_POINTS`` as commits pass it; for tests that end the process there.
+        """
+        self._data_dir = data_dir
+        self._map_size_bytes = map_size_bytes - map_size_bytes % mmap.PAGESIZE
+        self._init = init
+        self._fault = fault
+        self._directory: DataDir | None = None
+        self._env: Environment | None = None
+        self._failure: str | None = None
+
+    def open(self) -> None:
+        """Lock the data directory and open the store in it, creating it where the rules of ``datadir`` allow.
+
+        Raises:
+            RefusedToStartError: the directory is another's, incomplete, unwritable, or holds something else.
+        """
+        directory = DataDir.acquire(self._data_dir, init=self._init)
+        try:
+            self._open_environment(directory.path)
+            directory.mark_ready()
+        except lmdb.Error as error:
+            self._close_environment()
+            directory.release()
+            message = f"the store in {directory.path} cannot be opened ({error}): check the disk, or restore a backup"
+            raise RefusedToStartError(message) from error
+        except BaseException:
+            self._close_environment()
+            directory.release()
+            raise
+        self._directory = directory
+
+    def _open_environment(self, path: Path) -> None:
+        env = lmdb.open(
+            str(path),
+            map_size=self._map_size_bytes,
+            max_dbs=len(DATABASES),
+            max_readers=MAX_READERS,
+            # One finished read transaction is kept for the next call, which spares it the mutex of the reader table.
+            max_spare_txns=1,
+            # The format of LMDB 0.9, whatever the environment says.
+            lib_version=0,
+        )
+        self._env = env
+        # Readers of killed processes would keep their pages from being used again.
+        env.reader_check()
+        with env.begin(write=True) as txn:
+            self._head, self._sid, self._chunk, self._producer, self._due, self._gc = (
+                env.open_db(name.encode(), txn=txn) for name in DATABASES
+            )
+
+    def close(self) -> None:
+        """Close the store and unlock the directory. Idempotent."""
+        self._close_environment()
+        if self._directory is not None:
+            self._directory.release()
+            self._directory = None
+
+    def _close_environment(self) -> None:
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def load(self, paths: Sequence[str]) -> list[Head | None]:
+        """Return the heads at these paths, from one snapshot."""
+        encoded = [keys.encode_path(path) for path in paths]
+        with self._reading() as txn:
+            found = {bytes(key): bytes(row) for key, row in txn.cursor(self._head).getmulti(encoded)}
+        rows = zip(paths, (found.get(key) for key in encoded), strict=True)
+        return [None if row is None else decode_head(path, row) for path, row in rows]
+
+    def load_producers(self, keys_: Sequence[tuple[int, str]]) -> list[ProducerRow | None]:
+        """Return the rows of these (sid, producer id) pairs, from one snapshot."""
+        encoded = [keys.encode_producer(sid, producer_id) for sid, producer_id in keys_]
+        with self._reading() as txn:
+            found = {bytes(key): bytes(row) for key, row in txn.cursor(self._producer).getmulti(encoded)}
+        rows = zip(keys_, (found.get(key) for key in encoded), strict=True)
+        return [None if row is None else decode_producer_row(producer_id, row) for (_, producer_id), row in rows]
+
+    def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
+        """Apply each group whole or not at all, in one durable transaction.
+
+        1. Begin the one write transaction; it sees everything committed before.
+        2. Load the heads that the groups speak of.
+        3. Plan: check group by group, and collect the rows that the admitted ones change.
+        4. Write chunks and producer rows, then the index rows and heads, each database in key order.
+        5. Commit: LMDB writes the pages, syncs, writes the meta page, syncs.
+
+        A commit whose groups are all refused writes and syncs nothing.
+
+        Raises:
+            StorageFullError: nothing at all was applied.
+            LayoutError: a path or producer id is too long for a key; nothing at all was applied.
+            EngineFailedError: nothing is certain.
+        """
+        with self._writing() as txn:
+            paths = sorted({keys.encode_path(mutation.path) for group in groups for mutation in group})
+            plan = Plan(dict(txn.cursor(self._head).getmulti(paths)), lambda sid_key: self._is_taken(txn, sid_key))
+            outcomes = [plan.apply(group) for group in groups]
+            self._write(txn, plan)
+            self._pass("before-commit")
+        self._pass("after-commit")
+        return outcomes
+
+    def _is_taken(self, txn: Transaction[bytes], sid_key: bytes) -> bool:
+        return txn.get(sid_key, db=self._sid) is not None or txn.get(sid_key, db=self._gc) is not None
+
+    def _write(self, txn: Transaction[bytes], plan: Plan) -> None:
+        self._put(txn, self._chunk, plan.chunks)
+        self._put(txn, self._producer, plan.producers)
+        self._pass("between-chunk-and-head")
+        self._put(txn, self._sid, plan.sids)
+        self._put(txn, self._due, plan.due)
+        self._put(txn, self._gc, plan.gc)
+        self._put(txn, self._head, plan.heads)
+
+    @staticmethod
+    def _put(txn: Transaction[bytes], database: lmdb._Database, rows: dict[bytes, bytes | None]) -> None:
+        if not rows:
+            return
+        puts = sorted((key, row) for key, row in rows.items() if row is not None)
+        if puts:
+            txn.cursor(database).putmulti(puts)
+        if len(puts) < len(rows):
+            for key, row in rows.items():
+                if row is None:
+                    txn.delete(key, db=database)
+
+    def _pass(self, point: str) -> None:
+        if self._fault is not None:
+            self._fault(point)
+
+    def read(self, sid: int, start: int, end: int, max_bytes: int) -> list[Chunk]:  # noqa: PLR0917 - the seam's
+        """Return consecutive chunks covering ``[start, end)`` from ``start`` on, copied."""
+        with self._reading() as txn:
+            return reads.read_chunks(txn.cursor(self._chunk), sid, (start, end), max_bytes=max_bytes)
+
+    def read_before(self, sid: int, end: int) -> Chunk | None:
+        """Return the chunk that holds byte ``end - 1``, cut to stop at ``end``."""
+        with self._reading() as txn:
+            return reads.read_chunk_before(txn.cursor(self._chunk), sid, end)
+
+    def touch(self, touches: Sequence[Touch]) -> None:
+        """Raise ``touched_ms`` durably where the incarnation still stands; nothing is synced where nothing changes."""
+        with self._writing() as txn:
+            stored = dict(txn.cursor(self._head).getmulti(sorted({keys.encode_path(touch.path) for touch in touches})))
+            changed: dict[bytes, bytes | None] = {}
+            for path, sid, touched_ms in touches:
+                key = keys.encode_path(path)
+                row = stored.get(key)
+                if row is not None and (new := touched_row(row, sid, touched_ms)) is not None:
+                    stored[key] = changed[key] = new
+            self._put(txn, self._head, changed)
+
+    def scan(self, prefix: str, after: str, limit: int) -> list[Head]:
+        """Return up to ``limit`` heads under ``prefix`` and after ``after``, by UTF-8 byte order."""
+        with self._reading() as txn:
+            return list(islice(reads.scan_heads(txn.cursor(self._head), prefix.encode(), after.encode()), limit))
+
+    def due(self, now_ms: int, limit: int) -> list[Due]:
+        """Return up to ``limit`` index rows whose time has come, earliest first."""
+        with self._reading() as txn:
+            rows = reads.due_rows(txn.cursor(self._due), now_ms, lambda key: txn.get(key, db=self._head))
+            return list(islice(rows, limit))
+
+    def collect(self, limit: int) -> int:
+        """Remove up to ``limit`` rows of dropped sids in one transaction, lowest sid first."""
+        with self._writing() as txn:
+            return collect_rows(txn.cursor(self._gc), (txn.cursor(self._chunk), txn.cursor(self._producer)), limit)
+
+    def probe(self) -> None:
+        """Check that the directory is still the one opened and that its disk and the map have room."""
+        env = self._usable()
+        if self._directory is None:
+            raise AssertionError("an open engine has its directory")
+        self._directory.verify()
+        room = os.statvfs(self._directory.path)
+        if room.f_bavail * room.f_frsize < PROBE_RESERVE_BYTES:
+            message = f"less than {PROBE_RESERVE_BYTES} bytes free in {self._directory.path}"
+            raise StorageFullError(message)
+        if (env.info()["last_pgno"] + 1) * mmap.PAGESIZE + self._map_reserve_bytes > self._map_size_bytes:
+            self._probe_map()
+
+    @property
+    def _map_reserve_bytes(self) -> int:
+        """What ``probe`` wants to be able to write; less than a tenth of a small map."""
+        return min(PROBE_RESERVE_BYTES, self._map_size_bytes // 16)
+
+    def _probe_map(self) -> None:
+        """Find out whether free pages within the used part of the map make up for its end: write, and take it back."""
+        with self._writing() as txn:
+            txn.put(keys.encode_chunk(keys.MAX_SID, keys.MAX_OFFSET), bytes(self._map_reserve_bytes), db=self._chunk)
+            txn.abort()
+
+    def copy_to(self, target: Path, *, compact: bool) -> None:
+        """Copy a snapshot of the LMDB data file into the existing directory ``target``, while commits go on.
+
+        Raises:
+            EngineFailedError: reading failed.
+            OSError: writing the copy failed.
+        """
+        env = self._usable()
+        try:
+            env.copy(str(target), compact=compact)
+        except lmdb.Error as error:
+            code = getattr(error, "code", 0)
+            raise OSError(code, f"copy into {target} failed: {error}") from error
+
+    def _usable(self) -> Environment:
+        if self._failure is not None:
+            raise EngineFailedError(self._failure)
+        if self._env is None:
+            message = "the engine is not open"
+            raise EngineFailedError(message)
+        return self._env
+
+    @contextmanager
+    def _reading(self) -> Iterator[Transaction[memoryview]]:
+        env = self._usable()
+        try:
+            with env.begin(buffers=True) as txn:
+                yield txn
+        except lmdb.ReadersFullError as error:
+            message = f"more than {MAX_READERS} reads at a time"
+            raise EngineFailedError(message) from error
+        except lmdb.Error as error:
+            self._fail(error)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Transaction[bytes]]:
+        """Begin a write transaction; commit it at the end, abort it on any error."""
+        env = self._usable()
+        try:
+            with env.begin(write=True) as txn:
+                yield txn
+        except (lmdb.Error, OSError) as error:
+            if is_no_room(error, self._data_dir):
+                raise StorageFullError(str(error)) from error
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> NoReturn:
+        """Stop for good: after a failed write or sync the disk may hold anything, and asking again does not tell."""
+        self._failure = f"the store in {self._data_dir} has failed and takes no more calls: {error}"
+        raise EngineFailedError(self._failure) from error

@@ -1,0 +1,112 @@
+"""Decide what a commit changes, before anything is changed.
+
+Owns: the compare-and-swap of groups of mutations, and which rows of which database follow from the ones that pass.
+Must not know: LMDB; it sees stored head rows and answers with rows to put and to delete.
+Invariant: a refused group leaves no trace in the plan.
+
+All groups of a commit are checked against the heads as they were loaded plus the changes planned so far, and only then
+written, each database in key order: one LMDB call per row costs a hand-over of the interpreter lock, so a head that ten
+groups change is written once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durable_streams.engine.base import Outcome
+from durable_streams.engine.lmdb import keys
+from durable_streams.engine.lmdb.rows import Stamp, decode_stamp, encode_head, encode_producer_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
+
+    from durable_streams.engine.base import Mutation
+    from durable_streams.protocol.head import Head
+
+    Rows: TypeAlias = dict[bytes, bytes | None]
+
+
+class Plan:
+    """The rows that the admitted groups change: value by key in each database, ``None`` to delete.
+
+    heads, sids, due, gc, chunks, producers: by encoded key; only the first three ever delete.
+    """
+
+    def __init__(self, stored: Mapping[bytes, bytes], is_taken: Callable[[bytes], bool]) -> None:
+        """Plan against ``stored`` head rows by key; ``is_taken`` says whether a sid key is in use or in gc."""
+        self._stamps: dict[bytes, Stamp | None] = {key: decode_stamp(row) for key, row in stored.items()}
+        self._is_taken = is_taken
+        self.heads: Rows = {}
+        self.sids: Rows = {}
+        self.due: Rows = {}
+        self.gc: Rows = {}
+        self.chunks: Rows = {}
+        self.producers: Rows = {}
+
+    def apply(self, group: Sequence[Mutation]) -> Outcome:
+        """Admit the group and plan its rows, or refuse it and plan nothing."""
+        steps = self._check(group)
+        if steps is None:
+            return Outcome.CONFLICT
+        for key, old, mutation in steps:
+            self._stage(key, old, mutation)
+        return Outcome.APPLIED
+
+    def _check(self, group: Sequence[Mutation]) -> list[tuple[bytes, Stamp | None, Mutation]] | None:
+        steps: list[tuple[bytes, Stamp | None, Mutation]] = []
+        seen: dict[bytes, Stamp | None] = {}
+        fresh: set[int] = set()
+        for mutation in group:
+            key, head = keys.encode_path(mutation.path), mutation.head
+            old = seen[key] if key in seen else self._stamps.get(key)
+            if mutation.expected != (old and old[:2]):
+                return None
+            if head is not None and (old is None or old.sid != head.sid):
+                if head.sid in fresh or self._sid_taken(head.sid):
+                    return None
+                fresh.add(head.sid)
+            seen[key] = None if head is None else Stamp(head.sid, head.version, head.due_ms)
+            steps.append((key, old, mutation))
+        return steps
+
+    def _sid_taken(self, sid: int) -> bool:
+        key = keys.encode_sid(sid)
+        return key in self.sids or self._is_taken(key)
+
+    def _stage(self, key: bytes, old: Stamp | None, mutation: Mutation) -> None:
+        head = mutation.head
+        if old is not None and (head is None or head.sid != old.sid):
+            self._drop(old)
+            old = None
+        if head is None:
+            self.heads[key] = self._stamps[key] = None
+            return
+        if old is None:
+            self.sids[keys.encode_sid(head.sid)] = key
+        old_due_ms = old.due_ms if old else 0
+        if head.due_ms != old_due_ms:
+            self._move_due(old_due_ms, head, key)
+        self.heads[key] = encode_head(head)
+        self._stamps[key] = Stamp(head.sid, head.version, head.due_ms)
+        self._add_rows(head.sid, mutation)
+
+    def _drop(self, old: Stamp) -> None:
+        """Take an incarnation away at once, but for its chunks and producer rows: those are ``collect``'s."""
+        sid_key = keys.encode_sid(old.sid)
+        self.sids[sid_key] = None
+        self.gc[sid_key] = b""
+        if old.due_ms:
+            self.due[keys.encode_due(old.due_ms, old.sid)] = None
+
+    def _move_due(self, old_due_ms: int, head: Head, path_key: bytes) -> None:
+        if old_due_ms:
+            self.due[keys.encode_due(old_due_ms, head.sid)] = None
+        if head.due_ms:
+            self.due[keys.encode_due(head.due_ms, head.sid)] = path_key
+
+    def _add_rows(self, sid: int, mutation: Mutation) -> None:
+        for offset, payload in mutation.chunks:
+            self.chunks[keys.encode_chunk(sid, offset)] = payload
+        for producer in mutation.producers:
+            self.producers[keys.encode_producer(sid, producer.producer_id)] = encode_producer_row(producer)

@@ -1,0 +1,90 @@
+"""Read chunks and heads within one LMDB read transaction.
+
+Owns: walking the key order of a database.
+Must not know: whose transaction it is; every function ends before the transaction does and returns copies.
+Invariant: nothing returned refers to the memory map.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durable_streams.engine.base import Chunk, Due
+from durable_streams.engine.lmdb import keys
+from durable_streams.engine.lmdb.rows import decode_head, decode_stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lmdb import Cursor
+
+    from durable_streams.protocol.head import Head
+
+
+def seek_chunk(cursor: Cursor[memoryview], sid: int, position: int) -> int | None:
+    """Put the cursor on the chunk of ``sid`` that holds the byte at ``position``; return its offset if there is one."""
+    key = keys.encode_chunk(sid, position)
+    # Pages end where chunks end, so most reads begin at a chunk's first byte and the step back is rare.
+    if cursor.set_range(key):
+        if cursor.key() == key:
+            return position
+        found = cursor.prev()
+    else:
+        found = cursor.last()
+    if not found:
+        return None
+    found_sid, offset = keys.decode_chunk(cursor.key())
+    return offset if found_sid == sid and position < offset + len(cursor.value()) else None
+
+
+def read_chunks(cursor: Cursor[memoryview], sid: int, span: tuple[int, int], *, max_bytes: int) -> list[Chunk]:
+    """Return copies of the consecutive chunks that cover ``span`` from its start on, as ``Engine.read`` says."""
+    position, end = span
+    offset = seek_chunk(cursor, sid, position) if position < end else None
+    pieces: list[Chunk] = []
+    room = max_bytes
+    while offset is not None:
+        value = cursor.value()
+        piece_end = min(offset + len(value), end)
+        if pieces and piece_end - position > room:
+            break
+        pieces.append(Chunk(position, bytes(value[position - offset : piece_end - offset])))
+        room -= piece_end - position
+        position = piece_end
+        offset = _step(cursor, sid, position) if position < end else None
+    return pieces
+
+
+def _step(cursor: Cursor[memoryview], sid: int, position: int) -> int | None:
+    """Go to the next row; return ``position`` if it is the chunk of ``sid`` at exactly that offset."""
+    return position if cursor.next() and cursor.key() == keys.encode_chunk(sid, position) else None
+
+
+def read_chunk_before(cursor: Cursor[memoryview], sid: int, end: int) -> Chunk | None:
+    """Return a copy of the chunk that holds byte ``end - 1``, cut to stop at ``end``."""
+    offset = seek_chunk(cursor, sid, end - 1) if end > 0 else None
+    return None if offset is None else Chunk(offset, bytes(cursor.value()[: end - offset]))
+
+
+def scan_heads(cursor: Cursor[memoryview], prefix: bytes, after: bytes) -> Iterator[Head]:
+    """Yield heads whose path starts with ``prefix`` and sorts after ``after``, in byte order."""
+    found = cursor.set_range(max(prefix, after)) if prefix or after else cursor.first()
+    if found and cursor.key() == after:
+        found = cursor.next()
+    while found and cursor.key()[: len(prefix)] == prefix:
+        yield decode_head(keys.decode_path(cursor.key()), cursor.value())
+        found = cursor.next()
+
+
+def due_rows(cursor: Cursor[memoryview], now_ms: int, load_head: Callable[[bytes], memoryview | None]) -> Iterator[Due]:
+    """Yield the index rows whose time has come, earliest first, but not those of a head that no longer stands."""
+    found = cursor.first()
+    while found:
+        due_ms, sid = keys.decode_due(cursor.key())
+        if due_ms > now_ms:
+            return
+        path_key = bytes(cursor.value())
+        row = load_head(path_key)
+        if row is not None and decode_stamp(row).sid == sid:
+            yield Due(due_ms, sid, keys.decode_path(path_key))
+        found = cursor.next()
