@@ -1,0 +1,170 @@
+"""A batch: the drafts of every stream that one commit touches, and the mutations they become.
+
+Owns: drafts, appended bytes and fences between loading and committing; which streams must win or lose together.
+Must not know: where commands come from or who waits for them.
+Invariant: nothing here is visible to a reader; a batch that loses is simply dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durable_streams.engine.base import Chunk, Mutation, ProducerRow
+from durable_streams.protocol import content_types
+from durable_streams.protocol.chunks import split_chunks
+from durable_streams.protocol.create import decide_delete, release
+from durable_streams.protocol.draft import Draft
+from durable_streams.protocol.errors import GoneError, NotFoundError
+from durable_streams.protocol.expiry import is_expired
+from durable_streams.protocol.producer import Fence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_streams.heads import HeadCache
+    from durable_streams.protocol.append import Append
+    from durable_streams.protocol.head import Head, Record
+
+
+class Slot:
+    """One path in a batch: the head before, the draft after, and what was added in between.
+
+    start: offset of the first of ``pieces``. group: the slots that must be applied together with this one.
+    """
+
+    __slots__ = ("before", "changed", "draft", "fences", "group", "head", "path", "pieces", "start")
+
+    def __init__(self, path: str, before: Head | None, draft: Draft | None) -> None:
+        self.path, self.before, self.draft = path, before, draft
+        self.pieces: list[bytes] = []
+        self.start = draft.tail if draft else 0
+        self.fences: dict[str, Fence] = {}
+        self.changed = False
+        self.group: list[Slot] = [self]
+        self.head: Head | None = None
+
+    def mutation(self, version: int) -> Mutation:
+        """Return what the engine has to do; fixes ``head``."""
+        expected = (self.before.sid, self.before.version) if self.before else None
+        if self.draft is None:
+            return Mutation(self.path, expected, None)
+        self.head = self.draft.head(version)
+        offset, chunks = self.start, []
+        for payload in split_chunks(self.pieces, is_json=content_types.is_json(self.draft.record.content_type)):
+            chunks.append(Chunk(offset, payload))
+            offset += len(payload)
+        rows = [ProducerRow(producer_id, *fence) for producer_id, fence in self.fences.items()]
+        return Mutation(self.path, expected, self.head, chunks, rows)
+
+
+class Batch:
+    """The working state of one commit.
+
+    Args:
+        cache: heads and fences as last committed.
+        now_ms: the batch's one moment.
+        followed: whether a live reader holds this sid, which keeps its TTL from running out (§5.1).
+    """
+
+    def __init__(self, cache: HeadCache, now_ms: int, followed: Callable[[int], bool]) -> None:
+        self._cache, self._followed = cache, followed
+        self.now_ms = now_ms
+        self.slots: dict[str, Slot] = {}
+
+    def slot(self, path: str) -> Slot:
+        """Return the slot of a path, loading its head at first sight and ending it first if its time is over."""
+        slot = self.slots.get(path)
+        if slot is None:
+            entry = self._cache.entry(path)
+            draft = Draft.of(entry.head, entry.touched_ms) if entry else None
+            slot = self.slots[path] = Slot(path, entry.head if entry else None, draft)
+        draft = slot.draft
+        if draft is not None and not draft.soft_deleted and self._is_over(draft):
+            self.delete(slot)
+        return slot
+
+    def _is_over(self, draft: Draft) -> bool:
+        if not is_expired(draft.record, draft.touched_ms, self.now_ms):
+            return False
+        return draft.record.ttl_s is None or not self._followed(draft.sid)
+
+    def existing(self, path: str) -> tuple[Slot, Draft]:
+        """Return slot and draft of a stream that clients may use.
+
+        Raises:
+            NotFoundError: none, or expired.
+            GoneError: soft-deleted.
+        """
+        slot = self.slot(path)
+        if slot.draft is None:
+            raise NotFoundError(path)
+        if slot.draft.soft_deleted:
+            raise GoneError(path)
+        return slot, slot.draft
+
+    def fence(self, slot: Slot, producer_id: str) -> Fence | None:
+        """Return a producer's fence as this batch sees it."""
+        fence = slot.fences.get(producer_id)
+        if fence is None and slot.draft is not None and slot.before is not None and slot.before.sid == slot.draft.sid:
+            fence = self._cache.fence(slot.path, slot.draft.sid, producer_id)
+        return fence
+
+    def add(self, slot: Slot, request: Append) -> None:
+        """Record what an accepted append added to its draft."""
+        slot.changed = True
+        if request.payload:
+            assert isinstance(request.payload, bytes)
+            slot.pieces.append(request.payload)
+        if request.claim is not None:
+            slot.fences[request.claim.producer_id] = Fence(request.claim.epoch, request.claim.seq)
+
+    def put(self, slot: Slot, sid: int, record: Record) -> Draft:
+        """Set a new incarnation at a path that holds none; its own bytes start where its lineage ends."""
+        assert slot.draft is None
+        slot.draft = Draft(slot.path, sid, record, self.now_ms)
+        slot.start = record.fork.base if record.fork else 0
+        slot.changed = True
+        return slot.draft
+
+    def delete(self, slot: Slot) -> None:
+        """Delete or soft-delete, and take the reference off the source, up the chain (§4.2 cascade)."""
+        assert slot.draft is not None
+        slot.changed = True
+        if decide_delete(slot.draft):
+            self._remove(slot)
+
+    def _remove(self, slot: Slot) -> None:
+        draft, slot.draft = slot.draft, None
+        slot.pieces, slot.fences, slot.changed = [], {}, True
+        assert draft is not None
+        if draft.record.fork is None:
+            return
+        source = self.slot(draft.record.fork.source_path)
+        if source.draft is None or source.draft.sid != draft.record.fork.source_sid:
+            msg = f"{draft.path!r} held a reference on a stream that is gone"
+            raise AssertionError(msg)
+        self.link(slot, source)
+        source.changed = True
+        if release(source.draft):
+            self._remove(source)
+
+    def link(self, one: Slot, other: Slot) -> None:
+        """Make two slots win or lose together."""
+        if one.group is not other.group:
+            one.group.extend(other.group)
+            for slot in other.group:
+                slot.group = one.group
+
+    def groups(self) -> list[list[Slot]]:
+        """Return the changed slots by group, each group once, in the order first touched."""
+        seen: set[int] = set()
+        groups = []
+        for slot in self.slots.values():
+            if id(slot.group) not in seen:
+                seen.add(id(slot.group))
+                changed = [member for member in slot.group if member.changed and (member.before or member.draft)]
+                if changed:
+                    groups.append(changed)
+        return groups
+
+

@@ -1,0 +1,119 @@
+"""From an HTTP answer to the exception it means.
+
+Owns: the one table from status and headers to exception types. Must not know: retries, connections.
+Invariant: decides on status, headers and the problem document's ``code``; never on the wording of a message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from durable_streams.client.errors import (
+    DurableStreamError,
+    RetentionGoneError,
+    SeqConflictError,
+    SequenceGapError,
+    StaleEpochError,
+    StreamClosedError,
+    StreamExistsError,
+    StreamNotFoundError,
+)
+from durable_streams.protocol import headers as names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROBLEM: Final = "application/problem+json"
+BODY_SHOWN_CHARS: Final = 500
+"""How much of an unexpected body an exception quotes."""
+
+_CODES: Final = {
+    HTTPStatus.BAD_REQUEST: "BAD_REQUEST",
+    HTTPStatus.UNAUTHORIZED: "UNAUTHORIZED",
+    HTTPStatus.FORBIDDEN: "FORBIDDEN",
+    HTTPStatus.CONFLICT: "CONFLICT",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "PAYLOAD_TOO_LARGE",
+    HTTPStatus.TOO_MANY_REQUESTS: "RATE_LIMITED",
+    HTTPStatus.SERVICE_UNAVAILABLE: "BUSY",
+    HTTPStatus.INSUFFICIENT_STORAGE: "STORE_FULL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer. ``headers`` looks names up in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``Stream-Closed`` is ``true`` (§4.1)."""
+        return names.parse_closed(self.headers)
+
+
+def refusal(answer: Answer, url: str, *, method: str, sent: Mapping[str, str]) -> DurableStreamError:
+    """Return the exception that an answer outside 2xx means.
+
+    Args:
+        answer: the answer.
+        url: the stream asked about.
+        method: the method used; a conflict with ``PUT`` is about the stream's existence.
+        sent: the request's headers; a conflict is about ``Stream-Seq`` only if there was one.
+    """
+    details = _details(answer)
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return StreamNotFoundError(url, details=details)
+    if answer.status == HTTPStatus.GONE:
+        return RetentionGoneError(f"{url} is gone, or its oldest offsets are", details=details)
+    if answer.status == HTTPStatus.FORBIDDEN and names.PRODUCER_EPOCH in answer.headers:
+        return StaleEpochError(int(answer.headers[names.PRODUCER_EPOCH]))
+    if answer.status == HTTPStatus.CONFLICT and (conflict := _conflict(answer, url, method, sent)) is not None:
+        return conflict
+    code = _CODES.get(HTTPStatus(answer.status), "HTTP_ERROR") if answer.status in _KNOWN else "HTTP_ERROR"
+    return DurableStreamError(_sentence(details, url), status=answer.status, code=code, details=details)
+
+
+_KNOWN: Final = frozenset(int(status) for status in HTTPStatus)
+
+
+def _conflict(answer: Answer, url: str, method: str, sent: Mapping[str, str]) -> DurableStreamError | None:
+    if answer.closed and method == "POST":
+        offset = answer.headers.get(names.STREAM_NEXT_OFFSET)
+        return StreamClosedError(url, final_offset=offset, details=_details(answer))
+    if method == "PUT":
+        return StreamExistsError(url, details=_details(answer))
+    if names.PRODUCER_EXPECTED_SEQ in answer.headers:
+        received = answer.headers.get(names.PRODUCER_RECEIVED_SEQ, sent.get(names.PRODUCER_SEQ, "-1"))
+        return SequenceGapError(int(answer.headers[names.PRODUCER_EXPECTED_SEQ]), int(received))
+    if names.STREAM_SEQ in sent:
+        return SeqConflictError(details=_details(answer))
+    return None
+
+
+def _details(answer: Answer) -> object:
+    """Return the parsed problem document, or the beginning of the body as text, or ``None``."""
+    if answer.headers.get("Content-Type", "").startswith(PROBLEM):
+        try:
+            parsed: object = orjson.loads(answer.body)
+        except orjson.JSONDecodeError:
+            pass
+        else:
+            return parsed
+    return answer.body.decode("utf-8", "replace")[:BODY_SHOWN_CHARS] or None
+
+
+def _sentence(details: object, url: str) -> str:
+    if isinstance(details, dict):
+        details = details.get("detail") or details.get("title")
+    return f"{details}: {url}" if isinstance(details, str) else f"request refused: {url}"

@@ -1,0 +1,198 @@
+"""Where batches come from: pages by plain requests and long-polls, or an event stream.
+
+Owns: one attempt at the next batch. Must not know: backoff; ``follower.py`` repeats an interrupted attempt.
+Invariant: a batch is handed out only when it is complete, that is, the page's last byte or the control event has arrived;
+what was received before a cut is dropped and asked for again from the same position.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import AsyncExitStack
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from durable_streams.client.answers import Answer
+from durable_streams.client.batch import (
+    Batch,
+    Position,
+    batch_of_control,
+    batch_of_page,
+    from_base64,
+    is_empty_part,
+)
+from durable_streams.client.endpoint import LIVE_SILENCE_S, Endpoint
+from durable_streams.client.errors import FetchError, SSEEncodingError, SSENotSupportedError
+from durable_streams.client.retry import Interrupted
+from durable_streams.client.sse_parser import EVENT_MAX_BYTES, EventTooLargeError, SseEvent, SseParser
+from durable_streams.protocol import content_types
+from durable_streams.protocol import headers as names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EVENT_STREAM: Final = "text/event-stream"
+
+
+class PageSource:
+    """Batches by one request each."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def fetch(self, position: Position, *, live: bool, extra: Mapping[str, str] | None = None) -> tuple[Answer, Batch]:
+        """Make one attempt at the page behind ``position``; ``live`` waits for one at the tail.
+
+        Raises:
+            Interrupted: no complete page.
+            DurableStreamError: a refusal, or an answer that is no page.
+        """
+        params = {**_query(position, "long-poll" if live else None), **(extra or {})}
+        silence_s = max(self._endpoint.timeout_s, LIVE_SILENCE_S) if live else self._endpoint.timeout_s
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._endpoint.timeout_s, sock_read=silence_s)
+        async with self._endpoint.open("GET", params=params, timeout=timeout) as response:
+            _require_length(response, self._endpoint.url)
+            answer = Answer(response.status, response.headers, await response.read())
+        json_mode = content_types.is_json(answer.headers.get("Content-Type", ""))
+        return answer, batch_of_page(answer, position, json_mode=json_mode)
+
+
+class SseSource:
+    """Batches from an event stream that is opened when needed and may be cut at any byte.
+
+    Args:
+        endpoint: the stream.
+        content_type: the stream's own content type, which the event stream's headers do not tell.
+    """
+
+    def __init__(self, endpoint: Endpoint, content_type: str) -> None:
+        self._endpoint = endpoint
+        self._content_type = content_type
+        self._connection: _Connection | None = None
+
+    async def fetch(self, position: Position) -> Batch:
+        """Make one attempt at the next batch, on the open connection or a new one.
+
+        Raises:
+            Interrupted: the connection was cut, or a new one ended before it brought a batch.
+            DurableStreamError: a refusal, or events that make no sense.
+        """
+        while True:
+            connection = self._connection or _Connection(self._endpoint, self._content_type)
+            self._connection = connection
+            try:
+                batch = await connection.next_batch(position)
+            except BaseException:
+                await self.aclose()
+                raise
+            if batch is not None:
+                return batch
+            await self.aclose()
+            if not connection.brought_something:
+                error = FetchError("the event stream ended at once", url=self._endpoint.url)
+                raise Interrupted(error, may_be_applied=False)
+
+    async def aclose(self) -> None:
+        """Drop the connection and what it has sent of an unfinished batch."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.aclose()
+
+
+class _Connection:
+    """One event stream from its request to its end."""
+
+    def __init__(self, endpoint: Endpoint, content_type: str) -> None:
+        self._endpoint = endpoint
+        self._content_type = content_type
+        self._exits = AsyncExitStack()
+        self._response: aiohttp.ClientResponse | None = None
+        self._parser = SseParser()
+        self._events: deque[SseEvent] = deque()
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+        self._base64 = False
+        self.brought_something = False
+
+    async def next_batch(self, position: Position) -> Batch | None:
+        """Return the next batch, or ``None`` at the regular end of the connection."""
+        try:
+            response = self._response or await self._open(position)
+            if response.status == HTTPStatus.NO_CONTENT:
+                return None
+            return await self._next_batch(response, position)
+        except EventTooLargeError as fault:
+            raise SSEEncodingError(str(fault)) from fault
+        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+            error = FetchError(f"the event stream was cut: {fault}", url=self._endpoint.url)
+            raise Interrupted(error, may_be_applied=False) from fault
+
+    async def aclose(self) -> None:
+        if self._response is not None:
+            # The rest is not wanted: without this, leaving would read an endless body to its end to reuse the socket.
+            self._response.close()
+        await self._exits.aclose()
+
+    async def _open(self, position: Position) -> aiohttp.ClientResponse:
+        timeout = aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=self._endpoint.timeout_s,
+            sock_read=max(self._endpoint.timeout_s, LIVE_SILENCE_S),
+        )
+        opened = self._endpoint.open(
+            "GET", params=_query(position, "sse"), headers={"Accept": EVENT_STREAM}, timeout=timeout
+        )
+        response = self._response = await self._exits.enter_async_context(opened)
+        if response.status == HTTPStatus.OK and response.content_type != EVENT_STREAM:
+            raise SSENotSupportedError(response.content_type)
+        self._base64 = response.headers.get(names.STREAM_SSE_DATA_ENCODING, "").lower() == "base64"
+        return response
+
+    async def _next_batch(self, response: aiohttp.ClientResponse, position: Position) -> Batch | None:
+        while True:
+            while self._events:
+                batch = self._take(self._events.popleft(), position)
+                if batch is not None:
+                    self.brought_something = True
+                    return batch
+            received = await response.content.readany()
+            if not received:
+                return None
+            self._events.extend(self._parser.feed(received))
+
+    def _take(self, event: SseEvent, position: Position) -> Batch | None:
+        if event.event == "data":
+            self._keep(from_base64(event.data) if self._base64 else event.data)
+        if event.event != "control":
+            return None
+        batch = batch_of_control(event.data, tuple(self._parts), position)
+        self._parts, self._parts_bytes = [], 0
+        return batch
+
+    def _keep(self, part: bytes) -> None:
+        if not is_empty_part(part, self._content_type):
+            self._parts.append(part)
+            self._parts_bytes += len(part)
+        if self._parts_bytes > EVENT_MAX_BYTES:
+            raise EventTooLargeError(f"more than {EVENT_MAX_BYTES} bytes of data events without a control event")
+
+
+def _query(position: Position, live: str | None) -> dict[str, str]:
+    query = {} if position.offset is None else {"offset": position.offset}
+    if live is not None:
+        query["live"] = live
+        query.setdefault("offset", "-1")
+    # On catch-up requests too: a caller may hand in a cursor, and the answers stay cacheable (§10.1).
+    if position.cursor is not None:
+        query["cursor"] = position.cursor
+    return query
+
+
+def _require_length(response: aiohttp.ClientResponse, url: str) -> None:
+    """Refuse a body that ends with its connection: cut short, it would look complete, and bytes would be skipped."""
+    if response.status == HTTPStatus.NO_CONTENT or response.content_length is not None:
+        return
+    if response.headers.get("Transfer-Encoding", "").lower() != "chunked":
+        raise FetchError("a page without a length cannot be told from one that was cut", status=response.status, url=url)

@@ -1,0 +1,169 @@
+"""The commands a batch is made of: append, create, delete, expire.
+
+Owns: how one request becomes changes of drafts. Must not know: queues, threads, HTTP.
+Invariant: ``decide`` checks everything before it changes anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from durable_streams.protocol import create as rules
+from durable_streams.protocol.append import Append, Appended, Duplicate, decide_append
+from durable_streams.protocol.errors import NotFoundError, StreamError
+from durable_streams.protocol.expiry import deadline_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from durable_streams.batch import Batch, Slot
+    from durable_streams.clock import Chance
+    from durable_streams.protocol.create import Create, Created
+    from durable_streams.protocol.draft import Draft
+
+R = TypeVar("R")
+Settle = "Callable[[R | StreamError], None]"
+
+
+class ForkBase(Protocol):
+    """Finds the byte position of ``sub_offset`` bytes or messages past ``anchor`` in a source (§4.2)."""
+
+    def __call__(self, source: Draft, anchor: int, sub_offset: int) -> int:
+        """Return the position; raise ``InvalidRequestError`` if there is none."""
+
+
+class _Command(Generic[R]):
+    """Keeps the result of ``decide`` until the commit that holds it is durable."""
+
+    __slots__ = ("_result", "_settle", "conflicts", "path", "size_bytes")
+
+    def __init__(self, path: str, size_bytes: int, settle: Callable[[R | StreamError], None]) -> None:
+        self.path, self.size_bytes, self.conflicts = path, size_bytes, 0
+        self._settle = settle
+        self._result: R | None = None
+
+    def paths(self) -> Sequence[str]:
+        """Return the paths the decision rests on."""
+        return (self.path,)
+
+    def settle(self, error: StreamError | None) -> None:
+        """Answer, after the commit."""
+        result = self._result
+        if error is None and result is None:
+            msg = "a command was settled without a decision"
+            raise AssertionError(msg)
+        self._settle(error if error is not None else result)  # type: ignore[arg-type]
+
+
+class AppendCommand(_Command["Appended | Duplicate"]):
+    """Append and close (§5.2, §5.3)."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, path: str, request: Append, settle: Callable[[Appended | Duplicate | StreamError], None]) -> None:
+        payload = request.payload
+        super().__init__(path, len(payload) if isinstance(payload, bytes) else 0, settle)
+        self._request = request
+
+    def decide(self, batch: Batch) -> None:
+        """Apply to the draft, or find it applied before."""
+        slot, draft = batch.existing(self.path)
+        claim = self._request.claim
+        fence = batch.fence(slot, claim.producer_id) if claim is not None else None
+        self._result = decide_append(draft, fence, self._request, batch.now_ms)
+        if isinstance(self._result, Appended):
+            batch.add(slot, self._request)
+
+
+class CreateCommand(_Command["Created"]):
+    """Create, or fork (§5.1, §4.2)."""
+
+    __slots__ = ("_chance", "_fork_base", "_request")
+
+    def __init__(
+        self,
+        path: str,
+        request: Create,
+        settle: Callable[[Created | StreamError], None],
+        *,
+        chance: Chance,
+        fork_base: ForkBase,
+    ) -> None:
+        super().__init__(path, len(request.payload) if isinstance(request.payload, bytes) else 0, settle)
+        self._request, self._chance, self._fork_base = request, chance, fork_base
+
+    def paths(self) -> Sequence[str]:
+        """A fork rests on its source as well."""
+        return (self.path, self._request.fork.source_path) if self._request.fork else (self.path,)
+
+    def decide(self, batch: Batch) -> None:
+        """Match what stands at the path, or put a new stream there."""
+        slot = batch.slot(self.path)
+        if slot.draft is not None:
+            self._result = rules.match_existing(slot.draft, self._request)
+            return
+        payload = self._request.payload
+        if self._request.fork is not None:
+            source = batch.slot(self._request.fork.source_path)
+            record, base = self._plan_fork(source)
+            if isinstance(payload, StreamError):
+                raise payload
+            assert source.draft is not None
+            source.draft.refs += 1
+            source.draft.touch(batch.now_ms)
+            source.changed = True
+            batch.link(slot, source)
+        else:
+            record, base = rules.new_record(self._request), 0
+            if isinstance(payload, StreamError):
+                raise payload
+        draft = batch.put(slot, self._chance.sid(batch.now_ms), record)
+        if payload:
+            slot.pieces.append(payload)
+        self._result = rules.start(draft, base, payload, closed=self._request.closed)
+
+    def _plan_fork(self, source: Slot) -> tuple[rules.Record, int]:
+        fork = self._request.fork
+        assert fork is not None
+        if source.draft is None:
+            raise NotFoundError(fork.source_path)
+        anchor = rules.check_source(source.draft, self._request)
+        base = self._fork_base(source.draft, anchor, fork.sub_offset)
+        return rules.fork_record(source.draft, self._request, anchor, base), base
+
+
+class DeleteCommand(_Command[bool]):
+    """Delete (§5.4). Result: whether it went at once rather than soft."""
+
+    __slots__ = ()
+
+    def __init__(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
+        super().__init__(path, 0, settle)
+
+    def decide(self, batch: Batch) -> None:
+        """Take the stream away, or keep it for its forks only."""
+        slot, _ = batch.existing(self.path)
+        batch.delete(slot)
+        self._result = slot.draft is None
+
+
+class ExpireCommand(_Command[bool]):
+    """End a stream whose time is over, or move its due row to its present deadline. Result: whether it ended."""
+
+    __slots__ = ("_followed",)
+
+    def __init__(self, path: str, settle: Callable[[bool | StreamError], None], followed: Callable[[int], bool]) -> None:
+        super().__init__(path, 0, settle)
+        self._followed = followed
+
+    def decide(self, batch: Batch) -> None:
+        """Looking at the slot ends it if it is over; otherwise the row moves."""
+        slot = batch.slot(self.path)
+        draft = slot.draft
+        self._result = draft is None
+        if draft is None or draft.due_ms > batch.now_ms:
+            return
+        if self._followed(draft.sid):
+            draft.touch(batch.now_ms)
+        draft.due_ms = deadline_ms(draft.record, draft.touched_ms) or 0
+        slot.changed = True

@@ -1,0 +1,275 @@
+"""Group commit: every command that waits goes into the next transaction, over all streams.
+
+Owns: the queue, its bounds, and the one commit in flight.
+Must not know: what a command decides.
+
+Invariants:
+1. Commands on one stream are decided in the order they were submitted.
+2. At most one commit is in flight; while it is, the next batch collects. A lone command commits at once.
+3. Nobody is answered before the commit that holds their decision is durable, and everybody is answered exactly once.
+4. A refusal of one command never aborts its neighbours. An unexpected exception fails its whole batch, loudly.
+5. A commit is never cancelled: a client that goes away leaves its append to finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from durable_streams.batch import Batch, Slot
+from durable_streams.engine.base import EngineFailedError, Mutation, Outcome, StorageFullError
+from durable_streams.protocol.errors import (
+    OverloadedError,
+    ShuttingDownError,
+    StoreFailedError,
+    StoreFullError,
+    StreamError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from durable_streams.clock import Chance, Clock
+    from durable_streams.config import Bounds
+    from durable_streams.engine.base import Engine
+    from durable_streams.heads import HeadCache
+    from durable_streams.writer import Writer
+
+CONFLICTS_MAX: Final = 16
+"""How often a command is decided anew because another writer moved its stream, before it is told to try again."""
+RESUBMITS_MAX: Final = 8
+"""How often one batch with an unknown outcome is sent again."""
+FULL_MS: Final = 5_000
+"""How long after a write found no space the server calls itself unready; only another write can tell."""
+_log = structlog.get_logger(__name__)
+
+
+class Command(Protocol):
+    """Something to decide inside a batch.
+
+    size_bytes: what it adds to queue and batch bounds. conflicts: how often it has been decided in vain.
+    """
+
+    size_bytes: int
+    conflicts: int
+
+    def decide(self, batch: Batch) -> None:
+        """Change the batch and keep the result for ``settle``; raise ``StreamError`` to refuse, with nothing changed."""
+
+    def paths(self) -> Sequence[str]:
+        """Return the paths whose heads the decision rests on."""
+
+    def settle(self, error: StreamError | None) -> None:
+        """Answer: with the result kept, or with the error. Must not raise."""
+
+
+class _Flight:
+    """A decided batch on its way to the disk."""
+
+    __slots__ = ("batch", "commands", "groups", "mutations", "refusals")
+
+    def __init__(self, batch: Batch, commands: list[Command], refusals: dict[Command, StreamError]) -> None:
+        self.batch, self.commands, self.refusals = batch, commands, refusals
+        self.groups: list[list[Slot]] = batch.groups()
+        self.mutations: list[list[Mutation]] = []
+
+
+class Committer:
+    """Collects commands, decides them in batches, commits each batch in one transaction, and answers.
+
+    Thread: the loop's thread only; the engine is called in the writer's.
+    """
+
+    def __init__(
+        self, engine: Engine, cache: HeadCache, writer: Writer, *, clock: Clock, chance: Chance, bounds: Bounds
+    ) -> None:
+        self._engine, self._cache, self._writer = engine, cache, writer
+        self._clock, self._chance, self._bounds = clock, chance, bounds
+        self._queue: deque[Command] = deque()
+        self._queued_bytes = 0
+        self._busy = self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._full_until_ms = 0
+        self.failed = asyncio.Event()
+        self.on_applied: Callable[[Slot], None] = lambda _slot: None
+        self.followed: Callable[[int], bool] = lambda _sid: False
+
+    def submit(self, command: Command) -> None:
+        """Queue a command; it is settled later, exactly once, or now if the queue is full or closed."""
+        if self._draining or self.failed.is_set():
+            command.settle(StoreFailedError("the store has failed") if self.failed.is_set() else _shutting_down())
+            return
+        size = self._queued_bytes + command.size_bytes
+        if len(self._queue) >= self._bounds.queue_commands or size > self._bounds.queue_bytes:
+            command.settle(OverloadedError("too many appends are waiting"))
+            return
+        self._queue.append(command)
+        self._queued_bytes = size
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            # Not at once: everything that arrives in this turn of the loop joins one commit.
+            asyncio.get_running_loop().call_soon(self._kick)
+
+    def unready(self) -> str | None:
+        """Return why writes are not taken now, or ``None``."""
+        if self.failed.is_set():
+            return "the store has failed"
+        if self._draining:
+            return "the server is shutting down"
+        return "the store is full" if self._clock.now_ms() < self._full_until_ms else None
+
+    async def drain(self) -> None:
+        """Refuse what comes from now on, and return once everything queued is committed and answered."""
+        self._draining = True
+        await self._idle.wait()
+
+    def _kick(self) -> None:
+        if not self._queue:
+            self._busy = False
+            self._idle.set()
+            return
+        commands = self._take()
+        try:
+            flight = self._decide(commands)
+        except Exception as fault:  # noqa: BLE001 whatever it is, those waiting must hear of it
+            _fail(commands, fault)
+            asyncio.get_running_loop().call_soon(self._kick)
+            return
+        if not flight.groups:
+            _settle_all(flight, {})
+            asyncio.get_running_loop().call_soon(self._kick)
+            return
+        self._writer.submit(lambda: self._commit(flight), lambda outcome: self._finish(flight, outcome))
+
+    def _take(self) -> list[Command]:
+        commands: list[Command] = []
+        size = 0
+        while self._queue and len(commands) < self._bounds.batch_commands:
+            size += self._queue[0].size_bytes
+            if commands and size > self._bounds.batch_bytes:
+                break
+            command = self._queue.popleft()
+            self._queued_bytes -= command.size_bytes
+            commands.append(command)
+        return commands
+
+    def _decide(self, commands: list[Command]) -> _Flight:
+        batch = Batch(self._cache, self._clock.now_ms(), self.followed)
+        refusals: dict[Command, StreamError] = {}
+        for command in commands:
+            try:
+                command.decide(batch)
+            except StreamError as refusal:
+                refusals[command] = refusal
+        return _Flight(batch, commands, refusals)
+
+    def _commit(self, flight: _Flight) -> list[Outcome | StorageFullError]:
+        """In the writer's thread: build the mutations (large bodies are cut here) and commit them."""
+        flight.mutations = [[slot.mutation(self._chance.version()) for slot in group] for group in flight.groups]
+        try:
+            return self._commit_surely(flight.mutations)
+        except StorageFullError as full:
+            if len(flight.mutations) == 1:
+                return [full]
+        # One stream's bytes do not fit; its neighbours' may.
+        return [self._commit_alone(group) for group in flight.mutations]
+
+    def _commit_alone(self, group: list[Mutation]) -> Outcome | StorageFullError:
+        try:
+            return self._commit_surely([group])[0]
+        except StorageFullError as full:
+            return full
+
+    def _commit_surely(self, groups: list[list[Mutation]]) -> list[Outcome | StorageFullError]:
+        """Commit; send groups of unknown outcome again, unchanged: at most one copy can win."""
+        outcomes: list[Outcome | StorageFullError] = [*self._engine.commit(groups)]
+        for _ in range(RESUBMITS_MAX):
+            unknown = [index for index, outcome in enumerate(outcomes) if outcome is Outcome.UNKNOWN]
+            if not unknown:
+                return outcomes
+            for index, outcome in zip(unknown, self._engine.commit([groups[index] for index in unknown]), strict=True):
+                won = outcome is Outcome.CONFLICT and self._stands(groups[index])
+                outcomes[index] = Outcome.APPLIED if won else outcome
+        msg = "the outcome of a commit stayed unknown"
+        raise EngineFailedError(msg)
+
+    def _stands(self, group: list[Mutation]) -> bool:
+        """Whether the heads of this very group are what is stored: its first copy won."""
+        heads = self._engine.load([mutation.path for mutation in group])
+        return all(head == mutation.head for head, mutation in zip(heads, group, strict=True))
+
+    def _finish(self, flight: _Flight, outcome: list[Outcome | StorageFullError] | BaseException) -> None:
+        if isinstance(outcome, BaseException):
+            self._engine_failed(flight, outcome)
+            return
+        errors: dict[str, StreamError | None] = {}
+        for group, result in zip(flight.groups, outcome, strict=True):
+            self._finish_group(group, result, errors)
+        retried = _settle_all(flight, errors)
+        for command in reversed(retried):
+            self._queue.appendleft(command)
+            self._queued_bytes += command.size_bytes
+        self._kick()
+
+    def _finish_group(
+        self, group: list[Slot], result: Outcome | StorageFullError, errors: dict[str, StreamError | None]
+    ) -> None:
+        """Publish an applied group; note in ``errors`` the paths of one that was not (``None``: decide it again)."""
+        for slot in group:
+            if result is Outcome.APPLIED:
+                if slot.head is None:
+                    self._cache.forget(slot.path)
+                else:
+                    self._cache.store(slot.head, slot.fences)
+                self.on_applied(slot)
+                continue
+            self._cache.forget(slot.path)
+            errors[slot.path] = None
+            if isinstance(result, StorageFullError):
+                errors[slot.path] = StoreFullError(str(result))
+                self._full_until_ms = self._clock.now_ms() + FULL_MS
+
+    def _engine_failed(self, flight: _Flight, fault: BaseException) -> None:
+        """Fail-stop: nothing about the disk is certain any more, so nothing more is promised."""
+        _log.critical("the store failed; no more writes are accepted", error=str(fault), exc_info=fault)
+        self.failed.set()
+        waiting = [*flight.commands, *self._queue]
+        self._queue.clear()
+        self._queued_bytes, self._busy = 0, False
+        for command in waiting:
+            command.settle(StoreFailedError("the store has failed"))
+        self._idle.set()
+
+
+def _settle_all(flight: _Flight, errors: dict[str, StreamError | None]) -> list[Command]:
+    """Answer every command of a batch; return those to decide again, because their stream had moved."""
+    retried: list[Command] = []
+    for command in flight.commands:
+        lost = [errors[path] for path in command.paths() if path in errors]
+        error = next((one for one in lost if one is not None), None)
+        if lost and error is None:
+            command.conflicts += 1
+            if command.conflicts <= CONFLICTS_MAX:
+                retried.append(command)
+                continue
+            error = OverloadedError("other writers kept moving the stream")
+        command.settle(error or flight.refusals.get(command))
+    return retried
+
+
+def _fail(commands: list[Command], fault: Exception) -> None:
+    """Answer a batch whose deciding raised what it must not: our fault, told loudly, under a number to find it by."""
+    incident = secrets.token_hex(4)
+    _log.error("deciding a batch failed", incident=incident, commands=len(commands), exc_info=fault)
+    for command in commands:
+        command.settle(StoreFailedError(f"internal error {incident}"))
+
+
+def _shutting_down() -> ShuttingDownError:
+    return ShuttingDownError("the server is shutting down")

@@ -1,0 +1,82 @@
+"""Every bound and option of the server, with its unit and default.
+
+Owns: defaults. A queue, batch, body, buffer or wait without a bound here is a bug.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits of work in hand. Sizes in bytes, times in milliseconds.
+
+    max_append_bytes: largest request body (413 beyond).
+    max_chunk_bytes: largest page of a catch-up read; a single larger JSON message goes whole.
+    batch_commands, batch_bytes: what one commit takes from the queue at most.
+    queue_commands, queue_bytes: what may wait for a commit (503 + Retry-After beyond).
+    long_poll_timeout_ms: how long a long-poll waits for data (§5.7).
+    sse_lifetime_ms: after this an SSE connection is closed so that caches can collapse readers (§10.2).
+    sse_heartbeat_ms: silence after which a comment is sent.
+    sse_buffer_bytes: unsent bytes of one live reader beyond which it is no longer pushed to, but reads by offset.
+    write_timeout_ms: a peer that takes nothing for this long is cut.
+    request_timeout_ms: a request must have arrived whole within this.
+    keepalive_timeout_ms: an idle connection is closed after this.
+    drain_timeout_ms: shutdown takes at most this.
+    head_cache_count: heads kept decoded in memory.
+    sweep_interval_ms: pause between looks for expired streams and rows to collect.
+    sweep_count: streams or rows handled per slice of that work.
+    slow_request_ms: requests slower than this are logged.
+    """
+
+    max_append_bytes: int = 16 * MIB
+    max_chunk_bytes: int = MIB
+    batch_commands: int = 4096
+    batch_bytes: int = 32 * MIB
+    queue_commands: int = 65_536
+    queue_bytes: int = 256 * MIB
+    long_poll_timeout_ms: int = 30_000
+    sse_lifetime_ms: int = 60_000
+    sse_heartbeat_ms: int = 15_000
+    sse_buffer_bytes: int = 256 * KIB
+    write_timeout_ms: int = 30_000
+    request_timeout_ms: int = 30_000
+    keepalive_timeout_ms: int = 75_000
+    drain_timeout_ms: int = 4_000
+    head_cache_count: int = 16_384
+    sweep_interval_ms: int = 1_000
+    sweep_count: int = 1_000
+    slow_request_ms: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What ``serve`` is told.
+
+    host, port: where to listen; port 0 takes a free one.
+    root: URL path under which streams live; ``/`` is allowed.
+    engine: ``lmdb`` (durable) or ``memory``.
+    data_dir: the store's directory.
+    init: start a new store in an existing empty directory.
+    map_size_bytes: size of LMDB's sparse map, the store's upper bound.
+    cache_scope: ``public`` lets shared caches keep pages, ``private`` only the reader's own (§10.1).
+    log_format: ``logfmt`` or ``json``.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 4437
+    root: str = "/v1/stream"
+    engine: Literal["lmdb", "memory"] = "lmdb"
+    data_dir: Path = Path("data")
+    init: bool = False
+    map_size_bytes: int = 1 << 40
+    cache_scope: Literal["public", "private"] = "private"
+    log_format: Literal["logfmt", "json"] = "logfmt"
+    bounds: Bounds = Bounds()

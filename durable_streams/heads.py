@@ -1,0 +1,125 @@
+"""Heads in memory: what this process last saw of each stream it uses.
+
+Owns: a bounded cache of heads and producer fences, and read touches not yet written down.
+Must not know: who decides on them. Invariant: an entry is a hint; a write built on a stale one loses its
+compare-and-swap, and ``forget`` then makes the next look a fresh one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from durable_streams.engine.base import Touch
+from durable_streams.protocol.head import decode_record
+from durable_streams.protocol.producer import Fence, as_fence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from durable_streams.engine.base import Engine
+    from durable_streams.protocol.head import Head
+
+FENCES_MAX: Final = 1024
+"""Fences kept per stream; one that was dropped is read again."""
+TOUCH_SHARE: Final = 32
+"""A read touch is written down once it is a 32nd of the TTL newer than the stored one …"""
+TOUCH_MIN_MS: Final = 1_000
+"""… but not oftener than this, so that reads cost no commits of their own."""
+
+
+class Entry:
+    """One cached stream. ``touched_ms``: last touch known here, stored or not."""
+
+    __slots__ = ("fences", "head", "touched_ms")
+
+    def __init__(self, head: Head) -> None:
+        self.head, self.touched_ms = head, head.touched_ms
+        self.fences: dict[str, Fence | None] = {}
+
+
+class HeadCache:
+    """Least recently used heads, read through from the engine. Not thread-safe: the loop's thread only."""
+
+    def __init__(self, engine: Engine, max_count: int) -> None:
+        self._engine, self._max_count = engine, max_count
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._touches: dict[str, Touch] = {}
+
+    def entry(self, path: str) -> Entry | None:
+        """Return what stands at a path, or ``None`` for nothing (absence is not cached)."""
+        entry = self._entries.get(path)
+        if entry is not None:
+            self._entries.move_to_end(path)
+            return entry
+        (head,) = self._engine.load([path])
+        if head is None:
+            return None
+        entry = self._keep(head)
+        touch = self._touches.get(path)
+        if touch is not None and touch.sid == head.sid:
+            entry.touched_ms = max(entry.touched_ms, touch.touched_ms)
+        return entry
+
+    def fence(self, path: str, sid: int, producer_id: str) -> Fence | None:
+        """Return a producer's committed fence on incarnation ``sid``."""
+        entry = self._entries.get(path)
+        if entry is None or entry.head.sid != sid:
+            return as_fence(self._engine.load_producers([(sid, producer_id)])[0])
+        if producer_id not in entry.fences:
+            row = self._engine.load_producers([(sid, producer_id)])[0]
+            self._remember(entry, {producer_id: as_fence(row)})
+        return entry.fences[producer_id]
+
+    def store(self, head: Head, fences: Mapping[str, Fence]) -> None:
+        """Take over a committed head and the fences committed with it."""
+        entry = self._entries.get(head.path)
+        if entry is None or entry.head.sid != head.sid:
+            entry = self._keep(head)
+        entry.head, entry.touched_ms = head, max(entry.touched_ms, head.touched_ms)
+        self._remember(entry, fences)
+
+    def forget(self, path: str) -> None:
+        """Drop an entry: it was removed, or proved stale."""
+        self._entries.pop(path, None)
+
+    def touch(self, entry: Entry, now_ms: int) -> None:
+        """Note a read or write that slides a TTL (§5.1); ``take_touches`` hands it to the engine in time."""
+        if now_ms <= entry.touched_ms:
+            return
+        entry.touched_ms = now_ms
+        head = entry.head
+        ttl_s = decode_record(head.record).ttl_s
+        if ttl_s is not None and now_ms - head.touched_ms >= max(TOUCH_MIN_MS, ttl_s * 1000 // TOUCH_SHARE):
+            self._touches[head.path] = Touch(head.path, head.sid, now_ms)
+
+    def take_touches(self) -> list[Touch]:
+        """Return the touches to write down, and count them as written."""
+        touches, self._touches = list(self._touches.values()), {}
+        for touch in touches:
+            entry = self._entries.get(touch.path)
+            if entry is not None and entry.head.sid == touch.sid:
+                entry.head = entry.head._replace(touched_ms=max(entry.head.touched_ms, touch.touched_ms))
+        return touches
+
+    def take_all_touches(self) -> list[Touch]:
+        """Return every touch newer than its stored head, for a clean shutdown."""
+        for entry in self._entries.values():
+            if entry.touched_ms > entry.head.touched_ms:
+                self._touches[entry.head.path] = Touch(entry.head.path, entry.head.sid, entry.touched_ms)
+        return self.take_touches()
+
+    def _keep(self, head: Head) -> Entry:
+        entry = self._entries[head.path] = Entry(head)
+        self._entries.move_to_end(head.path)
+        if len(self._entries) > self._max_count:
+            _, oldest = self._entries.popitem(last=False)
+            if oldest.touched_ms > oldest.head.touched_ms:
+                stale = oldest.head
+                self._touches[stale.path] = Touch(stale.path, stale.sid, oldest.touched_ms)
+        return entry
+
+    def _remember(self, entry: Entry, fences: Mapping[str, Fence | None]) -> None:
+        entry.fences.update(fences)
+        while len(entry.fences) > FENCES_MAX:
+            del entry.fences[next(iter(entry.fences))]

@@ -1,0 +1,72 @@
+"""Header fields that many answers share (§12.7, CORS, extensions)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from durable_streams.protocol import headers as names
+from durable_streams.protocol.offsets import format_offset
+
+if TYPE_CHECKING:
+    from durable_streams.http.messages import Fields
+
+EXTENSIONS: Final = "tail, list"
+"""What this server adds to the protocol (§11.1), by name, in ``Stream-Extensions`` on HEAD and GET."""
+
+_EXPOSED = (
+    names.STREAM_NEXT_OFFSET,
+    names.STREAM_UP_TO_DATE,
+    names.STREAM_CLOSED,
+    names.STREAM_CURSOR,
+    names.STREAM_TTL,
+    names.STREAM_EXPIRES_AT,
+    names.STREAM_SSE_DATA_ENCODING,
+    names.STREAM_EXTENSIONS,
+    names.PRODUCER_EPOCH,
+    names.PRODUCER_SEQ,
+    names.PRODUCER_EXPECTED_SEQ,
+    names.PRODUCER_RECEIVED_SEQ,
+    "ETag",
+    "Location",
+    "Retry-After",
+)
+_ACCEPTED = (
+    "Content-Type",
+    "Authorization",
+    "If-None-Match",
+    "Last-Event-ID",
+    names.STREAM_CLOSED,
+    names.STREAM_SEQ,
+    names.STREAM_TTL,
+    names.STREAM_EXPIRES_AT,
+    names.STREAM_FORKED_FROM,
+    names.STREAM_FORK_OFFSET,
+    names.STREAM_FORK_SUB_OFFSET,
+    names.PRODUCER_ID,
+    names.PRODUCER_EPOCH,
+    names.PRODUCER_SEQ,
+)
+
+COMMON: Final[Fields] = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Expose-Headers", ", ".join(_EXPOSED)),
+)
+"""On every answer, errors included (§12.7)."""
+
+PREFLIGHT: Final[Fields] = (
+    ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+    ("Access-Control-Allow-Headers", ", ".join(_ACCEPTED)),
+    ("Access-Control-Max-Age", "86400"),
+)
+
+CLOSED: Final = (names.STREAM_CLOSED, "true")
+UP_TO_DATE: Final = (names.STREAM_UP_TO_DATE, "true")
+NO_STORE: Final = ("Cache-Control", "no-store")
+SUPPORTED: Final = (names.STREAM_EXTENSIONS, EXTENSIONS)
+
+
+def next_offset(position: int) -> tuple[str, str]:
+    """Return the ``Stream-Next-Offset`` field."""
+    return (names.STREAM_NEXT_OFFSET, format_offset(position))

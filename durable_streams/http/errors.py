@@ -1,0 +1,87 @@
+"""From refusal to answer: the one table (RFC 9457).
+
+Owns: status, stable ``code`` and extra fields of every refusal. A test walks all error types and fails on one without a row.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from durable_streams.http import answers
+from durable_streams.http.messages import Answer
+from durable_streams.protocol import errors as e
+from durable_streams.protocol import headers as names
+
+if TYPE_CHECKING:
+    from durable_streams.http.messages import Fields
+
+PROBLEM_JSON: Final = "application/problem+json"
+RETRY_AFTER_S: Final = "1"
+
+TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
+    e.InvalidPathError: (400, "invalid-path"),
+    e.PathTooLongError: (414, "path-too-long"),
+    e.ReservedPathError: (400, "reserved-path"),
+    e.InvalidHeaderError: (400, "invalid-header"),
+    e.InvalidQueryError: (400, "invalid-query"),
+    e.InvalidOffsetError: (400, "invalid-offset"),
+    e.OffsetBeyondTailError: (400, "offset-beyond-tail"),
+    e.OffsetInsideMessageError: (400, "offset-inside-message"),
+    e.SubOffsetBeyondTailError: (400, "sub-offset-beyond-tail"),
+    e.ForkTooDeepError: (400, "fork-too-deep"),
+    e.EmptyBodyError: (400, "empty-body"),
+    e.MissingContentTypeError: (400, "missing-content-type"),
+    e.InvalidJsonError: (400, "invalid-json"),
+    e.EmptyBatchError: (400, "empty-batch"),
+    e.EpochMustStartAtZeroError: (400, "epoch-must-start-at-zero"),
+    e.NotFoundError: (404, "not-found"),
+    e.GoneError: (410, "gone"),
+    e.StreamExistsError: (409, "stream-exists"),
+    e.PathBlockedError: (409, "path-blocked"),
+    e.SourceGoneError: (409, "source-gone"),
+    e.ContentTypeMismatchError: (409, "content-type-mismatch"),
+    e.StreamClosedError: (409, "stream-closed"),
+    e.StreamSeqConflictError: (409, "stream-seq-conflict"),
+    e.ProducerGapError: (409, "producer-gap"),
+    e.StaleEpochError: (403, "stale-epoch"),
+    e.BodyTooLargeError: (413, "body-too-large"),
+    e.RequestTimeoutError: (408, "request-timeout"),
+    e.OverloadedError: (503, "overloaded"),
+    e.ShuttingDownError: (503, "shutting-down"),
+    e.StoreFailedError: (503, "store-failed"),
+    e.StoreFullError: (507, "store-full"),
+}
+
+
+def answer_of(error: e.StreamError) -> Answer:
+    """Return the answer to a refusal."""
+    status, code = TABLE[type(error)]
+    return problem(status, code, str(error), _fields(error))
+
+
+def problem(status: int, code: str, detail: str, extra: Fields = ()) -> Answer:
+    """Return a problem+json answer; ``code`` is stable, ``detail`` is for people."""
+    body = orjson.dumps({"title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail})
+    return Answer(status, (("Content-Type", PROBLEM_JSON), answers.NO_STORE, *extra), body)
+
+
+def _fields(error: e.StreamError) -> Fields:
+    match error:
+        case e.StreamClosedError():  # §5.2: a client must see that it is closed, and where it ends
+            return (answers.CLOSED, answers.next_offset(error.tail))
+        case e.StaleEpochError():  # §5.2.1
+            return ((names.PRODUCER_EPOCH, str(error.current_epoch)),)
+        case e.ProducerGapError():  # §5.2.1
+            return (
+                (names.PRODUCER_EXPECTED_SEQ, str(error.expected_seq)),
+                (names.PRODUCER_RECEIVED_SEQ, str(error.received_seq)),
+            )
+        case e.UnavailableError():
+            return (("Retry-After", RETRY_AFTER_S),)
+        case e.BodyTooLargeError() | e.RequestTimeoutError():
+            return (("Connection", "close"),)
+        case _:
+            return ()

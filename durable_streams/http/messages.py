@@ -1,0 +1,45 @@
+"""Requests and answers as plain values, which every front can make and send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from durable_streams.protocol.head import Head
+
+Fields = tuple[tuple[str, str], ...]
+
+
+class Request(NamedTuple):
+    """One request, its body read.
+
+    method: upper case. path: as on the request line, percent-encoded, without the query.
+    query: parameters in order, decoded. headers: looked up without regard to case.
+    origin: scheme and authority as the client addressed them, for absolute URLs.
+    """
+
+    method: str
+    path: str
+    query: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
+    body: bytes
+    origin: str
+
+
+class Answer(NamedTuple):
+    """One answer. ``headers`` come on top of those every answer has (``http/answers.py``)."""
+
+    status: int
+    headers: Fields = ()
+    body: bytes = b""
+
+
+class SseStart(NamedTuple):
+    """An answer that stays open: server-sent events from ``position`` on (§5.8). ``cursor`` is what the client echoed."""
+
+    head: Head
+    position: int
+    cursor: str | None
+    headers: Fields

@@ -1,0 +1,147 @@
+"""PUT, POST and DELETE on a stream (§5.1 to §5.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durable_streams.http import answers
+from durable_streams.http.messages import Answer
+from durable_streams.protocol import content_types, json_mode
+from durable_streams.protocol import headers as names
+from durable_streams.protocol.append import Append, Appended, Duplicate
+from durable_streams.protocol.create import Create, ForkRequest
+from durable_streams.protocol.errors import (
+    EmptyBodyError,
+    InvalidHeaderError,
+    InvalidPathError,
+    InvalidRequestError,
+    MissingContentTypeError,
+    NotFoundError,
+    PathTooLongError,
+)
+from durable_streams.protocol.offsets import ZEROS, parse_offset
+from durable_streams.protocol.paths import parse_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from durable_streams.http.messages import Request
+    from durable_streams.protocol.errors import StreamError
+    from durable_streams.streams import Streams
+
+
+async def put(streams: Streams, root: str, path: str, request: Request) -> Answer:
+    """Create or fork (§5.1, §4.2)."""
+    created = await streams.create(path, parse_create(request, root))
+    fields = [("Content-Type", created.content_type), answers.next_offset(created.tail)]
+    if created.closed:
+        fields.append(answers.CLOSED)
+    if not created.fresh:
+        return Answer(200, tuple(fields))
+    return Answer(201, (*fields, ("Location", request.origin + request.path)))
+
+
+async def post(streams: Streams, path: str, request: Request) -> Answer:
+    """Append, close, or both (§5.2, §5.3)."""
+    return append_answer(await streams.append(path, parse_append(request)))
+
+
+async def delete(streams: Streams, path: str) -> Answer:
+    """Delete (§5.4)."""
+    await streams.delete(path)
+    return Answer(204)
+
+
+def append_answer(result: Appended | Duplicate) -> Answer:
+    """Return the answer to an accepted append: 200 for a producer's new bytes, else 204 (§5.2, §5.2.1)."""
+    fields = [answers.next_offset(result.tail)]
+    if result.closed:
+        fields.append(answers.CLOSED)
+    if isinstance(result, Duplicate):
+        if result.highest is not None:
+            fields += _producer_fields(result.highest.epoch, result.highest.seq)
+        return Answer(204, tuple(fields))
+    if result.claim is not None:
+        fields += _producer_fields(result.claim.epoch, result.claim.seq)
+    return Answer(200 if result.grew and result.claim is not None else 204, tuple(fields))
+
+
+def _producer_fields(epoch: int, seq: int) -> list[tuple[str, str]]:
+    return [(names.PRODUCER_EPOCH, str(epoch)), (names.PRODUCER_SEQ, str(seq))]
+
+
+def parse_append(request: Request) -> Append:
+    """Return the append that a POST asks for. JSON is checked here, but refused in its turn (``protocol/append.py``).
+
+    Raises:
+        EmptyBodyError: no body and no ``Stream-Closed: true``.
+        MissingContentTypeError: a body without a type.
+        InvalidHeaderError: a malformed producer or ``Stream-Seq`` header.
+    """
+    headers = request.headers
+    close = names.parse_closed(headers)
+    claim = names.parse_claim(headers)
+    stream_seq = names.parse_stream_seq(headers)
+    content_type = headers.get("Content-Type", "")
+    payload: bytes | StreamError = request.body
+    if not payload:
+        if not close:
+            msg = "an append needs a body, unless it carries Stream-Closed: true"
+            raise EmptyBodyError(msg)
+    elif not content_type.strip():
+        msg = "an append with a body needs a Content-Type"
+        raise MissingContentTypeError(msg)
+    elif content_types.is_json(content_type):
+        try:
+            payload = json_mode.flatten(request.body)
+        except InvalidRequestError as refusal:
+            payload = refusal
+    return Append(payload, content_type, close, claim, stream_seq)
+
+
+def parse_create(request: Request, root: str) -> Create:
+    """Return the creation that a PUT asks for.
+
+    Raises:
+        InvalidHeaderError: malformed or contradicting headers.
+        InvalidOffsetError: a malformed fork offset.
+        NotFoundError: a fork source that no stream of this server can have.
+    """
+    headers = request.headers
+    content_type = headers.get("Content-Type", "").strip() or None
+    ttl_s, expires_at_ms = names.parse_expiry(headers)
+    fork = _parse_fork(headers, root)
+    payload: bytes | StreamError = request.body
+    if payload and content_types.is_json(content_type or ""):
+        try:
+            payload = json_mode.flatten_initial(request.body)
+        except InvalidRequestError as refusal:
+            payload = refusal
+    elif payload and fork is not None and content_type is None:
+        # Whether these bytes are JSON messages depends on a source not looked at yet.
+        raise InvalidHeaderError("Content-Type", "is needed when a fork is created with a body")
+    return Create(content_type, payload, names.parse_closed(headers), ttl_s, expires_at_ms, fork)
+
+
+def _parse_fork(headers: Mapping[str, str], root: str) -> ForkRequest | None:
+    source = headers.get(names.STREAM_FORKED_FROM)
+    offset, sub_offset = headers.get(names.STREAM_FORK_OFFSET), headers.get(names.STREAM_FORK_SUB_OFFSET)
+    if source is None:
+        for name, value in ((names.STREAM_FORK_OFFSET, offset), (names.STREAM_FORK_SUB_OFFSET, sub_offset)):
+            if value is not None:
+                raise InvalidHeaderError(name, f"needs {names.STREAM_FORKED_FROM}")
+        return None
+    position = None if offset is None else 0 if offset in ZEROS else parse_offset(offset)
+    count = 0 if sub_offset is None else names.parse_integer(names.STREAM_FORK_SUB_OFFSET, sub_offset)
+    return ForkRequest(_source_path(source, root), position, count)
+
+
+def _source_path(source: str, root: str) -> str:
+    """Return the stream path in a source's URL path (§4.2); what cannot name a stream here is not found."""
+    prefix = root.rstrip("/") + "/"
+    if not source.startswith(prefix):
+        raise NotFoundError(source)
+    try:
+        return parse_path(source.removeprefix(prefix))
+    except (InvalidPathError, PathTooLongError):
+        raise NotFoundError(source) from None

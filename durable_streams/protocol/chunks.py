@@ -1,0 +1,51 @@
+"""Chunks: how the bytes of one commit are cut into stored rows.
+
+Invariant: a chunk never splits a JSON message, so that every page can be cut by looking at one chunk alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from durable_streams.protocol import json_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+CHUNK_TARGET_BYTES: Final = 256 * 1024
+"""Small appends are joined up to this. One chunk per stream per commit is the rule; this is for large ones."""
+CHUNK_MAX_BYTES: Final = 1024 * 1024
+"""Larger appends are cut, so that reading a page never copies much more than the page. One message may exceed it."""
+
+
+def split_chunks(pieces: Iterable[bytes], *, is_json: bool) -> Iterator[bytes]:
+    """Yield the chunks for these consecutive appends, in order, none empty."""
+    held: list[bytes] = []
+    held_bytes = 0
+    for piece in pieces:
+        if held and held_bytes + len(piece) > CHUNK_TARGET_BYTES:
+            yield b"".join(held)
+            held, held_bytes = [], 0
+        if len(piece) > CHUNK_MAX_BYTES:
+            yield from _cut(piece, is_json=is_json)
+        elif piece:
+            held.append(piece)
+            held_bytes += len(piece)
+    if held:
+        yield b"".join(held)
+
+
+def _cut(piece: bytes, *, is_json: bool) -> Iterator[bytes]:
+    start = 0
+    if is_json:
+        last = 0
+        for end in json_mode.boundaries(piece):
+            if end - start > CHUNK_MAX_BYTES and last > start:
+                yield piece[start:last]
+                start = last
+            last = end
+    else:
+        while len(piece) - start > CHUNK_MAX_BYTES:
+            yield piece[start : start + CHUNK_MAX_BYTES]
+            start += CHUNK_MAX_BYTES
+    yield piece[start:]

@@ -1,0 +1,189 @@
+"""Create, fork and delete: what may stand at a path (§5.1, §4.2, §5.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from durable_streams.protocol import content_types
+from durable_streams.protocol.errors import (
+    ContentTypeMismatchError,
+    ForkTooDeepError,
+    GoneError,
+    OffsetBeyondTailError,
+    PathBlockedError,
+    SourceGoneError,
+    StreamExistsError,
+)
+from durable_streams.protocol.head import CLOSED, SOFT_DELETED, Fork, Record, Segment
+
+if TYPE_CHECKING:
+    from durable_streams.protocol.draft import Draft
+    from durable_streams.protocol.errors import StreamError
+
+FORK_DEPTH_MAX: Final = 64
+"""Longest chain of forks: a read visits at most this many ancestors."""
+
+
+class ForkRequest(NamedTuple):
+    """The fork headers of a creation (§4.2). ``offset`` is ``None`` for the source's tail."""
+
+    source_path: str
+    offset: int | None
+    sub_offset: int
+
+
+class Create(NamedTuple):
+    """One request to create. At most one of ``ttl_s`` and ``expires_at_ms`` is set.
+
+    content_type: as given; ``None`` if the header was absent.
+    payload: initial bytes as stored, or the refusal its body deserves.
+    """
+
+    content_type: str | None
+    payload: bytes | StreamError
+    closed: bool = False
+    ttl_s: int | None = None
+    expires_at_ms: int | None = None
+    fork: ForkRequest | None = None
+
+
+class Created(NamedTuple):
+    """What a creation answers; ``fresh`` is False for an existing stream of the same configuration (200)."""
+
+    fresh: bool
+    content_type: str
+    tail: int
+    closed: bool
+
+
+def match_existing(existing: Draft, request: Create) -> Created:
+    """Answer a creation at a path where a live stream stands: the same configuration is success (§5.1).
+
+    Compares content type, TTL or expiry, closure status, and what the fork headers asked for. A fork request that left
+    something to be inherited matches a fork that inherited it.
+
+    Raises:
+        PathBlockedError: the path holds a soft-deleted stream.
+        StreamExistsError: some part differs; it names which.
+    """
+    if existing.soft_deleted:
+        raise PathBlockedError(existing.path)
+    difference = _difference(existing, request)
+    if difference is not None:
+        raise StreamExistsError(existing.path, difference)
+    return Created(fresh=False, content_type=existing.record.content_type, tail=existing.tail, closed=existing.closed)
+
+
+def _difference(existing: Draft, request: Create) -> str | None:
+    record, fork = existing.record, existing.record.fork
+    asked_type = request.content_type
+    if asked_type is None:
+        asked_type = record.content_type if request.fork else content_types.DEFAULT
+    inherits = fork is not None and fork.inherited_expiry
+    stored_expiry = (None, None) if inherits else (record.ttl_s, record.expires_at_ms)
+    differences = {
+        "content type": content_types.media_type(asked_type) != content_types.media_type(record.content_type),
+        "TTL or expiry": (request.ttl_s, request.expires_at_ms) != stored_expiry,
+        "closure status": request.closed != existing.closed,
+        "fork source": not _same_fork(fork, request.fork),
+    }
+    return next((what for what, differs in differences.items() if differs), None)
+
+
+def _same_fork(fork: Fork | None, asked: ForkRequest | None) -> bool:
+    if fork is None or asked is None:
+        return fork is None and asked is None
+    same_offset = not fork.asked_offset if asked.offset is None else asked.offset == fork.anchor
+    return fork.source_path == asked.source_path and fork.sub_offset == asked.sub_offset and same_offset
+
+
+def new_record(request: Create) -> Record:
+    """Return the record of a stream that is no fork."""
+    return Record(request.content_type or content_types.DEFAULT, request.ttl_s, request.expires_at_ms)
+
+
+def check_source(source: Draft, request: Create) -> int:
+    """Return the anchor of a fork: the requested offset, or the source's tail (§4.2).
+
+    Raises:
+        SourceGoneError: the source is soft-deleted.
+        ContentTypeMismatchError: a content type was given and is not the source's.
+        OffsetBeyondTailError: the offset is past the source's tail.
+        ForkTooDeepError: the chain would exceed ``FORK_DEPTH_MAX``.
+    """
+    asked = request.fork
+    assert asked is not None
+    if source.soft_deleted:
+        raise SourceGoneError(source.path)
+    stored, received = source.record.content_type, request.content_type
+    if received is not None and content_types.media_type(received) != content_types.media_type(stored):
+        raise ContentTypeMismatchError(stored, received)
+    anchor = source.tail if asked.offset is None else asked.offset
+    if anchor > source.tail:
+        raise OffsetBeyondTailError(anchor, source.tail)
+    if source.record.fork is not None and len(source.record.fork.lineage) >= FORK_DEPTH_MAX:
+        raise ForkTooDeepError(FORK_DEPTH_MAX)
+    return anchor
+
+
+def lineage_up_to(source: Draft, base: int) -> tuple[Segment, ...]:
+    """Return the segments that hold the source's bytes ``[0, base)``, in offset order."""
+    inherited = source.record.fork.lineage if source.record.fork else ()
+    segments = []
+    for segment in (*inherited, Segment(source.sid, source.tail)):
+        segments.append(Segment(segment.sid, min(segment.end, base)))
+        if segment.end >= base:
+            break
+    return tuple(segments)
+
+
+def fork_record(source: Draft, request: Create, anchor: int, base: int) -> Record:
+    """Return the record of a fork whose own bytes start at ``base``; expiry by the table of §4.2.
+
+    Writer state (producers, ``Stream-Seq``) is not inherited (§4.2 Producer state and fork boundaries).
+    """
+    asked = request.fork
+    assert asked is not None
+    inherits = request.ttl_s is None and request.expires_at_ms is None
+    expiry = (source.record.ttl_s, source.record.expires_at_ms) if inherits else (request.ttl_s, request.expires_at_ms)
+    fork = Fork(
+        asked.source_path,
+        source.sid,
+        anchor,
+        asked.sub_offset,
+        asked.offset is not None,
+        inherits,
+        lineage_up_to(source, base),
+    )
+    return Record(source.record.content_type, *expiry, fork=fork)
+
+
+def start(draft: Draft, base: int, payload: bytes, *, closed: bool) -> Created:
+    """Give a fresh draft its first bytes, from ``base`` on."""
+    draft.tail = base + len(payload)
+    draft.state = CLOSED if closed else 0
+    return Created(fresh=True, content_type=draft.record.content_type, tail=draft.tail, closed=closed)
+
+
+def decide_delete(draft: Draft) -> bool:
+    """Delete a stream: True if it goes at once, False if it is kept soft-deleted for its forks (§5.4).
+
+    Raises:
+        GoneError: already soft-deleted.
+    """
+    if draft.soft_deleted:
+        raise GoneError(draft.path)
+    if draft.refs == 0:
+        return True
+    draft.state |= SOFT_DELETED
+    draft.due_ms = 0
+    return False
+
+
+def release(source: Draft) -> bool:
+    """Take one fork's reference off its source; True if the source, soft-deleted, now goes too (§4.2 cascade)."""
+    if source.refs <= 0:
+        msg = f"{source.path!r} has no reference to release"
+        raise AssertionError(msg)
+    source.refs -= 1
+    return source.refs == 0 and source.soft_deleted

@@ -1,0 +1,66 @@
+"""Expiry: sliding TTL and absolute deadlines (§4, §5.1).
+
+A stream has at most one of the two. A TTL slides with every read and write, not with HEAD; a live reader keeps it alive.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from durable_streams.protocol.errors import InvalidHeaderError
+
+if TYPE_CHECKING:
+    from durable_streams.protocol.head import Record
+
+STREAM_TTL: Final = "Stream-TTL"
+STREAM_EXPIRES_AT: Final = "Stream-Expires-At"
+TTL_MAX_S: Final = 2**53 - 1
+
+_TTL = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+
+
+def parse_ttl(value: str) -> int:
+    """Return the seconds of a ``Stream-TTL``: decimal, no sign, leading zero, point or exponent (§5.1).
+
+    Raises:
+        InvalidHeaderError: any other form, or more than ``TTL_MAX_S``.
+    """
+    if _TTL.fullmatch(value) is None or len(value) > len(str(TTL_MAX_S)) or int(value) > TTL_MAX_S:
+        raise InvalidHeaderError(STREAM_TTL, "must be a whole number of seconds, such as 3600")
+    return int(value)
+
+
+def parse_expires_at(value: str) -> int:
+    """Return the Unix milliseconds of an RFC 3339 timestamp (§5.1).
+
+    Raises:
+        InvalidHeaderError: any other form, or no real date.
+    """
+    if _RFC3339.fullmatch(value) is not None:
+        try:
+            return int(datetime.fromisoformat(value.upper()).timestamp() * 1000)
+        except (ValueError, OverflowError):
+            pass
+    raise InvalidHeaderError(STREAM_EXPIRES_AT, "must be an RFC 3339 timestamp, such as 2030-01-31T12:00:00Z")
+
+
+def format_expires_at(expires_at_ms: int) -> str:
+    """Return the RFC 3339 form in UTC with milliseconds."""
+    seconds, millis = divmod(expires_at_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+
+
+def deadline_ms(record: Record, touched_ms: int) -> int | None:
+    """Return when the stream expires, in Unix milliseconds, or ``None`` for never."""
+    if record.ttl_s is not None:
+        return touched_ms + record.ttl_s * 1000
+    return record.expires_at_ms
+
+
+def is_expired(record: Record, touched_ms: int, now_ms: int) -> bool:
+    """Whether the deadline has come."""
+    deadline = deadline_ms(record, touched_ms)
+    return deadline is not None and now_ms >= deadline

@@ -1,0 +1,100 @@
+"""Reading: which bytes a request gets, and what the answer says about them (§5.6, §5.7, §10.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from durable_streams.protocol import content_types, json_mode
+from durable_streams.protocol.errors import GoneError, OffsetBeyondTailError
+
+if TYPE_CHECKING:
+    from durable_streams.protocol.head import Head, Record, Segment
+
+CACHE_MAX_AGE_S: Final = 60
+NO_STORE: Final = "no-store"
+
+
+class Page(NamedTuple):
+    """Stored bytes ``[start, end)`` of one stream, and what was true of it when they were read.
+
+    up_to_date: ``end`` is the tail. closed: the stream is closed and ``end`` is its final offset (§5.6).
+    """
+
+    sid: int
+    start: int
+    end: int
+    payload: bytes
+    up_to_date: bool
+    closed: bool
+    content_type: str
+
+
+def resolve_start(head: Head, start: int | None) -> int:
+    """Return the first byte to read; ``None`` means the tail (``now``, §8).
+
+    Raises:
+        GoneError: the stream is soft-deleted.
+        OffsetBeyondTailError: past the tail.
+    """
+    if head.soft_deleted:
+        raise GoneError(head.path)
+    if start is None:
+        return head.tail
+    if start > head.tail:
+        raise OffsetBeyondTailError(start, head.tail)
+    return start
+
+
+def segments_of(record: Record, sid: int, tail: int) -> tuple[tuple[int, int, int], ...]:
+    """Return (sid, start, end) of every store segment of a stream: its ancestors' shares, then its own (§4.2)."""
+    if record.fork is None:
+        return ((sid, 0, tail),)
+    segments, start = [], 0
+    for segment in record.fork.lineage:
+        segments.append((segment.sid, start, segment.end))
+        start = segment.end
+    return (*segments, (sid, start, tail))
+
+
+def page_bytes(content_type: str, payload: bytes, max_bytes: int) -> int:
+    """Return how many of the bytes read go into one page: at most ``max_bytes``, whole messages in JSON mode.
+
+    One message larger than the page goes whole (§9.1.1).
+    """
+    if len(payload) <= max_bytes:
+        return len(payload)
+    return json_mode.cut(payload, max_bytes) if content_types.is_json(content_type) else max_bytes
+
+
+def body_of(page: Page) -> bytes:
+    """Return the answer's body: the bytes, or the JSON array of the messages (§9.1.5)."""
+    return json_mode.wrap(page.payload) if content_types.is_json(page.content_type) else page.payload
+
+
+def etag(page: Page) -> str:
+    """Return the strong entity tag of a page; it changes when the stream is closed behind the same bytes (§10.1)."""
+    return f'"{page.sid:x}:{page.start}:{page.end}{":c" if page.closed else ""}"'
+
+
+def matches_etag(if_none_match: str | None, tag: str) -> bool:
+    """Whether ``If-None-Match`` holds the tag: ``*``, a list, weak or strong (RFC 9110 §13.1.2)."""
+    if if_none_match is None:
+        return False
+    candidates = (candidate.strip().removeprefix("W/") for candidate in if_none_match.split(","))
+    return any(candidate in {tag, "*"} for candidate in candidates)
+
+
+def cache_control(page: Page, scope: str, remaining_ms: int | None) -> str:
+    """Return ``Cache-Control`` for a page (§10.1).
+
+    A page with bytes never changes, so it may be kept; the empty answer at the tail is true for this moment only.
+
+    Args:
+        page: what is answered.
+        scope: ``public`` or ``private``.
+        remaining_ms: until the stream expires, ``None`` for never; nothing is cached beyond it.
+    """
+    if page.start == page.end:
+        return NO_STORE
+    max_age_s = CACHE_MAX_AGE_S if remaining_ms is None else min(CACHE_MAX_AGE_S, max(0, remaining_ms // 1000))
+    return f"{scope}, max-age={max_age_s}, stale-while-revalidate=300"

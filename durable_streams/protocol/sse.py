@@ -1,0 +1,87 @@
+"""Server-sent events: how bytes and control fields are framed (§5.8).
+
+Invariant: no byte of the stream can end a line or an event; every line of payload stands behind its own ``data:``.
+"""
+
+from __future__ import annotations
+
+import binascii
+import enum
+import re
+from typing import Final
+
+from durable_streams.protocol import content_types
+from durable_streams.protocol.json_mode import wrap
+from durable_streams.protocol.offsets import format_offset
+
+HEARTBEAT: Final = b":\n\n"
+"""A comment: keeps idle connections from being cut, and finds peers that have gone."""
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_LEADING_SPACE = re.compile(rb"^ ", re.MULTILINE)
+_UTF8_MAX_BYTES: Final = 4
+
+
+class Encoding(enum.Enum):
+    """How a stream's bytes travel in ``data`` events."""
+
+    JSON = "json"
+    TEXT = "text"
+    BASE64 = "base64"
+
+
+def encoding_of(content_type: str) -> Encoding:
+    """Return the encoding that §5.8 prescribes for a content type."""
+    if content_types.is_json(content_type):
+        return Encoding.JSON
+    return Encoding.TEXT if content_types.is_sse_text(content_type) else Encoding.BASE64
+
+
+def data_event(encoding: Encoding, payload: bytes) -> bytes:
+    """Return one ``data`` event for stored bytes: messages in an array, text by lines, or base64.
+
+    Text that is not UTF-8 is sent with U+FFFD for each broken byte, as the event stream must be UTF-8.
+    """
+    if encoding is Encoding.BASE64:
+        return b"event: data\ndata:" + binascii.b2a_base64(payload, newline=False) + b"\n\n"
+    lines = _LINE_END.sub(b"\n", wrap(payload) if encoding is Encoding.JSON else _as_utf8(payload))
+    if lines.startswith(b" ") or b"\n " in lines:
+        lines = _LEADING_SPACE.sub(b"  ", lines)  # a parser strips one space after the colon
+    return b"event: data\ndata:" + lines.replace(b"\n", b"\ndata:") + b"\n\n"
+
+
+def control_event(next_offset: int, cursor: str | None, *, up_to_date: bool, closed: bool) -> bytes:
+    """Return the ``control`` event that follows every ``data`` event (§5.8).
+
+    Args:
+        next_offset: where a client that reconnects continues.
+        cursor: the cache-collapsing token; left out once ``closed``, as no one reconnects.
+        up_to_date: nothing more is stored at this moment.
+        closed: nothing more will ever be; implies ``up_to_date``.
+    """
+    fields = f'"streamNextOffset":"{format_offset(next_offset)}"'
+    if closed:
+        fields += ',"upToDate":true,"streamClosed":true'
+    else:
+        fields += f',"streamCursor":"{cursor}"'
+        if up_to_date:
+            fields += ',"upToDate":true'
+    return f"event: control\ndata:{{{fields}}}\n\n".encode("ascii")
+
+
+def whole_text_bytes(payload: bytes) -> int:
+    """Return how many leading bytes of text end with a whole UTF-8 character, so that none is split across two events.
+
+    Bytes that can never become a character are not held back.
+    """
+    for back in range(1, min(_UTF8_MAX_BYTES, len(payload) + 1)):
+        byte = payload[-back]
+        if byte < 0x80:  # noqa: PLR2004 ASCII ends here
+            break
+        if byte >= 0xC0:  # noqa: PLR2004 a leading byte: is its character complete?
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4 if byte < 0xF8 else 1  # noqa: PLR2004
+            return len(payload) - back if needed > back else len(payload)
+    return len(payload)
+
+
+def _as_utf8(payload: bytes) -> bytes:
+    return payload.decode("utf-8", "replace").encode("utf-8")

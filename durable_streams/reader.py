@@ -1,0 +1,159 @@
+"""Reading stored bytes: pages, alignment, the last N messages; across a fork's ancestors.
+
+Owns: how a range of a stream maps to engine reads. Must not know: HTTP; who is waiting for more.
+Invariant: only committed bytes are read, and JSON messages are never torn.
+
+Cost: engine calls are made on the caller's thread. The embedded engines answer from memory or a memory map; a copy out
+of either holds the interpreter lock, so a thread of its own would buy nothing (``docs/adr/0002``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from durable_streams.protocol import content_types, json_mode
+from durable_streams.protocol.errors import (
+    InvalidQueryError,
+    NotFoundError,
+    OffsetInsideMessageError,
+    SubOffsetBeyondTailError,
+)
+from durable_streams.protocol.head import decode_record
+from durable_streams.protocol.read import Page, page_bytes, segments_of
+
+if TYPE_CHECKING:
+    from durable_streams.engine.base import Engine
+    from durable_streams.protocol.draft import Draft
+    from durable_streams.protocol.head import Head, Record
+
+TAIL_MESSAGES_MAX: Final = 10_000
+"""Most messages that ``?tail=N`` may ask for."""
+TAIL_SCAN_MAX_BYTES: Final = 64 * 1024 * 1024
+"""Most bytes that ``?tail=N`` looks at to find them."""
+
+
+class Reader:
+    """Reads committed bytes of streams through their segments."""
+
+    def __init__(self, engine: Engine, page_max_bytes: int) -> None:
+        self._engine, self._page_max_bytes = engine, page_max_bytes
+
+    def page(self, head: Head, start: int, max_bytes: int | None = None) -> Page:
+        """Return the page of a stream from ``start`` on, a byte position that is not past ``head.tail``.
+
+        Raises:
+            NotFoundError: the bytes are gone: the stream was deleted by another process.
+        """
+        record = decode_record(head.record)
+        limit = max_bytes or self._page_max_bytes
+        payload = self._stored(head.path, record, head.sid, start=start, end=head.tail, max_bytes=limit)
+        payload = payload[: page_bytes(record.content_type, payload, limit)]
+        end = start + len(payload)
+        at_tail = end == head.tail
+        return Page(head.sid, start, end, payload, at_tail, at_tail and head.closed, record.content_type)
+
+    def _stored(self, path: str, record: Record, sid: int, *, start: int, end: int, max_bytes: int) -> bytes:
+        """Return stored bytes from ``start``, at least one chunk, and no further chunk past ``max_bytes``."""
+        parts: list[bytes] = []
+        position = start
+        for segment_sid, segment_start, segment_end in segments_of(record, sid, end):
+            while segment_start <= position < segment_end:
+                chunks = self._engine.read(segment_sid, position, segment_end, max_bytes - (position - start))
+                if not chunks:
+                    raise NotFoundError(path)
+                payload = b"".join([chunk.payload for chunk in chunks]) if len(chunks) > 1 else chunks[0].payload
+                if parts and position - start + len(payload) > max_bytes:
+                    return b"".join(parts)
+                parts.append(payload)
+                position += len(payload)
+                if position - start >= max_bytes:
+                    return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def check_aligned(self, head: Head, position: int) -> None:
+        """Check that a JSON stream may be read, or forked, from ``position``.
+
+        Raises:
+            OffsetInsideMessageError: the position would tear a message (§9.1.1).
+        """
+        record = decode_record(head.record)
+        if not content_types.is_json(record.content_type) or position in {0, head.tail}:
+            return
+        self._check_boundary(record, head.sid, head.tail, position)
+
+    def _check_boundary(self, record: Record, sid: int, tail: int, position: int) -> None:
+        for segment_sid, segment_start, segment_end in segments_of(record, sid, tail):
+            if segment_start <= position < segment_end:
+                # The chunk that holds the byte at ``position``, up to and with it: what is before it must be whole.
+                chunk = self._engine.read_before(segment_sid, position + 1)
+                if chunk is not None and not _is_whole(chunk.payload[:-1]):
+                    raise OffsetInsideMessageError(position)
+                return
+
+    def tail_start(self, head: Head, count: int) -> int:
+        """Return where the last ``count`` messages of a JSON stream begin, 0 if there are fewer.
+
+        Raises:
+            InvalidQueryError: not a JSON stream, or the messages are too large to be found this way.
+        """
+        record = decode_record(head.record)
+        if not content_types.is_json(record.content_type):
+            raise InvalidQueryError("tail", "counts messages, and only application/json streams have them")
+        missing, position = count, head.tail
+        for segment_sid, segment_start, segment_end in reversed(segments_of(record, head.sid, head.tail)):
+            position = min(position, segment_end)
+            while missing > 0 and position > segment_start:
+                if head.tail - position > TAIL_SCAN_MAX_BYTES:
+                    raise InvalidQueryError("tail", f"the last {count} messages exceed {TAIL_SCAN_MAX_BYTES} bytes")
+                chunk = self._engine.read_before(segment_sid, position)
+                if chunk is None:
+                    raise NotFoundError(head.path)
+                starts = [0, *json_mode.boundaries(chunk.payload)][:-1]
+                taken = min(missing, len(starts))
+                position = chunk.offset + (starts[-taken] if starts else 0)
+                missing -= taken
+        return position if count else head.tail
+
+    def fork_base(self, source: Draft, anchor: int, sub_offset: int) -> int:
+        """Return the position ``sub_offset`` bytes, or messages on a JSON stream, past ``anchor`` (§4.2).
+
+        Raises:
+            OffsetInsideMessageError: the anchor tears a message.
+            SubOffsetBeyondTailError: the source does not reach that far.
+        """
+        record, tail = source.record, source.tail
+        if not content_types.is_json(record.content_type):
+            if anchor + sub_offset > tail:
+                raise SubOffsetBeyondTailError(sub_offset)
+            return anchor + sub_offset
+        if anchor not in {0, tail}:
+            self._check_boundary(record, source.sid, tail, anchor)
+        position, missing = anchor, sub_offset
+        while missing:
+            if position >= tail:
+                raise SubOffsetBeyondTailError(sub_offset)
+            try:
+                payload = self._stored(
+                    source.path, record, source.sid, start=position, end=tail, max_bytes=self._page_max_bytes
+                )
+            except NotFoundError:  # appended in this very batch: not stored yet, so nobody can know its messages
+                raise SubOffsetBeyondTailError(sub_offset) from None
+            ends = [*json_mode.boundaries(payload)][:missing]
+            position += ends[-1]
+            missing -= len(ends)
+        return position
+
+
+def _is_whole(stored: bytes) -> bool:
+    """Whether bytes that start at a message end at the end of one. The parser is fast; the scanner is the judge."""
+    if not stored:
+        return True
+    if not stored.endswith(b","):
+        return False
+    try:
+        orjson.loads(json_mode.wrap(stored))
+    except orjson.JSONDecodeError:
+        return json_mode.is_boundary(stored)
+    return True

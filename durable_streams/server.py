@@ -1,0 +1,143 @@
+"""The composition root: builds the layers, listens, and shuts down in order.
+
+Invariant: shutdown loses nothing acknowledged and leaves nobody waiting: no new writes, queued commits answered, live
+readers told, engine closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from durable_streams.clock import Chance, SystemClock
+from durable_streams.committer import Committer
+from durable_streams.heads import HeadCache
+from durable_streams.http.aiohttp_front import AiohttpFront
+from durable_streams.http.control import Health
+from durable_streams.http.reads import Reads
+from durable_streams.http.router import Router
+from durable_streams.http.sse_connection import LiveReaders
+from durable_streams.reader import Reader
+from durable_streams.streams import Streams
+from durable_streams.tail import Hub
+from durable_streams.upkeep import Upkeep
+from durable_streams.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_streams.clock import Clock
+    from durable_streams.config import ServerConfig
+    from durable_streams.engine.base import Engine
+
+SWITCH_INTERVAL_S: Final = 0.0001
+"""Every LMDB call drops the interpreter lock and takes it back; beside a busy loop the default 5 ms interval allows the
+writer 33 commits of 64 rows a second, 0.1 ms allows 690."""
+BACKLOG: Final = 1024
+_log = structlog.get_logger(__name__)
+
+
+def make_engine(config: ServerConfig) -> Engine:
+    """Return the engine that the configuration names, not opened."""
+    if config.engine == "memory":
+        from durable_streams.engine.memory import MemoryEngine  # noqa: PLC0415 only the engine in use is imported
+
+        return MemoryEngine()
+    from durable_streams.engine.lmdb.engine import LmdbEngine  # noqa: PLC0415
+
+    return LmdbEngine(config.data_dir, map_size_bytes=config.map_size_bytes, init=config.init)
+
+
+class Server:
+    """One process's server. ``start`` in a running loop; ``url`` is known after it."""
+
+    def __init__(self, config: ServerConfig, engine: Engine, clock: Clock | None = None) -> None:
+        self.config, self.engine = config, engine
+        self._clock = clock or SystemClock()
+        self.url = ""
+
+    async def start(self) -> None:
+        """Open the store and listen. Raises ``RefusedToStartError``, or ``OSError`` when the address is taken."""
+        loop = asyncio.get_running_loop()
+        self.engine.open()
+        try:
+            self._compose(loop)
+            self._listener = await loop.create_server(
+                self._front.connect, self.config.host, self.config.port, backlog=BACKLOG
+            )
+        except BaseException:
+            self.engine.close()
+            raise
+        port = self._listener.sockets[0].getsockname()[1]
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        self.url = f"http://{host}:{port}{'/' + self.config.root.strip('/')}"
+        self._upkeep_task = asyncio.create_task(self._upkeep.run())
+
+    def _compose(self, loop: asyncio.AbstractEventLoop) -> None:
+        config, bounds, clock, chance = self.config, self.config.bounds, self._clock, Chance()
+        self._writer = Writer(loop)
+        cache = HeadCache(self.engine, bounds.head_cache_count)
+        self.committer = Committer(self.engine, cache, self._writer, clock=clock, chance=chance, bounds=bounds)
+        reader = Reader(self.engine, bounds.max_chunk_bytes)
+        self.streams = Streams(self.engine, self.committer, cache, reader, hub=Hub(), clock=clock, chance=chance)
+        self._reads = Reads(
+            self.streams,
+            clock,
+            chance,
+            cache_scope=config.cache_scope,
+            long_poll_timeout_ms=bounds.long_poll_timeout_ms,
+        )
+        self._readers = LiveReaders(self.streams, clock, chance, bounds)
+        router = Router(self.streams, self._reads, Health(self.engine, self.committer), config.root)
+        self._front = AiohttpFront(router, self._readers, bounds)
+        self._upkeep = Upkeep(self.engine, self.streams, cache, self._writer, clock=clock, bounds=bounds)
+
+    async def stop(self) -> None:
+        """Drain and close; takes at most ``drain_timeout_ms`` beyond the commits under way."""
+        self._upkeep_task.cancel()
+        self._listener.close()
+        await self.committer.drain()
+        self._reads.release_waiting()
+        self._readers.end_all()
+        if not self.committer.failed.is_set():
+            await self._upkeep.flush()
+        await self._front.shutdown(self.config.bounds.drain_timeout_ms / 1000)
+        for connection in tuple(self._readers.connected):
+            connection.cut()
+        await asyncio.to_thread(self._writer.stop)
+        self.engine.close()
+
+
+async def serve(config: ServerConfig, announce: Callable[[Server], None]) -> int:
+    """Serve until SIGTERM or SIGINT (exit status 0) or until the store fails (1).
+
+    ``announce`` is called once, when requests are being taken.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    server = Server(config, make_engine(config))
+    await server.start()
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    announce(server)
+    waits = [asyncio.create_task(stopped.wait()), asyncio.create_task(server.committer.failed.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    _log.info("shutting down")
+    await server.stop()
+    return 1 if server.committer.failed.is_set() else 0
+
+
+def run(config: ServerConfig, announce: Callable[[Server], None]) -> int:
+    """Run ``serve`` on uvloop where it exists, on asyncio's own loop elsewhere; return the exit status."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return asyncio.run(serve(config, announce))
+    return uvloop.run(serve(config, announce))

@@ -1,0 +1,163 @@
+"""The use cases: create, append, close, read, follow, fork, delete, list.
+
+Owns: what happens to a stream when it is asked for something. Must not know: HTTP, sockets, how bytes are stored.
+Invariants: every change goes through the committer; every read sees committed state only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from durable_streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand
+from durable_streams.protocol.errors import GoneError, NotFoundError, StreamError
+from durable_streams.protocol.expiry import deadline_ms, is_expired
+from durable_streams.protocol.head import decode_record
+from durable_streams.protocol.read import Page, resolve_start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_streams.batch import Slot
+    from durable_streams.clock import Chance, Clock
+    from durable_streams.committer import Committer
+    from durable_streams.engine.base import Engine
+    from durable_streams.heads import Entry, HeadCache
+    from durable_streams.protocol.append import Append, Appended, Duplicate
+    from durable_streams.protocol.create import Create, Created
+    from durable_streams.protocol.head import Head
+    from durable_streams.reader import Reader
+    from durable_streams.tail import Hub
+
+R = TypeVar("R")
+
+
+class Streams:
+    """The streams of one store. The loop's thread only."""
+
+    def __init__(
+        self, engine: Engine, committer: Committer, cache: HeadCache, reader: Reader, *, hub: Hub, clock: Clock, chance: Chance
+    ) -> None:
+        self._engine, self._committer, self._cache, self.reader = engine, committer, cache, reader
+        self.hub, self._clock, self._chance = hub, clock, chance
+        committer.on_applied = self._applied
+        committer.followed = hub.is_followed
+
+    def submit_append(
+        self, path: str, request: Append, settle: Callable[[Appended | Duplicate | StreamError], None]
+    ) -> None:
+        """Queue an append; ``settle`` is called once, when its commit is durable or it is refused (§5.2)."""
+        self._committer.submit(AppendCommand(path, request, settle))
+
+    async def append(self, path: str, request: Append) -> Appended | Duplicate:
+        """Append and wait. Raises what ``decide_append`` raises, ``NotFoundError``, ``UnavailableError``, ``StoreFullError``.
+
+        Cancellation: the append goes on without the caller.
+        """
+        answer: asyncio.Future[Appended | Duplicate] = asyncio.get_running_loop().create_future()
+        self.submit_append(path, request, lambda result: _resolve(answer, result))
+        return await answer
+
+    async def create(self, path: str, request: Create) -> Created:
+        """Create or fork (§5.1, §4.2). Raises what the rules in ``protocol/create.py`` raise."""
+        answer: asyncio.Future[Created] = asyncio.get_running_loop().create_future()
+        self._committer.submit(
+            CreateCommand(
+                path,
+                request,
+                lambda result: _resolve(answer, result),
+                chance=self._chance,
+                fork_base=self.reader.fork_base,
+            )
+        )
+        return await answer
+
+    async def delete(self, path: str) -> None:
+        """Delete (§5.4). Raises ``NotFoundError`` or ``GoneError``."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._committer.submit(DeleteCommand(path, lambda result: _resolve(answer, result)))
+        await answer
+
+    def submit_expiry(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
+        """Queue a look at whether a stream's time is over."""
+        self._committer.submit(ExpireCommand(path, settle, self.hub.is_followed))
+
+    def head(self, path: str) -> Head:
+        """Return a stream's committed head, without sliding its TTL (§5.5).
+
+        Raises:
+            NotFoundError: none, or expired.
+            GoneError: soft-deleted.
+        """
+        return self._entry(path).head
+
+    def touched_head(self, path: str) -> Head:
+        """Return a stream's committed head and slide its TTL: what every read begins with (§5.1). Raises as ``head``."""
+        entry = self._entry(path)
+        self._cache.touch(entry, self._clock.now_ms())
+        return entry.head
+
+    def _entry(self, path: str) -> Entry:
+        entry = self._cache.entry(path)
+        if entry is None:
+            raise NotFoundError(path)
+        head = entry.head
+        if head.soft_deleted:
+            raise GoneError(path)
+        if head.due_ms:
+            record = decode_record(head.record)
+            if is_expired(record, entry.touched_ms, self._clock.now_ms()) and (
+                record.ttl_s is None or not self.hub.is_followed(head.sid)
+            ):
+                raise NotFoundError(path)
+        return entry
+
+    def remaining_ms(self, head: Head) -> int | None:
+        """Return how long the stream still lives if nobody touches it, ``None`` for ever."""
+        entry = self._cache.entry(head.path)
+        touched_ms = entry.touched_ms if entry else head.touched_ms
+        deadline = deadline_ms(decode_record(head.record), touched_ms)
+        return None if deadline is None else max(0, deadline - self._clock.now_ms())
+
+    def read(self, path: str, start: int | None) -> tuple[Head, Page]:
+        """Return one page from ``start``, or the empty page at the tail for ``None`` (§5.6).
+
+        Raises:
+            NotFoundError, GoneError: no such stream.
+            OffsetBeyondTailError, OffsetInsideMessageError: no such position.
+        """
+        head = self.touched_head(path)
+        position = resolve_start(head, start)
+        if start is not None:
+            self.reader.check_aligned(head, position)
+        return head, self.reader.page(head, position)
+
+    def scan(self, prefix: str, after: str, limit: int) -> tuple[list[Head], str | None]:
+        """Return one page of streams in path order, and the path to go on after, ``None`` at the end.
+
+        Looks at ``limit`` heads; expired and deleted ones are left out of the page.
+        """
+        now_ms = self._clock.now_ms()
+        heads = self._engine.scan(prefix, after, limit)
+        next_after = heads[-1].path if len(heads) == limit else None
+        return [head for head in heads if self._listed(head, now_ms)], next_after
+
+    def _listed(self, head: Head, now_ms: int) -> bool:
+        return not head.soft_deleted and not is_expired(decode_record(head.record), head.touched_ms, now_ms)
+
+    def _applied(self, slot: Slot) -> None:
+        """Tell the tail what a commit did to one path."""
+        before, head = slot.before, slot.head
+        if before is not None and (head is None or head.sid != before.sid or head.soft_deleted):
+            self.hub.gone(before.sid)
+        if head is not None and not head.soft_deleted:
+            self.hub.publish(head.sid, b"".join(slot.pieces), closed=head.closed)
+
+
+def _resolve(answer: asyncio.Future[R], result: R | StreamError) -> None:
+    if answer.done():  # the caller went away; what it asked for is done all the same
+        return
+    if isinstance(result, StreamError):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)

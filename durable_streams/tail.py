@@ -1,0 +1,112 @@
+"""The live tail: who follows which stream, and what they are told when a commit lands.
+
+Owns: followers by incarnation, and one frame per commit and stream, encoded once for all of them.
+Must not know: sockets; how followers catch up. Not a source of truth: a follower that missed a frame reads by offset,
+late but never wrong.
+Invariant: a frame holds only durable bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from durable_streams.protocol.sse import Encoding, control_event, data_event, whole_text_bytes
+
+if TYPE_CHECKING:
+    from durable_streams.protocol.head import Head
+
+
+class Frame:
+    """What one commit added to one stream: bytes ``[start, end)``, and whether it closed it.
+
+    As server-sent events the frame covers ``[sse_start, sse_end)``, which differs for text whose last character is
+    not whole yet (it waits, ``held``, for the rest) or whose first one began in the frame before.
+    """
+
+    __slots__ = ("_data_event", "_event", "closed", "end", "held", "payload", "sse_end", "sse_start", "start")
+
+    def __init__(self, start: int, payload: bytes, encoding: Encoding, held: bytes, *, closed: bool) -> None:
+        self.start, self.end, self.payload, self.closed = start, start + len(payload), payload, closed
+        text = held + payload if held else payload
+        whole = whole_text_bytes(text) if encoding is Encoding.TEXT and not closed else len(text)
+        self.sse_start = start - len(held)
+        self.sse_end, self.held = self.sse_start + whole, text[whole:]
+        self._data_event = data_event(encoding, text[:whole]) if whole else b""
+        self._event: tuple[str, bytes] = ("", b"")
+
+    def event(self, cursor: str) -> bytes:
+        """Return the data event and the control event behind it: the same object for every reader with this cursor."""
+        if self._event[0] != cursor:
+            control = control_event(self.sse_end, cursor, up_to_date=True, closed=self.closed)
+            self._event = (cursor, self._data_event + control)
+        return self._event[1]
+
+
+class Follower(Protocol):
+    """Somebody who waits at the tail. Both calls must return at once and must not raise."""
+
+    def on_frame(self, frame: Frame) -> None:
+        """A commit added bytes, or closed the stream."""
+
+    def on_gone(self) -> None:
+        """The stream was deleted, or expired."""
+
+
+class Tail:
+    """The followers of one incarnation. ``held``: text bytes not yet shown because their character is not whole."""
+
+    __slots__ = ("encoding", "end", "followers", "held")
+
+    def __init__(self, end: int, encoding: Encoding, held: bytes) -> None:
+        self.end, self.encoding, self.held = end, encoding, held
+        self.followers: dict[Follower, None] = {}
+
+
+class Hub:
+    """All tails with at least one follower. The loop's thread only."""
+
+    def __init__(self) -> None:
+        self._tails: dict[int, Tail] = {}
+
+    def follow(self, head: Head, encoding: Encoding, follower: Follower, held: bytes = b"") -> None:
+        """Tell ``follower`` of everything committed from ``head.tail`` on.
+
+        ``held`` are bytes just before the tail that the follower could not be shown yet (text only).
+        """
+        tail = self._tails.get(head.sid)
+        if tail is None:
+            tail = self._tails[head.sid] = Tail(head.tail, encoding, held)
+        tail.followers[follower] = None
+
+    def unfollow(self, sid: int, follower: Follower) -> None:
+        """Forget a follower; no error if it is not there."""
+        tail = self._tails.get(sid)
+        if tail is not None:
+            tail.followers.pop(follower, None)
+            if not tail.followers:
+                del self._tails[sid]
+
+    def is_followed(self, sid: int) -> bool:
+        """Whether a live reader holds this incarnation."""
+        return sid in self._tails
+
+    def publish(self, sid: int, payload: bytes, *, closed: bool) -> None:
+        """Hand a commit's bytes to all followers; called after it is durable."""
+        tail = self._tails.get(sid)
+        if tail is None or not (payload or closed):
+            return
+        frame = Frame(tail.end, payload, tail.encoding, tail.held, closed=closed)
+        tail.end, tail.held = frame.end, frame.held
+        for follower in tuple(tail.followers):
+            follower.on_frame(frame)
+
+    def gone(self, sid: int) -> None:
+        """Tell all followers that their stream is no more."""
+        tail = self._tails.pop(sid, None)
+        if tail is not None:
+            for follower in tuple(tail.followers):
+                follower.on_gone()
+
+    def followers(self) -> list[Follower]:
+        """Return everybody who follows anything, for shutting down."""
+        return [follower for tail in self._tails.values() for follower in tail.followers]

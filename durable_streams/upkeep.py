@@ -1,0 +1,82 @@
+"""Upkeep: what the server does on its own, in bounded slices.
+
+Owns: ending expired streams, removing the rows of dropped ones, writing down read touches.
+Must not know: when a stream expires; it submits a look, and the batch decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from durable_streams.engine.base import EngineFailedError, StorageFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_streams.clock import Clock
+    from durable_streams.config import Bounds
+    from durable_streams.engine.base import Engine
+    from durable_streams.heads import HeadCache
+    from durable_streams.streams import Streams
+    from durable_streams.writer import Writer
+
+R = TypeVar("R")
+_log = structlog.get_logger(__name__)
+
+
+class Upkeep:
+    """Runs until cancelled; ``flush`` once more at a clean shutdown."""
+
+    def __init__(
+        self, engine: Engine, streams: Streams, cache: HeadCache, writer: Writer, *, clock: Clock, bounds: Bounds
+    ) -> None:
+        self._engine, self._streams, self._cache, self._writer = engine, streams, cache, writer
+        self._clock, self._bounds = clock, bounds
+
+    async def run(self) -> None:
+        """Do one round after another, with a pause between them; a full slice is followed by the next at once."""
+        while True:
+            try:
+                busy = await self.round()
+            except StorageFullError:
+                busy = False  # it can wait; those who write are told
+            except EngineFailedError as failure:
+                _log.critical("upkeep stops: the store failed", error=str(failure))
+                return
+            await asyncio.sleep(0 if busy else self._bounds.sweep_interval_ms / 1000)
+
+    async def round(self) -> bool:
+        """Write touches, end what is over, collect one slice; True if a slice was full and there may be more."""
+        touches = self._cache.take_touches()
+        if touches:
+            await self._in_writer(lambda: self._engine.touch(touches))
+        ended = await self._expire()
+        limit = self._bounds.sweep_count
+        removed = await self._in_writer(lambda: self._engine.collect(limit))
+        return ended >= limit or removed >= limit
+
+    async def flush(self) -> None:
+        """Write down every touch known only here."""
+        touches = self._cache.take_all_touches()
+        if touches:
+            await self._in_writer(lambda: self._engine.touch(touches))
+
+    async def _expire(self) -> int:
+        due = self._engine.due(self._clock.now_ms(), self._bounds.sweep_count)
+        looks = [asyncio.get_running_loop().create_future() for _ in due]
+        for row, look in zip(due, looks, strict=True):
+            self._streams.submit_expiry(row.path, look.set_result)
+        if looks:
+            await asyncio.wait(looks)
+        return len(due)
+
+    async def _in_writer(self, job: Callable[[], R]) -> R:
+        done: asyncio.Future[R | BaseException] = asyncio.get_running_loop().create_future()
+        self._writer.submit(job, lambda outcome: None if done.cancelled() else done.set_result(outcome))
+        outcome = await done
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
