@@ -95,10 +95,7 @@ def lock_for_reading(path: Path) -> int:
     Raises:
         RefusedToStartError: there is no complete store of a known format, or a server has it open.
     """
-    try:
-        descriptor = os.open(path / STORE_FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        _refuse(f"{path} holds no store that can be read ({error.strerror}): name the data directory of a server")
+    descriptor = open_store_file(path)
     try:
         _lock(path, descriptor, fcntl.LOCK_SH)
         require_complete(path, descriptor)
@@ -106,6 +103,18 @@ def lock_for_reading(path: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def open_store_file(path: Path) -> int:
+    """Open the store file of ``path`` for reading; the caller closes the descriptor.
+
+    Raises:
+        RefusedToStartError: there is none.
+    """
+    try:
+        return os.open(path / STORE_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        _refuse(f"{path} holds no store that can be read ({error.strerror}): name the data directory of a server")
 
 
 def require_complete(path: Path, descriptor: int) -> None:

@@ -23,6 +23,7 @@ from durable_streams.engine.lmdb import keys, reads
 from durable_streams.engine.lmdb.collect import collect_rows
 from durable_streams.engine.lmdb.datadir import DataDir
 from durable_streams.engine.lmdb.faults import is_no_room
+from durable_streams.engine.lmdb.layout import Databases, create_databases
 from durable_streams.engine.lmdb.plan import Plan
 from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row, touched_row
 
@@ -42,7 +43,6 @@ MAX_READERS = 1024
 """Read transactions at a time, over all processes that have the store open."""
 PROBE_RESERVE_BYTES = 16 * 1024 * 1024
 """Less free space than this on the file system, and ``probe`` reports it as full."""
-DATABASES = ("head", "sid", "chunk", "producer", "due", "gc")
 FAULT_POINTS = ("before-commit", "between-chunk-and-head", "after-commit")
 """Where ``commit`` calls the ``fault`` hook."""
 
@@ -107,7 +107,7 @@ class LmdbEngine:
         env = lmdb.open(
             str(path),
             map_size=self._map_size_bytes,
-            max_dbs=len(DATABASES),
+            max_dbs=len(Databases._fields),
             max_readers=MAX_READERS,
             # One finished read transaction is kept for the next call, which spares it the mutex of the reader table.
             max_spare_txns=1,
@@ -118,9 +118,7 @@ class LmdbEngine:
         # Readers of killed processes would keep their pages from being used again.
         env.reader_check()
         with env.begin(write=True) as txn:
-            self._head, self._sid, self._chunk, self._producer, self._due, self._gc = (
-                env.open_db(name.encode(), txn=txn) for name in DATABASES
-            )
+            self._databases = create_databases(env, txn)
 
     def close(self) -> None:
         """Close the store and unlock the directory. Idempotent."""
@@ -138,7 +136,7 @@ class LmdbEngine:
         """Return the heads at these paths, from one snapshot."""
         encoded = [keys.encode_path(path) for path in paths]
         with self._reading() as txn:
-            found = {bytes(key): bytes(row) for key, row in txn.cursor(self._head).getmulti(encoded)}
+            found = {bytes(key): bytes(row) for key, row in txn.cursor(self._databases.head).getmulti(encoded)}
         rows = zip(paths, (found.get(key) for key in encoded), strict=True)
         return [None if row is None else decode_head(path, row) for path, row in rows]
 
@@ -146,7 +144,7 @@ class LmdbEngine:
         """Return the rows of these (sid, producer id) pairs, from one snapshot."""
         encoded = [keys.encode_producer(sid, producer_id) for sid, producer_id in keys_]
         with self._reading() as txn:
-            found = {bytes(key): bytes(row) for key, row in txn.cursor(self._producer).getmulti(encoded)}
+            found = {bytes(key): bytes(row) for key, row in txn.cursor(self._databases.producer).getmulti(encoded)}
         rows = zip(keys_, (found.get(key) for key in encoded), strict=True)
         return [None if row is None else decode_producer_row(producer_id, row) for (_, producer_id), row in rows]
 
@@ -168,7 +166,9 @@ class LmdbEngine:
         """
         with self._writing() as txn:
             paths = sorted({keys.encode_path(mutation.path) for group in groups for mutation in group})
-            plan = Plan(dict(txn.cursor(self._head).getmulti(paths)), lambda sid_key: self._is_taken(txn, sid_key))
+            plan = Plan(
+                dict(txn.cursor(self._databases.head).getmulti(paths)), lambda sid_key: self._is_taken(txn, sid_key)
+            )
             outcomes = [plan.apply(group) for group in groups]
             self._write(txn, plan)
             self._pass("before-commit")
@@ -176,16 +176,18 @@ class LmdbEngine:
         return outcomes
 
     def _is_taken(self, txn: Transaction[bytes], sid_key: bytes) -> bool:
-        return txn.get(sid_key, db=self._sid) is not None or txn.get(sid_key, db=self._gc) is not None
+        return (
+            txn.get(sid_key, db=self._databases.sid) is not None or txn.get(sid_key, db=self._databases.gc) is not None
+        )
 
     def _write(self, txn: Transaction[bytes], plan: Plan) -> None:
-        self._put(txn, self._chunk, plan.chunks)
-        self._put(txn, self._producer, plan.producers)
+        self._put(txn, self._databases.chunk, plan.chunks)
+        self._put(txn, self._databases.producer, plan.producers)
         self._pass("between-chunk-and-head")
-        self._put(txn, self._sid, plan.sids)
-        self._put(txn, self._due, plan.due)
-        self._put(txn, self._gc, plan.gc)
-        self._put(txn, self._head, plan.heads)
+        self._put(txn, self._databases.sid, plan.sids)
+        self._put(txn, self._databases.due, plan.due)
+        self._put(txn, self._databases.gc, plan.gc)
+        self._put(txn, self._databases.head, plan.heads)
 
     @staticmethod
     def _put(txn: Transaction[bytes], database: lmdb._Database, rows: dict[bytes, bytes | None]) -> None:
@@ -206,40 +208,50 @@ class LmdbEngine:
     def read(self, sid: int, start: int, end: int, max_bytes: int) -> list[Chunk]:  # noqa: PLR0917 - the seam's
         """Return consecutive chunks covering ``[start, end)`` from ``start`` on, copied."""
         with self._reading() as txn:
-            return reads.read_chunks(txn.cursor(self._chunk), sid, (start, end), max_bytes=max_bytes)
+            return reads.read_chunks(txn.cursor(self._databases.chunk), sid, (start, end), max_bytes=max_bytes)
 
     def read_before(self, sid: int, end: int) -> Chunk | None:
         """Return the chunk that holds byte ``end - 1``, cut to stop at ``end``."""
         with self._reading() as txn:
-            return reads.read_chunk_before(txn.cursor(self._chunk), sid, end)
+            return reads.read_chunk_before(txn.cursor(self._databases.chunk), sid, end)
 
     def touch(self, touches: Sequence[Touch]) -> None:
         """Raise ``touched_ms`` durably where the incarnation still stands; nothing is synced where nothing changes."""
         with self._writing() as txn:
-            stored = dict(txn.cursor(self._head).getmulti(sorted({keys.encode_path(touch.path) for touch in touches})))
+            stored = dict(
+                txn.cursor(self._databases.head).getmulti(sorted({keys.encode_path(touch.path) for touch in touches}))
+            )
             changed: dict[bytes, bytes | None] = {}
             for path, sid, touched_ms in touches:
                 key = keys.encode_path(path)
                 row = stored.get(key)
                 if row is not None and (new := touched_row(row, sid, touched_ms)) is not None:
                     stored[key] = changed[key] = new
-            self._put(txn, self._head, changed)
+            self._put(txn, self._databases.head, changed)
 
     def scan(self, prefix: str, after: str, limit: int) -> list[Head]:
         """Return up to ``limit`` heads under ``prefix`` and after ``after``, by UTF-8 byte order."""
         with self._reading() as txn:
-            return list(islice(reads.scan_heads(txn.cursor(self._head), prefix.encode(), after.encode()), limit))
+            return list(
+                islice(reads.scan_heads(txn.cursor(self._databases.head), prefix.encode(), after.encode()), limit)
+            )
 
     def due(self, now_ms: int, limit: int) -> list[Due]:
         """Return up to ``limit`` index rows whose time has come, earliest first."""
         with self._reading() as txn:
-            rows = reads.due_rows(txn.cursor(self._due), now_ms, lambda key: txn.get(key, db=self._head))
+            rows = reads.due_rows(
+                txn.cursor(self._databases.due), now_ms, lambda key: txn.get(key, db=self._databases.head)
+            )
             return list(islice(rows, limit))
 
     def collect(self, limit: int) -> int:
         """Remove up to ``limit`` rows of dropped sids in one transaction, lowest sid first."""
         with self._writing() as txn:
-            return collect_rows(txn.cursor(self._gc), (txn.cursor(self._chunk), txn.cursor(self._producer)), limit)
+            return collect_rows(
+                txn.cursor(self._databases.gc),
+                (txn.cursor(self._databases.chunk), txn.cursor(self._databases.producer)),
+                limit,
+            )
 
     def probe(self) -> None:
         """Check that the directory is still the one opened and that its disk and the map have room."""
@@ -262,7 +274,11 @@ class LmdbEngine:
     def _probe_map(self) -> None:
         """Find out whether free pages within the used part of the map make up for its end: write, and take it back."""
         with self._writing() as txn:
-            txn.put(keys.encode_chunk(keys.MAX_SID, keys.MAX_OFFSET), bytes(self._map_reserve_bytes), db=self._chunk)
+            txn.put(
+                keys.encode_chunk(keys.MAX_SID, keys.MAX_OFFSET),
+                bytes(self._map_reserve_bytes),
+                db=self._databases.chunk,
+            )
             txn.abort()
 
     def copy_to(self, target: Path, *, compact: bool) -> None:

@@ -6,7 +6,7 @@ Invariant: an error is taken for "no room" only where LMDB has left the last com
 
 LMDB writes and syncs a transaction's pages to places that nothing committed refers to, and only then its meta page.
 When a page write fails for want of room, aborting forgets those pages, and the next transaction writes them anew:
-nothing is retried, and nothing that was acknowledged is involved. After a failed write of the meta page LMDB refuses all.
+nothing is retried, and nothing that was acknowledged is involved. When writing its meta page fails, LMDB does no more.
 """
 
 from __future__ import annotations

@@ -1,0 +1,94 @@
+"""Copy a store while it serves.
+
+Owns: where a copy may go, and that a copy cut short is never taken for a store.
+Must not know: what is in the store.
+Invariant: the store file of the copy is written last, when everything else of it is durable.
+
+The copy is one snapshot, taken by a read transaction: commits go on meanwhile, but pages that they free are not used
+again until it ends, so the store's file may grow by as much as is rewritten during the copy.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import lmdb
+
+from durable_streams.engine.base import EngineError
+from durable_streams.engine.lmdb.datadir import (
+    DATA_FILE,
+    STORE_FILE,
+    open_store_file,
+    require_complete,
+    sync_directory,
+    write_store_file,
+)
+from durable_streams.engine.lmdb.engine import LmdbEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class BackupRefusedError(EngineError):
+    """The copy cannot be made as asked; the message is one line for the operator and says what to do."""
+
+
+def backup(source: Path | LmdbEngine, target: Path, *, compact: bool = False) -> None:
+    """Copy the store to ``target``, which then is a complete data directory.
+
+    Args:
+        source: an engine open in this process, or the data directory of any store, served by another process or not.
+        target: a directory that is empty or does not exist; its parent does.
+        compact: whether to leave out free pages, which takes more processor time and makes a smaller copy.
+
+    Raises:
+        BackupRefusedError: the target holds something or cannot be written, or the copy failed; what a failed copy
+            leaves behind is not taken for a store.
+        RefusedToStartError: the source is no complete store of a known format.
+        EngineFailedError: ``source`` is an engine that has failed.
+    """
+    try:
+        if isinstance(source, LmdbEngine):
+            _prepare(target)
+            source.copy_to(target, compact=compact)
+        else:
+            _copy_directory(source, target, compact=compact)
+        _complete(target)
+    except (OSError, lmdb.Error) as error:
+        message = f"backup to {target} failed ({error}): remove what is there, see to it, and try again"
+        raise BackupRefusedError(message) from error
+
+
+def _prepare(target: Path) -> None:
+    if not target.exists():
+        target.mkdir(mode=0o750)
+    elif not target.is_dir() or any(target.iterdir()):
+        message = f"backup target {target} is not an empty directory: name another one"
+        raise BackupRefusedError(message)
+
+
+def _copy_directory(source: Path, target: Path, *, compact: bool) -> None:
+    descriptor = open_store_file(source)
+    try:
+        require_complete(source, descriptor)
+    finally:
+        os.close(descriptor)
+    _prepare(target)
+    # With LMDB's lock: a server may be writing. Map size 0 is the one the store has.
+    with lmdb.open(str(source), map_size=0, readonly=True, create=False, lib_version=0) as env:
+        env.copy(str(target), compact=compact)
+
+
+def _complete(target: Path) -> None:
+    """Make the copied file durable, then declare the directory a store."""
+    with (target / DATA_FILE).open("rb") as copied:
+        os.fsync(copied.fileno())
+    sync_directory(target)
+    descriptor = os.open(target / STORE_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    try:
+        write_store_file(descriptor)
+    finally:
+        os.close(descriptor)
+    for directory in (target, target.parent):
+        sync_directory(directory)

@@ -1,0 +1,84 @@
+"""Check a data directory that no server has open: every invariant of the layout.
+
+Owns: opening the store without writing a byte to its directory, and the order of the passes.
+Must not know: the invariants themselves; the ``check_…`` modules do.
+Invariant: memory stays bounded, however large the store; problems beyond ``report.MAX_PROBLEMS`` are counted only.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import lmdb
+
+from durable_streams.engine.lmdb.check_heads import check_heads
+from durable_streams.engine.lmdb.check_refs import check_refs
+from durable_streams.engine.lmdb.check_rows import (
+    check_dropped,
+    check_due,
+    check_owners,
+    check_producers,
+    check_sids,
+)
+from durable_streams.engine.lmdb.datadir import DATA_FILE, lock_for_reading
+from durable_streams.engine.lmdb.layout import Databases, open_databases
+from durable_streams.engine.lmdb.report import CheckReport, Findings
+from durable_streams.engine.lmdb.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lmdb import Environment
+
+TRUNCATION_SLACK_PAGES = 256
+"""LMDB need not write the last pages it allocated, so a sound file may be a little shorter than its meta page says."""
+PASSES = (check_heads, check_refs, check_sids, check_due, check_dropped, check_owners, check_producers)
+
+
+def check_data_dir(path: Path) -> CheckReport:
+    """Check every invariant of the store in ``path``, offline and without writing.
+
+    Raises:
+        RefusedToStartError: there is no complete store of a known format, or a server has it open.
+    """
+    findings = Findings()
+    descriptor = lock_for_reading(path)
+    try:
+        return _check_file(path, findings)
+    except lmdb.Error as error:
+        findings.add(DATA_FILE, f"LMDB cannot read it: {error}")
+        return findings.report(streams=0, producers=0, dropped=0)
+    finally:
+        os.close(descriptor)
+
+
+def _check_file(path: Path, findings: Findings) -> CheckReport:
+    # Without LMDB's own lock, for nobody can write: the store file is locked. Map size 0 is the one the store has.
+    env = lmdb.open(
+        str(path), map_size=0, max_dbs=len(Databases._fields), readonly=True, lock=False, create=False, lib_version=0
+    )
+    with env:
+        if _is_truncated(env, path):
+            findings.add(DATA_FILE, "the file is shorter than the store in it")
+            return findings.report(streams=0, producers=0, dropped=0)
+        databases = open_databases(env)
+        with env.begin(buffers=True) as txn:
+            return _check_rows(Snapshot(txn, databases, findings))
+
+
+def _is_truncated(env: Environment, path: Path) -> bool:
+    """Whether reading might run past the end of the file, which would end the process."""
+    page_count = env.info()["last_pgno"] + 1 - TRUNCATION_SLACK_PAGES
+    return page_count * env.stat()["psize"] > (path / DATA_FILE).stat().st_size
+
+
+def _check_rows(snapshot: Snapshot) -> CheckReport:
+    for check in PASSES:
+        check(snapshot)
+    stat, databases = snapshot.txn.stat, snapshot.databases
+    return snapshot.findings.report(
+        streams=stat(databases.head)["entries"],
+        producers=stat(databases.producer)["entries"],
+        dropped=stat(databases.gc)["entries"],
+    )

@@ -1,0 +1,41 @@
+"""The named databases of one environment, opened.
+
+Owns: their names.
+Must not know: what is in them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from lmdb import Environment, Transaction, _Database
+
+
+class Databases(NamedTuple):
+    """Handles of the databases; the field names are the databases' names. Layout of keys and rows: ``keys``, ``rows``.
+
+    head: path → head row.
+    sid: sid → path of the head that is this incarnation.
+    chunk: sid, offset → bytes.
+    producer: sid, producer id → epoch, seq.
+    due: due_ms, sid → path.
+    gc: sid of a dropped incarnation whose chunks and producer rows are not all collected → nothing.
+    """
+
+    head: _Database
+    sid: _Database
+    chunk: _Database
+    producer: _Database
+    due: _Database
+    gc: _Database
+
+
+def create_databases(env: Environment, txn: Transaction[bytes]) -> Databases:
+    """Open them all, creating those that are missing; the handles hold once ``txn`` has committed."""
+    return Databases._make(env.open_db(name.encode(), txn=txn) for name in Databases._fields)
+
+
+def open_databases(env: Environment) -> Databases:
+    """Open them all in a read-only environment; raises ``lmdb.Error`` if one is missing."""
+    return Databases._make(env.open_db(name.encode(), create=False) for name in Databases._fields)

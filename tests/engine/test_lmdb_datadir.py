@@ -1,0 +1,219 @@
+"""Which directories are opened, which refused, and that the refusal is one line that says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from durable_streams.engine.base import RefusedToStartError
+from durable_streams.engine.lmdb.datadir import DATA_FILE, FORMAT, STORE_FILE, STORE_FILE_BYTES, DataDir
+from durable_streams.engine.lmdb.engine import LmdbEngine
+from tests.engine.children import Child
+from tests.engine.heads import create, head
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOBODY = 65_534
+
+
+def open_and_close(path: Path, *, init: bool = False) -> None:
+    engine = LmdbEngine(path, init=init)
+    engine.open()
+    engine.close()
+
+
+def entries(path: Path) -> list[Path] | None:
+    return sorted(path.iterdir()) if path.is_dir() else None
+
+
+def refusal(path: Path, *, init: bool = False) -> str:
+    """Return why opening ``path`` is refused; nothing in it may change by that."""
+    before = entries(path)
+    with pytest.raises(RefusedToStartError) as refused:
+        open_and_close(path, init=init)
+    assert before == entries(path)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Return the directory of a closed store with one stream."""
+    engine = LmdbEngine(tmp_path / "store")
+    engine.open()
+    engine.commit([[create(head("a"))]])
+    engine.close()
+    return tmp_path / "store"
+
+
+def test_a_missing_directory_is_created(tmp_path: Path) -> None:
+    open_and_close(tmp_path / "new")
+    assert json.loads((tmp_path / "new" / STORE_FILE).read_bytes())["format"] == FORMAT
+    assert (tmp_path / "new" / DATA_FILE).stat().st_size > 0
+
+
+def test_a_missing_parent_is_not(tmp_path: Path) -> None:
+    assert f"create {tmp_path / 'no'} first" in refusal(tmp_path / "no" / "new")
+    assert not (tmp_path / "no").exists()
+
+
+def test_an_empty_directory_is_refused_unless_asked_for(tmp_path: Path) -> None:
+    message = refusal(tmp_path)
+    assert "mount it" in message
+    assert "--init" in message
+    open_and_close(tmp_path, init=True)
+    open_and_close(tmp_path)
+
+
+def test_init_leaves_an_existing_store_alone(store: Path) -> None:
+    engine = LmdbEngine(store, init=True)
+    engine.open()
+    assert engine.load(["a"]) == [head("a")]
+    engine.close()
+
+
+@pytest.mark.parametrize("init", [False, True])
+def test_a_directory_of_other_files_is_refused(tmp_path: Path, *, init: bool) -> None:
+    (tmp_path / "thesis.tex").touch()
+    assert "other files" in refusal(tmp_path, init=init)
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "not a directory" in refusal(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"format": 2, "state": "ready"}', b'{"format": "1"}', b"{}", b"[1]", b"not json", b"\xff\xfe"]
+)
+def test_an_unknown_format_is_refused_untouched(store: Path, line: bytes) -> None:
+    (store / STORE_FILE).write_bytes(line)
+    assert f"knows {FORMAT}" in refusal(store)
+    assert (store / STORE_FILE).read_bytes() == line
+
+
+def test_a_locked_directory_is_refused_by_the_name_of_its_process(store: Path) -> None:
+    with Child(store) as child:
+        assert child.opened == "open"
+        assert f"in use by process {child.process.pid}" in refusal(store)
+    open_and_close(store)
+
+
+def test_a_killed_process_leaves_no_lock(store: Path) -> None:
+    with Child(store) as child:
+        child.process.kill()
+    open_and_close(store)
+
+
+def test_a_second_engine_in_the_same_process_is_refused(store: Path) -> None:
+    engine = LmdbEngine(store)
+    engine.open()
+    assert f"process {os.getpid()}" in refusal(store)
+    engine.close()
+    open_and_close(store)
+
+
+@pytest.mark.parametrize("vanished", [True, False])
+def test_a_store_that_lost_its_data_is_refused(store: Path, *, vanished: bool) -> None:
+    (store / DATA_FILE).unlink() if vanished else os.truncate(store / DATA_FILE, 0)
+    assert "backup" in refusal(store)
+
+
+def test_a_data_file_that_is_none_is_refused(store: Path) -> None:
+    (store / DATA_FILE).write_bytes(b"\0" * 65_536)
+    assert "cannot be opened" in refusal(store)
+
+
+@pytest.mark.parametrize("left", ["empty store file", "creating", "creating, with data"])
+def test_a_creation_cut_short_is_finished(tmp_path: Path, left: str) -> None:
+    path = tmp_path / "store"
+    if left == "empty store file":
+        path.mkdir()
+        (path / STORE_FILE).touch()
+    else:
+        open_and_close(path)
+        line = {"format": FORMAT, "engine": "lmdb", "state": "creating", "pid": 1}
+        (path / STORE_FILE).write_bytes(json.dumps(line).encode().ljust(STORE_FILE_BYTES))
+        if left == "creating":
+            (path / DATA_FILE).unlink()
+    open_and_close(path)
+    assert json.loads((path / STORE_FILE).read_bytes())["state"] == "ready"
+    open_and_close(path)
+
+
+def test_refusing_gives_the_lock_back(store: Path) -> None:
+    kept = (store / DATA_FILE).read_bytes()
+    (store / DATA_FILE).write_bytes(b"\0" * 65_536)
+    refusal(store)
+    (store / DATA_FILE).write_bytes(kept)
+    open_and_close(store)
+
+
+@pytest.fixture
+def public_store() -> Iterator[Path]:
+    """Return a store in a directory that every user may reach, which pytest's own are not."""
+    parent = Path(tempfile.mkdtemp())
+    open_and_close(parent / "store")
+    (parent / "store").chmod(0o555)
+    parent.chmod(0o555)
+    yield parent / "store"
+    parent.chmod(0o755)
+    (parent / "store").chmod(0o755)
+    shutil.rmtree(parent)
+
+
+def _refusal_as_nobody(path: Path) -> str:
+    """Return the refusal that an unprivileged process gets, in which opening must not succeed."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        try:
+            if os.getuid() == 0:
+                os.setuid(NOBODY)
+            open_and_close(path)
+        except BaseException as error:  # noqa: BLE001 - whatever it is goes to the parent
+            os.write(writing, repr(error).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        message = answer.read()
+    os.wait()
+    return message
+
+
+@pytest.mark.parametrize("unwritable", ["directory", "store file", "data file"])
+def test_an_unwritable_store_is_refused(public_store: Path, unwritable: str) -> None:
+    modes = dict.fromkeys(public_store.iterdir(), 0o666)
+    if unwritable != "directory":
+        modes[public_store / {"store file": STORE_FILE, "data file": DATA_FILE}[unwritable]] = 0o444
+    else:
+        public_store.chmod(0o755)
+        (public_store / "lock.mdb").unlink()
+        public_store.chmod(0o555)
+        del modes[public_store / "lock.mdb"]
+    for path, mode in modes.items():
+        path.chmod(mode)
+    message = _refusal_as_nobody(public_store)
+    assert message.startswith("RefusedToStartError")
+    assert "Permission denied" in message
+
+
+def test_an_unwritable_parent_is_refused(public_store: Path) -> None:
+    message = _refusal_as_nobody(public_store.parent / "new")
+    assert message.startswith("RefusedToStartError")
+    assert "Permission denied" in message
+
+
+def test_a_released_directory_stays_released(store: Path) -> None:
+    directory = DataDir.acquire(store, init=False)
+    directory.release()
+    directory.release()
+    open_and_close(store)
