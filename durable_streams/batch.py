@@ -14,7 +14,7 @@ from durable_streams.protocol import content_types
 from durable_streams.protocol.chunks import split_chunks
 from durable_streams.protocol.create import decide_delete, release
 from durable_streams.protocol.draft import Draft
-from durable_streams.protocol.errors import GoneError, NotFoundError
+from durable_streams.protocol.errors import GoneError, NotFoundError, StreamError
 from durable_streams.protocol.expiry import is_expired
 from durable_streams.protocol.producer import Fence
 
@@ -112,41 +112,49 @@ class Batch:
     def add(self, slot: Slot, request: Append) -> None:
         """Record what an accepted append added to its draft."""
         slot.changed = True
+        if isinstance(request.payload, StreamError):
+            raise AssertionError("a refusal was accepted")  # noqa: TRY004 an impossible branch
         if request.payload:
-            assert isinstance(request.payload, bytes)
             slot.pieces.append(request.payload)
         if request.claim is not None:
             slot.fences[request.claim.producer_id] = Fence(request.claim.epoch, request.claim.seq)
 
     def put(self, slot: Slot, sid: int, record: Record) -> Draft:
         """Set a new incarnation at a path that holds none; its own bytes start where its lineage ends."""
-        assert slot.draft is None
+        if slot.draft is not None:
+            raise AssertionError(f"{slot.path!r} is taken")
         slot.draft = Draft(slot.path, sid, record, self.now_ms)
         slot.start = record.fork.base if record.fork else 0
         slot.changed = True
         return slot.draft
 
+    def refer(self, slot: Slot, source: Slot) -> None:
+        """Count a fork that is about to be put at ``slot`` on its source (§2 Reference Count), and slide its TTL."""
+        if source.draft is None:
+            raise AssertionError(f"{source.path!r} is no source")
+        source.draft.refs += 1
+        source.draft.touch(self.now_ms)
+        source.changed = True
+        self.link(slot, source)
+
     def delete(self, slot: Slot) -> None:
         """Delete or soft-delete, and take the reference off the source, up the chain (§4.2 cascade)."""
-        assert slot.draft is not None
         slot.changed = True
-        if decide_delete(slot.draft):
-            self._remove(slot)
+        if slot.draft is not None and decide_delete(slot.draft):
+            self._remove(slot, slot.draft)
 
-    def _remove(self, slot: Slot) -> None:
-        draft, slot.draft = slot.draft, None
-        slot.pieces, slot.fences, slot.changed = [], {}, True
-        assert draft is not None
-        if draft.record.fork is None:
+    def _remove(self, slot: Slot, draft: Draft) -> None:
+        slot.draft, slot.pieces, slot.fences, slot.changed = None, [], {}, True
+        fork = draft.record.fork
+        if fork is None:
             return
-        source = self.slot(draft.record.fork.source_path)
-        if source.draft is None or source.draft.sid != draft.record.fork.source_sid:
-            msg = f"{draft.path!r} held a reference on a stream that is gone"
-            raise AssertionError(msg)
+        source = self.slot(fork.source_path)
+        if source.draft is None or source.draft.sid != fork.source_sid:
+            raise AssertionError(f"{draft.path!r} held a reference on a stream that is gone")
         self.link(slot, source)
         source.changed = True
         if release(source.draft):
-            self._remove(source)
+            self._remove(source, source.draft)
 
     def link(self, one: Slot, other: Slot) -> None:
         """Make two slots win or lose together."""
@@ -166,5 +174,3 @@ class Batch:
                 if changed:
                     groups.append(changed)
         return groups
-
-

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from durable_streams.batch import Batch, Slot
     from durable_streams.clock import Chance
-    from durable_streams.protocol.create import Create, Created
+    from durable_streams.protocol.create import Create, Created, ForkRequest
     from durable_streams.protocol.draft import Draft
+    from durable_streams.protocol.head import Record
 
 R = TypeVar("R")
-Settle = "Callable[[R | StreamError], None]"
 
 
 class ForkBase(Protocol):
@@ -60,7 +60,9 @@ class AppendCommand(_Command["Appended | Duplicate"]):
 
     __slots__ = ("_request",)
 
-    def __init__(self, path: str, request: Append, settle: Callable[[Appended | Duplicate | StreamError], None]) -> None:
+    def __init__(
+        self, path: str, request: Append, settle: Callable[[Appended | Duplicate | StreamError], None]
+    ) -> None:
         payload = request.payload
         super().__init__(path, len(payload) if isinstance(payload, bytes) else 0, settle)
         self._request = request
@@ -102,29 +104,22 @@ class CreateCommand(_Command["Created"]):
         if slot.draft is not None:
             self._result = rules.match_existing(slot.draft, self._request)
             return
-        payload = self._request.payload
-        if self._request.fork is not None:
-            source = batch.slot(self._request.fork.source_path)
-            record, base = self._plan_fork(source)
-            if isinstance(payload, StreamError):
-                raise payload
-            assert source.draft is not None
-            source.draft.refs += 1
-            source.draft.touch(batch.now_ms)
-            source.changed = True
-            batch.link(slot, source)
+        fork, payload = self._request.fork, self._request.payload
+        source = batch.slot(fork.source_path) if fork is not None else None
+        if fork is not None and source is not None:
+            record, base = self._plan_fork(source, fork)
         else:
             record, base = rules.new_record(self._request), 0
-            if isinstance(payload, StreamError):
-                raise payload
+        if isinstance(payload, StreamError):
+            raise payload
+        if source is not None:
+            batch.refer(slot, source)
         draft = batch.put(slot, self._chance.sid(batch.now_ms), record)
         if payload:
             slot.pieces.append(payload)
         self._result = rules.start(draft, base, payload, closed=self._request.closed)
 
-    def _plan_fork(self, source: Slot) -> tuple[rules.Record, int]:
-        fork = self._request.fork
-        assert fork is not None
+    def _plan_fork(self, source: Slot, fork: ForkRequest) -> tuple[Record, int]:
         if source.draft is None:
             raise NotFoundError(fork.source_path)
         anchor = rules.check_source(source.draft, self._request)
@@ -152,7 +147,9 @@ class ExpireCommand(_Command[bool]):
 
     __slots__ = ("_followed",)
 
-    def __init__(self, path: str, settle: Callable[[bool | StreamError], None], followed: Callable[[int], bool]) -> None:
+    def __init__(
+        self, path: str, settle: Callable[[bool | StreamError], None], followed: Callable[[int], bool]
+    ) -> None:
         super().__init__(path, 0, settle)
         self._followed = followed
 

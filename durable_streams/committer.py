@@ -33,10 +33,9 @@ from durable_streams.protocol.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from durable_streams.clock import Chance, Clock
-    from durable_streams.config import Bounds
     from durable_streams.engine.base import Engine
     from durable_streams.heads import HeadCache
+    from durable_streams.runtime import Runtime
     from durable_streams.writer import Writer
 
 CONFLICTS_MAX: Final = 16
@@ -58,7 +57,7 @@ class Command(Protocol):
     conflicts: int
 
     def decide(self, batch: Batch) -> None:
-        """Change the batch and keep the result for ``settle``; raise ``StreamError`` to refuse, with nothing changed."""
+        """Change the batch and keep the result for ``settle``; refuse by a ``StreamError``, with nothing changed."""
 
     def paths(self) -> Sequence[str]:
         """Return the paths whose heads the decision rests on."""
@@ -84,11 +83,9 @@ class Committer:
     Thread: the loop's thread only; the engine is called in the writer's.
     """
 
-    def __init__(
-        self, engine: Engine, cache: HeadCache, writer: Writer, *, clock: Clock, chance: Chance, bounds: Bounds
-    ) -> None:
+    def __init__(self, engine: Engine, cache: HeadCache, writer: Writer, *, runtime: Runtime) -> None:
         self._engine, self._cache, self._writer = engine, cache, writer
-        self._clock, self._chance, self._bounds = clock, chance, bounds
+        self._clock, self._chance, self._bounds = runtime.clock, runtime.chance, runtime.bounds
         self._queue: deque[Command] = deque()
         self._queued_bytes = 0
         self._busy = self._draining = False

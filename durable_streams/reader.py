@@ -24,6 +24,8 @@ from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.read import Page, page_bytes, segments_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from durable_streams.engine.base import Engine
     from durable_streams.protocol.draft import Draft
     from durable_streams.protocol.head import Head, Record
@@ -81,10 +83,10 @@ class Reader:
         record = decode_record(head.record)
         if not content_types.is_json(record.content_type) or position in {0, head.tail}:
             return
-        self._check_boundary(record, head.sid, head.tail, position)
+        self._check_boundary(segments_of(record, head.sid, head.tail), position)
 
-    def _check_boundary(self, record: Record, sid: int, tail: int, position: int) -> None:
-        for segment_sid, segment_start, segment_end in segments_of(record, sid, tail):
+    def _check_boundary(self, segments: Iterable[tuple[int, int, int]], position: int) -> None:
+        for segment_sid, segment_start, segment_end in segments:
             if segment_start <= position < segment_end:
                 # The chunk that holds the byte at ``position``, up to and with it: what is before it must be whole.
                 chunk = self._engine.read_before(segment_sid, position + 1)
@@ -129,7 +131,7 @@ class Reader:
                 raise SubOffsetBeyondTailError(sub_offset)
             return anchor + sub_offset
         if anchor not in {0, tail}:
-            self._check_boundary(record, source.sid, tail, anchor)
+            self._check_boundary(segments_of(record, source.sid, tail), anchor)
         position, missing = anchor, sub_offset
         while missing:
             if position >= tail:

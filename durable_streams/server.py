@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from durable_streams.clock import Chance, SystemClock
+from durable_streams.clock import SystemClock
 from durable_streams.committer import Committer
 from durable_streams.heads import HeadCache
 from durable_streams.http.aiohttp_front import AiohttpFront
@@ -22,6 +22,7 @@ from durable_streams.http.reads import Reads
 from durable_streams.http.router import Router
 from durable_streams.http.sse_connection import LiveReaders
 from durable_streams.reader import Reader
+from durable_streams.runtime import Runtime
 from durable_streams.streams import Streams
 from durable_streams.tail import Hub
 from durable_streams.upkeep import Upkeep
@@ -57,7 +58,7 @@ class Server:
 
     def __init__(self, config: ServerConfig, engine: Engine, clock: Clock | None = None) -> None:
         self.config, self.engine = config, engine
-        self._clock = clock or SystemClock()
+        self._runtime = Runtime(config.bounds, clock or SystemClock())
         self.url = ""
 
     async def start(self) -> None:
@@ -78,23 +79,18 @@ class Server:
         self._upkeep_task = asyncio.create_task(self._upkeep.run())
 
     def _compose(self, loop: asyncio.AbstractEventLoop) -> None:
-        config, bounds, clock, chance = self.config, self.config.bounds, self._clock, Chance()
+        config, runtime = self.config, self._runtime
         self._writer = Writer(loop)
-        cache = HeadCache(self.engine, bounds.head_cache_count)
-        self.committer = Committer(self.engine, cache, self._writer, clock=clock, chance=chance, bounds=bounds)
-        reader = Reader(self.engine, bounds.max_chunk_bytes)
-        self.streams = Streams(self.engine, self.committer, cache, reader, hub=Hub(), clock=clock, chance=chance)
-        self._reads = Reads(
-            self.streams,
-            clock,
-            chance,
-            cache_scope=config.cache_scope,
-            long_poll_timeout_ms=bounds.long_poll_timeout_ms,
-        )
-        self._readers = LiveReaders(self.streams, clock, chance, bounds)
-        router = Router(self.streams, self._reads, Health(self.engine, self.committer), config.root)
-        self._front = AiohttpFront(router, self._readers, bounds)
-        self._upkeep = Upkeep(self.engine, self.streams, cache, self._writer, clock=clock, bounds=bounds)
+        cache = HeadCache(self.engine, config.bounds.head_cache_count)
+        self.committer = Committer(self.engine, cache, self._writer, runtime=runtime)
+        reader = Reader(self.engine, config.bounds.max_chunk_bytes)
+        self.streams = Streams(self.engine, self.committer, cache, reader=reader, hub=Hub(), runtime=runtime)
+        self._reads = Reads(self.streams, runtime, cache_scope=config.cache_scope)
+        self._readers = LiveReaders(self.streams, runtime)
+        health = Health(self.engine, self.committer)
+        router = Router(self.streams, self._reads, health, root=config.root)
+        self._front = AiohttpFront(router, self._readers, config.bounds)
+        self._upkeep = Upkeep(self.engine, self.streams, cache, writer=self._writer, runtime=runtime)
 
     async def stop(self) -> None:
         """Drain and close; takes at most ``drain_timeout_ms`` beyond the commits under way."""

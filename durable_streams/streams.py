@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durable_streams.batch import Slot
-    from durable_streams.clock import Chance, Clock
     from durable_streams.committer import Committer
     from durable_streams.engine.base import Engine
     from durable_streams.heads import Entry, HeadCache
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from durable_streams.protocol.create import Create, Created
     from durable_streams.protocol.head import Head
     from durable_streams.reader import Reader
+    from durable_streams.runtime import Runtime
     from durable_streams.tail import Hub
 
 R = TypeVar("R")
@@ -36,10 +36,10 @@ class Streams:
     """The streams of one store. The loop's thread only."""
 
     def __init__(
-        self, engine: Engine, committer: Committer, cache: HeadCache, reader: Reader, *, hub: Hub, clock: Clock, chance: Chance
+        self, engine: Engine, committer: Committer, cache: HeadCache, *, reader: Reader, hub: Hub, runtime: Runtime
     ) -> None:
         self._engine, self._committer, self._cache, self.reader = engine, committer, cache, reader
-        self.hub, self._clock, self._chance = hub, clock, chance
+        self.hub, self._clock, self._chance = hub, runtime.clock, runtime.chance
         committer.on_applied = self._applied
         committer.followed = hub.is_followed
 
@@ -50,7 +50,9 @@ class Streams:
         self._committer.submit(AppendCommand(path, request, settle))
 
     async def append(self, path: str, request: Append) -> Appended | Duplicate:
-        """Append and wait. Raises what ``decide_append`` raises, ``NotFoundError``, ``UnavailableError``, ``StoreFullError``.
+        """Append and wait.
+
+        Raises what ``decide_append`` raises, and ``NotFoundError``, ``UnavailableError`` or ``StoreFullError``.
 
         Cancellation: the append goes on without the caller.
         """
@@ -92,7 +94,7 @@ class Streams:
         return self._entry(path).head
 
     def touched_head(self, path: str) -> Head:
-        """Return a stream's committed head and slide its TTL: what every read begins with (§5.1). Raises as ``head``."""
+        """Return a stream's committed head and slide its TTL, as every read does first (§5.1). Raises as ``head``."""
         entry = self._entry(path)
         self._cache.touch(entry, self._clock.now_ms())
         return entry.head

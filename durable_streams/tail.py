@@ -25,7 +25,7 @@ class Frame:
 
     __slots__ = ("_data_event", "_event", "closed", "end", "held", "payload", "sse_end", "sse_start", "start")
 
-    def __init__(self, start: int, payload: bytes, encoding: Encoding, held: bytes, *, closed: bool) -> None:
+    def __init__(self, start: int, payload: bytes, encoding: Encoding, *, held: bytes, closed: bool) -> None:
         self.start, self.end, self.payload, self.closed = start, start + len(payload), payload, closed
         text = held + payload if held else payload
         whole = whole_text_bytes(text) if encoding is Encoding.TEXT and not closed else len(text)
@@ -68,7 +68,7 @@ class Hub:
     def __init__(self) -> None:
         self._tails: dict[int, Tail] = {}
 
-    def follow(self, head: Head, encoding: Encoding, follower: Follower, held: bytes = b"") -> None:
+    def follow(self, head: Head, encoding: Encoding, follower: Follower, *, held: bytes = b"") -> None:
         """Tell ``follower`` of everything committed from ``head.tail`` on.
 
         ``held`` are bytes just before the tail that the follower could not be shown yet (text only).
@@ -95,7 +95,7 @@ class Hub:
         tail = self._tails.get(sid)
         if tail is None or not (payload or closed):
             return
-        frame = Frame(tail.end, payload, tail.encoding, tail.held, closed=closed)
+        frame = Frame(tail.end, payload, tail.encoding, held=tail.held, closed=closed)
         tail.end, tail.held = frame.end, frame.held
         for follower in tuple(tail.followers):
             follower.on_frame(frame)

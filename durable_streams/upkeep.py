@@ -16,10 +16,9 @@ from durable_streams.engine.base import EngineFailedError, StorageFullError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durable_streams.clock import Clock
-    from durable_streams.config import Bounds
     from durable_streams.engine.base import Engine
     from durable_streams.heads import HeadCache
+    from durable_streams.runtime import Runtime
     from durable_streams.streams import Streams
     from durable_streams.writer import Writer
 
@@ -30,11 +29,9 @@ _log = structlog.get_logger(__name__)
 class Upkeep:
     """Runs until cancelled; ``flush`` once more at a clean shutdown."""
 
-    def __init__(
-        self, engine: Engine, streams: Streams, cache: HeadCache, writer: Writer, *, clock: Clock, bounds: Bounds
-    ) -> None:
+    def __init__(self, engine: Engine, streams: Streams, cache: HeadCache, *, writer: Writer, runtime: Runtime) -> None:
         self._engine, self._streams, self._cache, self._writer = engine, streams, cache, writer
-        self._clock, self._bounds = clock, bounds
+        self._clock, self._bounds = runtime.clock, runtime.bounds
 
     async def run(self) -> None:
         """Do one round after another, with a pause between them; a full slice is followed by the next at once."""

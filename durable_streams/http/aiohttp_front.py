@@ -65,7 +65,7 @@ class AiohttpFront:
         if handler.transport is not None:
             handler.transport.abort()
 
-    def _begin(
+    def _begin(  # noqa: PLR0917 aiohttp's signature
         self,
         message: RawRequestMessage,
         payload: StreamReader,
@@ -133,7 +133,7 @@ class AiohttpFront:
         if transport is not None:
             protocol.transport = None
             protocol.connection_lost(None)
-            self._readers.take_over(transport, start)  # type: ignore[arg-type]
+            self._readers.take_over(transport, start)
         return web.Response()
 
     async def _send(self, raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:

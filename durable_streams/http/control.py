@@ -80,5 +80,5 @@ class Health:
             except EngineError as failure:
                 why = str(failure)
         if why is not None:
-            return problem(503, "not-ready", why, (("Retry-After", "1"),))
+            return problem(503, "not-ready", why, extra=(("Retry-After", "1"),))
         return Answer(200, (_JSON, answers.NO_STORE), b'{"status":"ready"}')

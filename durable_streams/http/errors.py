@@ -1,6 +1,6 @@
 """From refusal to answer: the one table (RFC 9457).
 
-Owns: status, stable ``code`` and extra fields of every refusal. A test walks all error types and fails on one without a row.
+Owns: status, stable ``code`` and extra fields of every refusal. A test walks all types and fails on one without a row.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
 def answer_of(error: e.StreamError) -> Answer:
     """Return the answer to a refusal."""
     status, code = TABLE[type(error)]
-    return problem(status, code, str(error), _fields(error))
+    return problem(status, code, str(error), extra=_fields(error))
 
 
-def problem(status: int, code: str, detail: str, extra: Fields = ()) -> Answer:
+def problem(status: int, code: str, detail: str, *, extra: Fields = ()) -> Answer:
     """Return a problem+json answer; ``code`` is stable, ``detail`` is for people."""
     body = orjson.dumps({"title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail})
     return Answer(status, (("Content-Type", PROBLEM_JSON), answers.NO_STORE, *extra), body)

@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 
 class SseStart(NamedTuple):
-    """An answer that stays open: server-sent events from ``position`` on (§5.8). ``cursor`` is what the client echoed."""
+    """An answer that stays open: events from ``position`` on (§5.8). ``cursor`` is what the client echoed."""
 
     head: Head
     position: int

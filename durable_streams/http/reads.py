@@ -15,14 +15,14 @@ from durable_streams.protocol.errors import InvalidQueryError, NotFoundError
 from durable_streams.protocol.expiry import format_expires_at
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import parse_start
-from durable_streams.protocol.read import Page
 from durable_streams.protocol.sse import Encoding, encoding_of
 from durable_streams.reader import TAIL_MESSAGES_MAX
 
 if TYPE_CHECKING:
-    from durable_streams.clock import Chance, Clock
     from durable_streams.http.messages import Fields, Request
     from durable_streams.protocol.head import Head
+    from durable_streams.protocol.read import Page
+    from durable_streams.runtime import Runtime
     from durable_streams.streams import Streams
     from durable_streams.tail import Frame
 
@@ -35,16 +35,13 @@ class Reads:
 
     Args:
         streams: the use cases.
-        clock, chance: for cursors.
+        runtime: clock and chance for cursors; how long a long-poll waits.
         cache_scope: ``public`` or ``private`` (§10.1).
-        long_poll_timeout_ms: how long a long-poll waits.
     """
 
-    def __init__(
-        self, streams: Streams, clock: Clock, chance: Chance, *, cache_scope: str, long_poll_timeout_ms: int
-    ) -> None:
-        self._streams, self._clock, self._chance = streams, clock, chance
-        self._cache_scope, self._long_poll_timeout_s = cache_scope, long_poll_timeout_ms / 1000
+    def __init__(self, streams: Streams, runtime: Runtime, *, cache_scope: str) -> None:
+        self._streams, self._clock, self._chance = streams, runtime.clock, runtime.chance
+        self._cache_scope, self._long_poll_timeout_s = cache_scope, runtime.bounds.long_poll_timeout_ms / 1000
         self._waiting: set[_Waiter] = set()
 
     def head(self, path: str) -> Answer:

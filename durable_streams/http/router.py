@@ -31,7 +31,7 @@ class Router:
         root: URL path of the stream root, ``/`` allowed.
     """
 
-    def __init__(self, streams: Streams, reads: Reads, health: Health, root: str) -> None:
+    def __init__(self, streams: Streams, reads: Reads, health: Health, *, root: str) -> None:
         self._streams, self._reads, self._health = streams, reads, health
         self._root = "/" + root.strip("/")
         self._prefix = self._root.rstrip("/") + "/"
@@ -78,7 +78,7 @@ class Router:
             case "HEAD":
                 return self._reads.head(path)
             case "PUT":
-                return await writes.put(self._streams, self._root, path, request)
+                return await writes.put(self._streams, path, request, root=self._root)
             case "DELETE":
                 return await writes.delete(self._streams, path)
             case _:
@@ -86,4 +86,4 @@ class Router:
 
 
 def _not_allowed(methods: str) -> Answer:
-    return problem(405, "method-not-allowed", f"allowed: {methods}", (("Allow", methods),))
+    return problem(405, "method-not-allowed", f"allowed: {methods}", extra=(("Allow", methods),))

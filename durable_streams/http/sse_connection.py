@@ -21,10 +21,9 @@ from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.sse import HEARTBEAT, Encoding, control_event, data_event, encoding_of, whole_text_bytes
 
 if TYPE_CHECKING:
-    from durable_streams.clock import Chance, Clock
-    from durable_streams.config import Bounds
     from durable_streams.http.messages import SseStart
     from durable_streams.protocol.head import Head
+    from durable_streams.runtime import Runtime
     from durable_streams.streams import Streams
     from durable_streams.tail import Frame
 
@@ -37,12 +36,11 @@ class LiveReaders:
 
     Args:
         streams: the use cases.
-        clock, chance: for cursors.
-        bounds: buffer, lifetime, heartbeat and write timeout.
+        runtime: clock and chance for cursors; bounds of buffer, lifetime, heartbeat and write timeout.
     """
 
-    def __init__(self, streams: Streams, clock: Clock, chance: Chance, bounds: Bounds) -> None:
-        self.streams, self.clock, self.chance, self.bounds = streams, clock, chance, bounds
+    def __init__(self, streams: Streams, runtime: Runtime) -> None:
+        self.streams, self.clock, self.chance, self.bounds = streams, runtime.clock, runtime.chance, runtime.bounds
         self.connected: set[SseConnection] = set()
 
     def take_over(self, transport: asyncio.Transport, start: SseStart) -> SseConnection:
@@ -133,7 +131,7 @@ class SseConnection(asyncio.Protocol):
 
     # --- asyncio.Protocol ---
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's signature
         """The peer has gone, or we closed."""
         self._leave_tail()
         self._readers.connected.discard(self)
@@ -205,14 +203,12 @@ class SseConnection(asyncio.Protocol):
     def _go_live(self, head: Head, held: bytes) -> None:
         if not self._shown:  # nothing was sent yet: say where we are, and that this is all (§8, offset=now)
             self._write_control(up_to_date=True, closed=False)
-        self._readers.streams.hub.follow(head, self._encoding, self, held)
+        self._readers.streams.hub.follow(head, self._encoding, self, held=held)
         self._live = True
 
     def _write_control(self, *, up_to_date: bool, closed: bool) -> None:
         self._shown = True
-        self._transport.write(
-            control_event(self._position, self._next_cursor(), up_to_date=up_to_date, closed=closed)
-        )
+        self._transport.write(control_event(self._position, self._next_cursor(), up_to_date=up_to_date, closed=closed))
 
     def _next_cursor(self) -> str:
         """§10.1: the current interval, the same for all readers, unless this client's own is not behind it."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from durable_streams.streams import Streams
 
 
-async def put(streams: Streams, root: str, path: str, request: Request) -> Answer:
+async def put(streams: Streams, path: str, request: Request, *, root: str) -> Answer:
     """Create or fork (§5.1, §4.2)."""
     created = await streams.create(path, parse_create(request, root))
     fields = [("Content-Type", created.content_type), answers.next_offset(created.tail)]

@@ -9,7 +9,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from durable_streams.protocol.errors import InvalidHeaderError
-from durable_streams.protocol.expiry import STREAM_EXPIRES_AT, STREAM_TTL, parse_expires_at, parse_ttl
+from durable_streams.protocol.expiry import STREAM_EXPIRES_AT as STREAM_EXPIRES_AT
+from durable_streams.protocol.expiry import STREAM_TTL as STREAM_TTL
+from durable_streams.protocol.expiry import parse_expires_at, parse_ttl
 from durable_streams.protocol.producer import ProducerClaim
 
 if TYPE_CHECKING:
