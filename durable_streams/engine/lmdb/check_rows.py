@@ -74,7 +74,8 @@ def _check_owners_of(snapshot: Snapshot, database: _Database, what: str) -> None
     cursor = snapshot.txn.cursor(database)
     found = cursor.first()
     while found:
-        sid_key = bytes(cursor.key()[:_SID_BYTES])
+        # Padded, so that a key too short to hold a sid cannot lead the walk backwards.
+        sid_key = bytes(cursor.key()[:_SID_BYTES]).ljust(_SID_BYTES, b"\0")
         sid = int.from_bytes(sid_key, "big")
         if not (snapshot.has(snapshot.databases.sid, sid_key) or snapshot.has(snapshot.databases.gc, sid_key)):
             snapshot.findings.add(f"sid {sid}", f"{what} of an incarnation that does not exist")
