@@ -31,7 +31,7 @@ PROBLEM: Final = "application/problem+json"
 BODY_SHOWN_CHARS: Final = 500
 """How much of an unexpected body an exception quotes."""
 
-_CODES: Final = {
+_CODES: Final[Mapping[int, str]] = {
     HTTPStatus.BAD_REQUEST: "BAD_REQUEST",
     HTTPStatus.UNAUTHORIZED: "UNAUTHORIZED",
     HTTPStatus.FORBIDDEN: "FORBIDDEN",
@@ -76,29 +76,32 @@ def refusal(answer: Answer, url: str, *, method: str, sent: Mapping[str, str]) -
         return StreamNotFoundError(url, details=details)
     if answer.status == HTTPStatus.GONE:
         return RetentionGoneError(f"{url} is gone, or its oldest offsets are", details=details)
-    if answer.status == HTTPStatus.FORBIDDEN and names.PRODUCER_EPOCH in answer.headers:
-        return StaleEpochError(int(answer.headers[names.PRODUCER_EPOCH]))
-    if answer.status == HTTPStatus.CONFLICT and (conflict := _conflict(answer, url, method, sent)) is not None:
+    current_epoch = _number(answer, names.PRODUCER_EPOCH)
+    if answer.status == HTTPStatus.FORBIDDEN and current_epoch is not None:
+        return StaleEpochError(current_epoch)
+    if answer.status == HTTPStatus.CONFLICT and method == "PUT":
+        return StreamExistsError(url, details=details)
+    if answer.status == HTTPStatus.CONFLICT and (conflict := _append_conflict(answer, url, sent)) is not None:
         return conflict
-    code = _CODES.get(HTTPStatus(answer.status), "HTTP_ERROR") if answer.status in _KNOWN else "HTTP_ERROR"
+    code = _CODES.get(answer.status, "HTTP_ERROR")
     return DurableStreamError(_sentence(details, url), status=answer.status, code=code, details=details)
 
 
-_KNOWN: Final = frozenset(int(status) for status in HTTPStatus)
-
-
-def _conflict(answer: Answer, url: str, method: str, sent: Mapping[str, str]) -> DurableStreamError | None:
-    if answer.closed and method == "POST":
+def _append_conflict(answer: Answer, url: str, sent: Mapping[str, str]) -> DurableStreamError | None:
+    if answer.closed:
         offset = answer.headers.get(names.STREAM_NEXT_OFFSET)
         return StreamClosedError(url, final_offset=offset, details=_details(answer))
-    if method == "PUT":
-        return StreamExistsError(url, details=_details(answer))
-    if names.PRODUCER_EXPECTED_SEQ in answer.headers:
-        received = answer.headers.get(names.PRODUCER_RECEIVED_SEQ, sent.get(names.PRODUCER_SEQ, "-1"))
-        return SequenceGapError(int(answer.headers[names.PRODUCER_EXPECTED_SEQ]), int(received))
+    expected_seq = _number(answer, names.PRODUCER_EXPECTED_SEQ)
+    if expected_seq is not None:
+        return SequenceGapError(expected_seq, int(sent.get(names.PRODUCER_SEQ, -1)))
     if names.STREAM_SEQ in sent:
         return SeqConflictError(details=_details(answer))
     return None
+
+
+def _number(answer: Answer, name: str) -> int | None:
+    value = answer.headers.get(name, "")
+    return int(value) if value.isascii() and value.isdigit() else None
 
 
 def _details(answer: Answer) -> object:

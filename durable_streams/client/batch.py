@@ -1,8 +1,8 @@
 """What one page, or one control event with its data events, brings: bytes and where they end.
 
 Owns: reading an answer's headers and a control event's fields. Must not know: connections, retries.
-Invariant: an offset moves only together with the bytes before it; an answer without bytes never moves it (a 204 that names
-a newer tail would make the reader skip what lies between).
+Invariant: an offset moves only together with the bytes before it; an answer without bytes never moves it (a 204 that
+names a newer tail would make the reader skip what lies between).
 """
 
 from __future__ import annotations

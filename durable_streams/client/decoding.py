@@ -1,7 +1,7 @@
 """From the bytes of a batch to what the caller asked for: bytes, text, parsed JSON, or JSON messages as they were sent.
 
-Pure. Invariant: a decoder hands out everything it was fed up to a batch's end, or nothing of that batch yet, so that the
-position behind a batch always fits what was handed out.
+Pure. Invariant: a decoder hands out everything it was fed up to a batch's end, or nothing of that batch yet, so that
+the position behind a batch always fits what was handed out.
 """
 
 from __future__ import annotations
@@ -30,25 +30,32 @@ _WHITESPACE: Final = b" \t\n\r"
 class Decoder(Protocol[T_co]):
     """Turns the parts of one batch into one value."""
 
-    def feed(self, parts: tuple[bytes, ...]) -> T_co | None:
-        """Return what a batch holds; ``None``: it ends within a character, and is handed out with the next one."""
+    @property
+    def holding(self) -> bool:
+        """Whether the last batch ended within a character, so that its value comes with a later one."""
         ...
 
-    def finish(self) -> T_co | None:
-        """Return what is still held back at the end; ``None`` if nothing is."""
+    def feed(self, parts: tuple[bytes, ...]) -> T_co:
+        """Take a batch and return what it holds; meaningless while ``holding``."""
+        ...
+
+    def finish(self) -> T_co:
+        """Return what is held back although nothing more will come."""
         ...
 
 
 class BytesDecoder:
     """The bytes as they are."""
 
-    def feed(self, parts: tuple[bytes, ...]) -> bytes | None:
+    holding = False
+
+    def feed(self, parts: tuple[bytes, ...]) -> bytes:
         """Return the joined parts."""
         return b"".join(parts)
 
-    def finish(self) -> bytes | None:
+    def finish(self) -> bytes:
         """Return nothing: nothing is held back."""
-        return None
+        return b""
 
 
 class TextDecoder:
@@ -63,19 +70,19 @@ class TextDecoder:
         self._held = ""
 
     @property
-    def within_character(self) -> bool:
+    def holding(self) -> bool:
         """Whether the last batch ended within a character."""
         return bool(self._decoder.getstate()[0])
 
-    def feed(self, parts: tuple[bytes, ...]) -> str | None:
-        """Return the text since the last one returned, or ``None`` within a character."""
+    def feed(self, parts: tuple[bytes, ...]) -> str:
+        """Return the text since the last one returned; empty while ``holding``."""
         self._held += self._decoder.decode(b"".join(parts))
-        return None if self.within_character else self._release()
+        return "" if self.holding else self._release()
 
-    def finish(self) -> str | None:
+    def finish(self) -> str:
         """Return the text held back, its last character broken."""
         self._held += self._decoder.decode(b"", final=True)
-        return self._release() or None
+        return self._release()
 
     def _release(self) -> str:
         text, self._held = self._held, ""
@@ -89,10 +96,12 @@ class JsonDecoder(Generic[T]):
         decode: applied to every item; ``None`` leaves them as parsed.
     """
 
+    holding = False
+
     def __init__(self, decode: Callable[[Any], T] | None = None) -> None:
         self._decode = decode
 
-    def feed(self, parts: tuple[bytes, ...]) -> list[T] | None:
+    def feed(self, parts: tuple[bytes, ...]) -> list[T]:
         """Return the items.
 
         Raises:
@@ -101,15 +110,17 @@ class JsonDecoder(Generic[T]):
         items = [item for part in parts for item in _items(part)]
         return items if self._decode is None else [self._decode(item) for item in items]
 
-    def finish(self) -> list[T] | None:
+    def finish(self) -> list[T]:
         """Return nothing: nothing is held back."""
-        return None
+        return []
 
 
 class MessageDecoder:
     """Messages of a JSON stream as the bytes that were appended, without the whitespace between them."""
 
-    def feed(self, parts: tuple[bytes, ...]) -> list[bytes] | None:
+    holding = False
+
+    def feed(self, parts: tuple[bytes, ...]) -> list[bytes]:
         """Return the messages.
 
         Raises:
@@ -117,9 +128,9 @@ class MessageDecoder:
         """
         return [message for part in parts for message in _messages(part)]
 
-    def finish(self) -> list[bytes] | None:
+    def finish(self) -> list[bytes]:
         """Return nothing: nothing is held back."""
-        return None
+        return []
 
 
 def _items(part: bytes) -> list[Any]:

@@ -1,15 +1,16 @@
 """One stream's URL and how to reach it: session, headers, parameters, timeouts.
 
 Owns: everything aiohttp. Must not know: what the requests mean, how often they are repeated.
-Invariant: every fault of the connection leaves here as ``Interrupted``, with whether the request may have been carried out.
+Invariant: every fault of the connection leaves here as ``Interrupted``, with whether the request may have
+been carried out.
 """
 
 from __future__ import annotations
 
 import inspect
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -20,15 +21,24 @@ from durable_streams.client.errors import FetchError
 from durable_streams.client.retry import RETRY_STATUSES, Interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
     from durable_streams.client.values import Amendment, HeadersLike, ParamsLike
 
 TIMEOUT_S: Final = 30.0
 """Default bound of connecting, of a write, and of silence within a page."""
 LIVE_SILENCE_S: Final = 90.0
-"""A live answer silent for longer is taken for dead; servers answer a long-poll, and end an event stream, within 60 s (§5.8)."""
+"""A live answer silent for longer is taken for dead: servers end an event stream after about 60 s (§5.8)."""
 _WARNS_ABOVE_BYTES: Final = 2**20
 
-_HOPELESS = (aiohttp.InvalidURL, aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, aiohttp.TooManyRedirects)
+_HOPELESS = (
+    aiohttp.InvalidURL,
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ClientSSLError,
+    aiohttp.TooManyRedirects,
+)
+_TURNED_AWAY: Final = frozenset({408, 425, 429})
+"""Did not arrive whole, came too early, were too many: in no case carried out."""
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _FAULTS = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -51,7 +61,7 @@ class Endpoint:
         headers: HeadersLike | None = None,
         params: ParamsLike | None = None,
         client: aiohttp.ClientSession | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 an option of the connection, named as in the official client
+        timeout: float | None = None,
     ) -> None:
         self.url = url
         self.headers: HeadersLike = dict(headers or {})
@@ -78,9 +88,7 @@ class Endpoint:
 
     def at(self, url: str) -> Endpoint:
         """Return an endpoint for another URL that shares this one's session and settings."""
-        return Endpoint(
-            url, headers=self.headers, params=self.params, client=self.session, timeout=self.timeout_s
-        )
+        return Endpoint(url, headers=self.headers, params=self.params, client=self.session, timeout=self.timeout_s)
 
     def amend(self, amendment: Amendment) -> None:
         """Lay headers and parameters over the present ones, for all further requests."""
@@ -101,8 +109,7 @@ class Endpoint:
             Interrupted: no answer, or one of ``RETRY_STATUSES``.
             DurableStreamError: any other refusal.
         """
-        timeout = aiohttp.ClientTimeout(total=self.timeout_s)
-        async with self.open(method, headers=headers, params=params, body=body, timeout=timeout) as response:
+        async with self.open(method, headers=headers, params=params, body=body) as response:
             return Answer(response.status, response.headers, await response.read())
 
     @asynccontextmanager
@@ -122,17 +129,20 @@ class Endpoint:
         """
         sent = {**await _resolved(self.headers), **(headers or {})}
         query = {**await _resolved(self.params), **(params or {})}
-        options = {
-            "headers": sent,
-            "data": _payload(body),
-            "timeout": timeout or aiohttp.ClientTimeout(total=None, sock_connect=self.timeout_s, sock_read=self.timeout_s),
-            # A POST that follows a 301 or 302 becomes a GET, and its 200 would pass for an acknowledgement.
-            "allow_redirects": method in {"GET", "HEAD"},
-            "raise_for_status": False,
-        }
         response = None
         try:
-            async with self.session.request(method, _with_query(self.url, query), **options) as response:  # type: ignore[arg-type] # one dict for options of many types
+            async with self.session.request(
+                method,
+                _with_query(self.url, query),
+                headers=sent,
+                data=_payload(body),
+                # aiohttp's own guess would be a claim about the stream, and a fork's type must match or be absent (§4.2).
+                skip_auto_headers=("Content-Type",),
+                timeout=timeout or aiohttp.ClientTimeout(total=self.timeout_s),
+                # A POST that follows a 301 or 302 becomes a GET, and its 200 would pass for an acknowledgement.
+                allow_redirects=method in {"GET", "HEAD"},
+                raise_for_status=False,
+            ) as response:
                 if not 200 <= response.status < 300:  # noqa: PLR2004 2xx
                     await _refuse(response, self.url, method=method, sent=sent)
                 yield response
@@ -149,10 +159,11 @@ async def _refuse(response: aiohttp.ClientResponse, url: str, *, method: str, se
     error = refusal(answer, url, method=method, sent=sent)
     if answer.status not in RETRY_STATUSES:
         raise error
-    # Too many requests, and unavailable with a time to come back, say that the request was turned away at the door.
-    # A bare 503 may come from a proxy whose server had the request already.
+    # A bare 503 may come from a proxy whose server had the request already; with a time to come back it was turned away.
     retry_after_s = _seconds(answer.headers.get("Retry-After"))
-    turned_away = answer.status == 429 or (answer.status == 503 and retry_after_s is not None)  # noqa: PLR2004
+    turned_away = answer.status in _TURNED_AWAY or (
+        answer.status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after_s is not None
+    )
     raise Interrupted(error, may_be_applied=not turned_away, retry_after_s=retry_after_s)
 
 

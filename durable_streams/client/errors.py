@@ -1,8 +1,9 @@
 """What can go wrong for a client, as types that carry the numbers.
 
-Two families: ``DurableStreamError`` is an answer of the server, or a misuse of this package; ``FetchError`` is no answer.
-Owns: the exceptions and their ``code``. Which answer becomes which exception is decided in ``answers.py``; what is retried
-first is decided in ``retry.py``. ``docs/client.md`` has the whole table.
+Two families: ``DurableStreamError`` is an answer of the server, or a misuse of this package; ``FetchError`` is no
+answer.
+Owns: the exceptions and their ``code``. Which answer becomes which exception is decided in ``answers.py``; what is
+retried first is decided in ``retry.py``. ``docs/client.md`` has the whole table.
 """
 
 from __future__ import annotations

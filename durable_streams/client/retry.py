@@ -29,7 +29,8 @@ RETRY_AFTER_MAX_S: Final = 60.0
 class RetryPolicy:
     """How long to keep trying.
 
-    The wait before attempt n is random, up to ``initial_s`` · 2^n and up to ``max_s``; a ``Retry-After`` is a lower bound.
+    The wait before attempt n is random, up to ``initial_s`` · 2^n and up to ``max_s``; a ``Retry-After`` is a lower
+    bound.
 
     Attributes:
         initial_s: bound of the first wait, in seconds.
@@ -81,11 +82,7 @@ async def retrying(
     Raises:
         DurableStreamError, FetchError: the last interruption's error.
     """
-    stop = (
-        tenacity.stop_never
-        if policy.give_up_after_s is None
-        else tenacity.stop_after_delay(policy.give_up_after_s)
-    )
+    stop = tenacity.stop_never if policy.give_up_after_s is None else tenacity.stop_after_delay(policy.give_up_after_s)
     attempts = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Interrupted) and repeat_if(error)),
         wait=_Backoff(policy),
@@ -93,9 +90,12 @@ async def retrying(
         reraise=True,
     )
     try:
-        return await attempts(attempt)
+        async for trial in attempts:
+            with trial:
+                return await attempt()
     except Interrupted as interruption:
         raise interruption.error from interruption.__cause__
+    raise AssertionError("attempts end with a return or an exception")
 
 
 class _Backoff(tenacity.wait.wait_base):

@@ -1,8 +1,8 @@
 """Where batches come from: pages by plain requests and long-polls, or an event stream.
 
 Owns: one attempt at the next batch. Must not know: backoff; ``follower.py`` repeats an interrupted attempt.
-Invariant: a batch is handed out only when it is complete, that is, the page's last byte or the control event has arrived;
-what was received before a cut is dropped and asked for again from the same position.
+Invariant: a batch is handed out only when it is complete, that is, the page's last byte or the control event has
+arrived; what was received before a cut is dropped and asked for again from the same position.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class PageSource:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
-    async def fetch(self, position: Position, *, live: bool, extra: Mapping[str, str] | None = None) -> tuple[Answer, Batch]:
+    async def fetch(
+        self, position: Position, *, live: bool, extra: Mapping[str, str] | None = None
+    ) -> tuple[Answer, Batch]:
         """Make one attempt at the page behind ``position``; ``live`` waits for one at the tail.
 
         Raises:
@@ -195,4 +197,6 @@ def _require_length(response: aiohttp.ClientResponse, url: str) -> None:
     if response.status == HTTPStatus.NO_CONTENT or response.content_length is not None:
         return
     if response.headers.get("Transfer-Encoding", "").lower() != "chunked":
-        raise FetchError("a page without a length cannot be told from one that was cut", status=response.status, url=url)
+        raise FetchError(
+            "a page without a length cannot be told from one that was cut", status=response.status, url=url
+        )

@@ -14,8 +14,8 @@ Offset: TypeAlias = str
 LiveMode: TypeAlias = Literal["auto", "long-poll", "sse"] | bool
 """How to go on after catching up.
 
-``False``: not at all. ``True`` or ``"auto"``: by SSE for JSON items, by long-poll for everything else, where it is the mode
-that keeps every byte. ``"long-poll"``, ``"sse"``: as named.
+``False``: not at all. ``True`` or ``"auto"``: by SSE for JSON items, by long-poll for everything else, where it is the
+mode that keeps every byte. ``"long-poll"``, ``"sse"``: as named.
 """
 
 HeadersLike: TypeAlias = Mapping[str, str | Callable[[], str | Awaitable[str]]]
@@ -27,7 +27,7 @@ ParamsLike: TypeAlias = Mapping[str, str | Callable[[], str | Awaitable[str]] | 
 Amendment: TypeAlias = Mapping[str, Mapping[str, str]]
 """What an error handler may return to have the request repeated: ``{"headers": {...}, "params": {...}}``."""
 
-ErrorHandler: TypeAlias = Callable[[Exception], Amendment | None | Awaitable[Amendment | None]]
+ErrorHandler: TypeAlias = Callable[[Exception], Amendment | Awaitable[Amendment | None] | None]
 """Asked about an error before it is raised; ``None`` lets it go, an amendment repeats the request with it."""
 
 

@@ -1,0 +1,90 @@
+"""Async client for Durable Streams servers, on aiohttp.
+
+Names and arguments follow the official Python client where both offer the same. ``docs/client.md`` answers every
+error. Never imports the server.
+
+Read:    ``async with astream(url, live=False|True|"long-poll"|"sse", offset=…|"now", tail=N) as response:``
+         ``async for item in response.iter_json()`` — or ``iter_messages`` (exact bytes of each JSON message),
+         ``iter_bytes``, ``iter_text``, ``iter_json_batches``, ``iter_events(mode)``, ``await response.read_json()``
+         and its kin; ``response.offset`` is where to resume.
+Write:   ``stream = await AsyncDurableStream.create(url, content_type=…)``, then ``append``, ``close_stream``, ``head``,
+         ``delete``, ``fork``, ``stream`` (reads); ``async with`` or ``await stream.aclose()``.
+Produce: ``async with IdempotentProducer(url, producer_id, content_type=…) as producer:`` ``producer.append(body)``,
+         ``await producer.drain()`` now and then, ``await producer.flush()``, ``await producer.close_stream(final)``.
+List:    ``async for entry in list_streams(root_url, prefix=…)``.
+"""
+
+from __future__ import annotations
+
+from durable_streams.client.astream import AsyncStreamSession, astream
+from durable_streams.client.durable_stream import AsyncDurableStream
+from durable_streams.client.errors import (
+    DurableStreamError,
+    FetchError,
+    ProducerBufferFullError,
+    RetentionGoneError,
+    SeqConflictError,
+    SequenceGapError,
+    SSEBytesIterationError,
+    SSEEncodingError,
+    SSENotSupportedError,
+    SSEReadAllError,
+    StaleEpochError,
+    StreamClosedError,
+    StreamConsumedError,
+    StreamExistsError,
+    StreamNotFoundError,
+)
+from durable_streams.client.listing import list_streams
+from durable_streams.client.outbox import Receipt
+from durable_streams.client.producer import IdempotentProducer
+from durable_streams.client.response import AsyncStreamResponse
+from durable_streams.client.retry import RetryPolicy
+from durable_streams.client.values import (
+    AppendResult,
+    CloseResult,
+    HeadersLike,
+    HeadResult,
+    IdempotentAppendResult,
+    LiveMode,
+    Offset,
+    ParamsLike,
+    StreamEvent,
+    StreamListing,
+)
+
+__all__ = [
+    "AppendResult",
+    "AsyncDurableStream",
+    "AsyncStreamResponse",
+    "AsyncStreamSession",
+    "CloseResult",
+    "DurableStreamError",
+    "FetchError",
+    "HeadResult",
+    "HeadersLike",
+    "IdempotentAppendResult",
+    "IdempotentProducer",
+    "LiveMode",
+    "Offset",
+    "ParamsLike",
+    "ProducerBufferFullError",
+    "Receipt",
+    "RetentionGoneError",
+    "RetryPolicy",
+    "SSEBytesIterationError",
+    "SSEEncodingError",
+    "SSENotSupportedError",
+    "SSEReadAllError",
+    "SeqConflictError",
+    "SequenceGapError",
+    "StaleEpochError",
+    "StreamClosedError",
+    "StreamConsumedError",
+    "StreamEvent",
+    "StreamExistsError",
+    "StreamListing",
+    "StreamNotFoundError",
+    "astream",
+    "list_streams",
+]
