@@ -1,0 +1,151 @@
+"""Whatever is done to it, in whatever order, the LMDB engine answers as the memory engine does, reopened or not."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from durable_streams.engine.base import Chunk, Mutation, ProducerRow, Touch
+from durable_streams.engine.lmdb.check_rows import check_dropped, check_due, check_owners, check_producers, check_sids
+from durable_streams.engine.lmdb.engine import LmdbEngine
+from durable_streams.engine.lmdb.report import Findings, Problem
+from durable_streams.engine.lmdb.snapshot import Snapshot
+from durable_streams.engine.memory import MemoryEngine
+from durable_streams.protocol.head import Head
+from tests.engine.stores import behind_the_back
+
+PATHS = ("a", "a/b", "a0", "b", "ü")
+SIDS = (1, 2, 3, 4, 5)
+PRODUCER_IDS = ("p", "q", "ü")
+PRODUCER_KEYS = [(sid, producer_id) for sid in SIDS for producer_id in PRODUCER_IDS]
+END = 40
+"""Above every offset used; few and small numbers, so that spans, gaps and page bounds meet often."""
+
+SMALL = st.integers(0, 6)
+HEADS = st.builds(
+    Head,
+    path=st.sampled_from(PATHS),
+    sid=st.sampled_from(SIDS),
+    version=SMALL,
+    tail=SMALL,
+    state=st.integers(0, 3),
+    touched_ms=SMALL,
+    refs=SMALL,
+    due_ms=SMALL,
+    record=st.binary(max_size=3),
+)
+PRODUCERS = st.builds(ProducerRow, st.sampled_from(PRODUCER_IDS), SMALL, SMALL)
+
+
+@st.composite
+def chunk_lists(draw: st.DrawFn) -> list[Chunk]:
+    """Draw chunks in offset order without overlap, some of them with a gap before, some larger than a page."""
+    chunks, offset = [], draw(st.integers(0, 4)) * 8
+    for size in draw(st.lists(st.sampled_from((1, 2, 3, 8)), max_size=3)):
+        offset += draw(st.sampled_from((0, 0, 1)))
+        chunks.append(Chunk(offset, draw(st.binary(min_size=size, max_size=size))))
+        offset += size
+    return chunks
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> tuple[Head, bool, bool, list[Chunk], list[ProducerRow]]:
+    """Draw a new head with its rows, whether it expects the head that is there, and whether it removes it instead."""
+    chunks, producers = draw(chunk_lists()), draw(st.lists(PRODUCERS, max_size=2))
+    return draw(HEADS), draw(st.integers(0, 4)) > 0, draw(st.integers(0, 4)) == 0, chunks, producers
+
+
+class EnginesAgree(RuleBasedStateMachine):
+    @initialize()
+    def open_both(self) -> None:
+        self.directory = Path(tempfile.mkdtemp())
+        self.model = MemoryEngine()
+        self.engine = LmdbEngine(self.directory / "store")
+        self.model.open()
+        self.engine.open()
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.engine.close()
+            assert self._index_problems() == []
+            shutil.rmtree(self.directory)
+
+    def _index_problems(self) -> list[Problem]:
+        """Return what a check finds wrong around the heads; drawn heads themselves make no sense."""
+        with behind_the_back(self.directory / "store") as (txn, databases):
+            snapshot = Snapshot(txn, databases, Findings())  # type: ignore[arg-type] # copies do as well as views
+            for check in (check_sids, check_due, check_dropped, check_owners, check_producers):
+                check(snapshot)
+        return snapshot.findings.problems
+
+    def _mutation(self, drawn: tuple[Head, bool, bool, list[Chunk], list[ProducerRow]]) -> Mutation:
+        """Aim a drawn mutation at the head that is there now, most of the time."""
+        head, aimed, removes, chunks, producers = drawn
+        [standing] = self.model.load([head.path])
+        expected = (standing.sid, standing.version) if standing else None
+        if not aimed:
+            expected = (head.sid, head.version)
+        if removes:
+            return Mutation(head.path, expected, None)
+        if standing and head.version % 2:
+            head = head._replace(sid=standing.sid)
+        return Mutation(head.path, expected, head, chunks, producers)
+
+    @rule(drawn=st.lists(st.lists(mutations(), min_size=1, max_size=2), min_size=1, max_size=3))
+    def commit(self, drawn: list[list[tuple[Head, bool, bool, list[Chunk], list[ProducerRow]]]]) -> None:
+        groups = [[self._mutation(each) for each in group] for group in drawn]
+        assert self.engine.commit(groups) == self.model.commit(groups)
+
+    @rule(touches=st.lists(st.builds(Touch, st.sampled_from(PATHS), st.sampled_from(SIDS), SMALL), max_size=3))
+    def touch(self, touches: list[Touch]) -> None:
+        self.engine.touch(touches)
+        self.model.touch(touches)
+
+    @rule(limit=st.integers(1, 5))
+    def collect(self, limit: int) -> None:
+        assert self.engine.collect(limit) == self.model.collect(limit)
+
+    @rule()
+    def reopen(self) -> None:
+        self.engine.close()
+        self.engine = LmdbEngine(self.directory / "store")
+        self.engine.open()
+
+    @rule(
+        sid=st.sampled_from(SIDS),
+        start=st.integers(0, END),
+        end=st.integers(0, END),
+        max_bytes=st.integers(0, END),
+    )
+    def read(self, **asked: int) -> None:
+        assert self.engine.read(**asked) == self.model.read(**asked)
+
+    @rule(prefix=st.sampled_from(("", "a", "a/", "ü", "z")), after=st.sampled_from(("", "z", *PATHS)), limit=SMALL)
+    def scan(self, prefix: str, after: str, limit: int) -> None:
+        assert self.engine.scan(prefix, after, limit) == self.model.scan(prefix, after, limit)
+
+    @rule(now_ms=SMALL, limit=SMALL)
+    def due(self, now_ms: int, limit: int) -> None:
+        assert self.engine.due(now_ms, limit) == self.model.due(now_ms, limit)
+
+    @invariant()
+    def everything_reads_the_same(self) -> None:
+        engine, model = self.engine, self.model
+        assert engine.load(PATHS) == model.load(PATHS)
+        assert engine.load_producers(PRODUCER_KEYS) == model.load_producers(PRODUCER_KEYS)
+        assert engine.scan("", "", 99) == model.scan("", "", 99)
+        assert engine.due(99, 99) == model.due(99, 99)
+        for sid in SIDS:
+            for start in range(0, END, 5):
+                assert engine.read(sid, start, END, END) == model.read(sid, start, END, END)
+                assert engine.read_before(sid, start) == model.read_before(sid, start)
+
+
+TestEnginesAgree = pytest.mark.slow(EnginesAgree.TestCase)
+TestEnginesAgree.settings = settings(max_examples=60, stateful_step_count=25)
