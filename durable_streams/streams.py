@@ -6,11 +6,10 @@ Invariants: every change goes through the committer; every read sees committed s
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from durable_streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand
-from durable_streams.protocol.errors import GoneError, NotFoundError, StreamError
+from durable_streams.protocol.errors import GoneError, NotFoundError
 from durable_streams.protocol.expiry import deadline_ms, is_expired
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.read import Page, resolve_start
@@ -24,12 +23,11 @@ if TYPE_CHECKING:
     from durable_streams.heads import Entry, HeadCache
     from durable_streams.protocol.append import Append, Appended, Duplicate
     from durable_streams.protocol.create import Create, Created
+    from durable_streams.protocol.errors import StreamError
     from durable_streams.protocol.head import Head
     from durable_streams.reader import Reader
     from durable_streams.runtime import Runtime
     from durable_streams.tail import Hub
-
-R = TypeVar("R")
 
 
 class Streams:
@@ -49,36 +47,15 @@ class Streams:
         """Queue an append; ``settle`` is called once, when its commit is durable or it is refused (§5.2)."""
         self._committer.submit(AppendCommand(path, request, settle))
 
-    async def append(self, path: str, request: Append) -> Appended | Duplicate:
-        """Append and wait.
-
-        Raises what ``decide_append`` raises, and ``NotFoundError``, ``UnavailableError`` or ``StoreFullError``.
-
-        Cancellation: the append goes on without the caller.
-        """
-        answer: asyncio.Future[Appended | Duplicate] = asyncio.get_running_loop().create_future()
-        self.submit_append(path, request, lambda result: _resolve(answer, result))
-        return await answer
-
-    async def create(self, path: str, request: Create) -> Created:
-        """Create or fork (§5.1, §4.2). Raises what the rules in ``protocol/create.py`` raise."""
-        answer: asyncio.Future[Created] = asyncio.get_running_loop().create_future()
+    def submit_create(self, path: str, request: Create, settle: Callable[[Created | StreamError], None]) -> None:
+        """Queue a creation, or a fork (§5.1, §4.2)."""
         self._committer.submit(
-            CreateCommand(
-                path,
-                request,
-                lambda result: _resolve(answer, result),
-                chance=self._chance,
-                fork_base=self.reader.fork_base,
-            )
+            CreateCommand(path, request, settle, chance=self._chance, fork_base=self.reader.fork_base)
         )
-        return await answer
 
-    async def delete(self, path: str) -> None:
-        """Delete (§5.4). Raises ``NotFoundError`` or ``GoneError``."""
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._committer.submit(DeleteCommand(path, lambda result: _resolve(answer, result)))
-        await answer
+    def submit_delete(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
+        """Queue a deletion (§5.4); settled with whether the stream went at once rather than soft."""
+        self._committer.submit(DeleteCommand(path, settle))
 
     def submit_expiry(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
         """Queue a look at whether a stream's time is over."""
@@ -154,12 +131,3 @@ class Streams:
             self.hub.gone(before.sid)
         if head is not None and not head.soft_deleted:
             self.hub.publish(head.sid, b"".join(slot.pieces), closed=head.closed)
-
-
-def _resolve(answer: asyncio.Future[R], result: R | StreamError) -> None:
-    if answer.done():  # the caller went away; what it asked for is done all the same
-        return
-    if isinstance(result, StreamError):
-        answer.set_exception(result)
-    else:
-        answer.set_result(result)

@@ -94,7 +94,7 @@ class AiohttpFront:
         except StreamError as refusal:
             answer: Answer | SseStart = answer_of(refusal)
         else:
-            answer = await self._router.answer(request)
+            answer = await self._answer(request)
         if isinstance(answer, SseStart):
             return self._hand_over(raw, answer)
         response = await self._send(raw, answer)
@@ -104,6 +104,20 @@ class AiohttpFront:
                 "slow request", method=raw.method, path=raw.rel_url.raw_path, status=answer.status, ms=round(elapsed_ms)
             )
         return response
+
+    async def _answer(self, request: Request) -> Answer | SseStart:
+        settled: asyncio.Future[Answer | SseStart] = asyncio.get_running_loop().create_future()
+
+        def settle(answer: Answer | SseStart) -> None:
+            if not settled.done():  # the client may have gone before its write was durable
+                settled.set_result(answer)
+
+        pending = self._router.dispatch(request, settle)
+        try:
+            return await settled
+        finally:
+            if pending is not None and not settled.done():
+                pending.abandon()
 
     async def _read(self, raw: web.BaseRequest) -> Request:
         body = b""

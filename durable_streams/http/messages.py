@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from durable_streams.protocol.head import Head
 
 Fields = tuple[tuple[str, str], ...]
+Settle: TypeAlias = "Callable[[Answer | SseStart], None]"
+"""Takes the answer of one request, once."""
 
 
 class Request(NamedTuple):
@@ -43,3 +45,15 @@ class SseStart(NamedTuple):
     position: int
     cursor: str | None
     headers: Fields
+
+
+class Pending:
+    """A request whose answer will be settled later, by a commit or a follower."""
+
+    __slots__ = ()
+
+    def abandon(self) -> None:
+        """The client has gone: stop waiting on its behalf. What it asked to be written is written all the same."""
+
+
+LATER = Pending()

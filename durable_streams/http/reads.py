@@ -7,11 +7,12 @@ import re
 from typing import TYPE_CHECKING
 
 from durable_streams.http import answers
-from durable_streams.http.messages import Answer, SseStart
+from durable_streams.http.errors import answer_of
+from durable_streams.http.messages import Answer, Pending, SseStart
 from durable_streams.protocol import headers as names
 from durable_streams.protocol import read as rules
 from durable_streams.protocol.cursor import next_cursor
-from durable_streams.protocol.errors import InvalidQueryError, NotFoundError
+from durable_streams.protocol.errors import InvalidQueryError, NotFoundError, StreamError
 from durable_streams.protocol.expiry import format_expires_at
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import parse_start
@@ -19,7 +20,7 @@ from durable_streams.protocol.sse import Encoding, encoding_of
 from durable_streams.reader import TAIL_MESSAGES_MAX
 
 if TYPE_CHECKING:
-    from durable_streams.http.messages import Fields, Request
+    from durable_streams.http.messages import Fields, Request, Settle
     from durable_streams.protocol.head import Head
     from durable_streams.protocol.read import Page
     from durable_streams.runtime import Runtime
@@ -41,8 +42,8 @@ class Reads:
 
     def __init__(self, streams: Streams, runtime: Runtime, *, cache_scope: str) -> None:
         self._streams, self._clock, self._chance = streams, runtime.clock, runtime.chance
-        self._cache_scope, self._long_poll_timeout_s = cache_scope, runtime.bounds.long_poll_timeout_ms / 1000
-        self._waiting: set[_Waiter] = set()
+        self._cache_scope, self.long_poll_timeout_s = cache_scope, runtime.bounds.long_poll_timeout_ms / 1000
+        self.waiting: set[_Waiter] = set()
 
     def head(self, path: str) -> Answer:
         """Metadata; does not slide the TTL (§5.5)."""
@@ -57,7 +58,7 @@ class Reads:
             fields.append(answers.CLOSED)
         return Answer(200, (*fields, answers.NO_STORE, answers.SUPPORTED))
 
-    async def get(self, path: str, request: Request) -> Answer | SseStart:
+    def get(self, path: str, request: Request, settle: Settle) -> Answer | SseStart | Pending:
         """A page, a wait for one, or a live connection, by ``live`` (§5.6, §5.7, §5.8)."""
         live = _single(request, "live")
         if live not in {None, LONG_POLL, SSE}:
@@ -69,7 +70,7 @@ class Reads:
         if live == SSE:
             return self._start_sse(path, start, request)
         if live == LONG_POLL:
-            return await self._long_poll(path, start, request)
+            return self._long_poll(path, start, request, settle=settle)
         return self._catch_up(path, start, request, relative=tail_count is not None)
 
     def _catch_up(self, path: str, start: int | None, request: Request, *, relative: bool) -> Answer:
@@ -96,43 +97,42 @@ class Reads:
             return answers.NO_STORE
         return ("Cache-Control", rules.cache_control(page, self._cache_scope, self._streams.remaining_ms(head)))
 
-    async def _long_poll(self, path: str, start: int | None, request: Request) -> Answer:
+    def _long_poll(self, path: str, start: int | None, request: Request, *, settle: Settle) -> Answer | Pending:
         """§5.7: what is there at once, else what the next commit brings, else 204 after the timeout."""
         head, page = self._streams.read(path, start)
-        if page.start == page.end and not page.closed:
-            page = await self._wait(head, page)
-            if page.start != page.end:
-                self._streams.touched_head(path)
-        fields = (*self._page_fields(page), (names.STREAM_CURSOR, self._cursor(_single(request, "cursor"))))
+        cursor = _single(request, "cursor")
+        if page.start != page.end or page.closed:
+            return self.long_poll_answer(head, page, cursor)
+        # Registered in the same turn of the loop in which the tail was read: no append can slip between.
+        waiter = _Waiter(self, head, page, cursor=cursor, settle=settle)
+        self._streams.hub.follow(head, encoding_of(page.content_type), waiter)
+        self.waiting.add(waiter)
+        return waiter
+
+    def long_poll_answer(self, head: Head, page: Page, cursor: str | None) -> Answer:
+        """Return 200 with bytes, or 204 for a wait that brought none (§5.7)."""
+        fields = (*self._page_fields(page), (names.STREAM_CURSOR, self._cursor(cursor)))
         if page.start == page.end:
             return Answer(204, (*fields, answers.NO_STORE))
-        fields = (*fields, ("ETag", rules.etag(page)), self._cache_field(head, page, relative=start is None))
+        fields = (*fields, ("ETag", rules.etag(page)), self._cache_field(head, page, relative=False))
         return Answer(200, (*fields, answers.SUPPORTED), rules.body_of(page))
 
-    async def _wait(self, head: Head, empty: Page) -> Page:
-        waiter = _Waiter()
-        # Registered in the same turn of the loop in which the tail was read: no append can slip between.
-        self._streams.hub.follow(head, encoding_of(empty.content_type), waiter)
-        self._waiting.add(waiter)
-        try:
-            async with asyncio.timeout(self._long_poll_timeout_s):
-                frame = await waiter.frame
-        except TimeoutError:
-            return empty
-        finally:
-            self._waiting.discard(waiter)
-            self._streams.hub.unfollow(head.sid, waiter)
-        if frame is None:
-            return empty
+    def page_after(self, head: Head, start: int) -> tuple[Head, Page]:
+        """Return what a commit brought after ``start``. Raises ``NotFoundError`` if the incarnation has gone."""
         fresh = self._streams.touched_head(head.path)
         if fresh.sid != head.sid:
             raise NotFoundError(head.path)
-        return self._streams.reader.page(fresh, empty.start)
+        return fresh, self._streams.reader.page(fresh, start)
+
+    def forget(self, waiter: _Waiter, sid: int) -> None:
+        """Take a waiter off the tail."""
+        self.waiting.discard(waiter)
+        self._streams.hub.unfollow(sid, waiter)
 
     def release_waiting(self) -> None:
         """Answer all waiting long-polls as if their time were up; for shutting down."""
-        for waiter in tuple(self._waiting):
-            waiter.release()
+        for waiter in tuple(self.waiting):
+            waiter.time_out()
 
     def _start_sse(self, path: str, start: int | None, request: Request) -> SseStart:
         head = self._streams.touched_head(path)
@@ -148,28 +148,40 @@ class Reads:
         return next_cursor(self._clock.now_ms() / 1000, echoed, self._chance.jitter_s())
 
 
-class _Waiter:
-    """A follower that wants one frame."""
+class _Waiter(Pending):
+    """A long-poll that waits at the tail for one frame. Implements ``Follower``."""
 
-    __slots__ = ("frame",)
+    __slots__ = ("_cursor", "_empty", "_head", "_reads", "_settle", "_timer")
 
-    def __init__(self) -> None:
-        self.frame: asyncio.Future[Frame | None] = asyncio.get_running_loop().create_future()
+    def __init__(self, reads: Reads, head: Head, empty: Page, *, cursor: str | None, settle: Settle) -> None:
+        self._reads, self._head, self._empty = reads, head, empty
+        self._cursor, self._settle = cursor, settle
+        self._timer = asyncio.get_running_loop().call_later(reads.long_poll_timeout_s, self.time_out)
 
-    def on_frame(self, frame: Frame) -> None:
-        """Wake up."""
-        if not self.frame.done():
-            self.frame.set_result(frame)
+    def on_frame(self, frame: Frame) -> None:  # noqa: ARG002 the page is read by offset: it obeys the page bound
+        """Answer with what the commit brought."""
+        self.abandon()
+        try:
+            head, page = self._reads.page_after(self._head, self._empty.start)
+        except StreamError as refusal:
+            self._settle(answer_of(refusal))
+            return
+        self._settle(self._reads.long_poll_answer(head, page, self._cursor))
 
     def on_gone(self) -> None:
         """The stream was deleted while waiting (§5.4)."""
-        if not self.frame.done():
-            self.frame.set_exception(NotFoundError("the stream was deleted"))
+        self.abandon()
+        self._settle(answer_of(NotFoundError(self._head.path)))
 
-    def release(self) -> None:
+    def time_out(self) -> None:
+        """Answer that nothing came: 204 at the client's own offset."""
+        self.abandon()
+        self._settle(self._reads.long_poll_answer(self._head, self._empty, self._cursor))
+
+    def abandon(self) -> None:
         """Stop waiting."""
-        if not self.frame.done():
-            self.frame.set_result(None)
+        self._timer.cancel()
+        self._reads.forget(self, self._head.sid)
 
 
 def _single(request: Request, name: str) -> str | None:

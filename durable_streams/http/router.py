@@ -9,17 +9,18 @@ import structlog
 
 from durable_streams.http import answers, control, writes
 from durable_streams.http.errors import answer_of, problem
-from durable_streams.http.messages import Answer
+from durable_streams.http.messages import Answer, Pending, SseStart
 from durable_streams.protocol.errors import ReservedPathError, StreamError
 from durable_streams.protocol.paths import RESERVED, parse_path
 
 if TYPE_CHECKING:
     from durable_streams.http.control import Health
-    from durable_streams.http.messages import Request, SseStart
+    from durable_streams.http.messages import Request, Settle
     from durable_streams.http.reads import Reads
     from durable_streams.streams import Streams
 
 _log = structlog.get_logger(__name__)
+_HEALTH = frozenset({"/healthz", "/readyz"})
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 
 
@@ -36,28 +37,37 @@ class Router:
         self._root = "/" + root.strip("/")
         self._prefix = self._root.rstrip("/") + "/"
 
-    async def answer(self, request: Request) -> Answer | SseStart:
-        """Return the answer. Never raises but for cancellation: a fault of ours is logged and becomes a 500."""
+    def dispatch(self, request: Request, settle: Settle) -> Pending | None:
+        """Answer a request, now or later: ``settle`` is called once, perhaps before this returns.
+
+        Returns what can be abandoned while the answer is still to come. Never raises: a fault of ours is logged and
+        becomes a 500.
+        """
         try:
-            return await self._route(request)
+            outcome = self._route(request, settle)
         except StreamError as refusal:
-            return answer_of(refusal)
+            outcome = answer_of(refusal)
         except Exception as fault:  # noqa: BLE001 the last line of defence
             incident = secrets.token_hex(4)
             _log.error("request failed", incident=incident, method=request.method, path=request.path, exc_info=fault)
-            return problem(500, "internal-error", f"internal error {incident}")
+            outcome = problem(500, "internal-error", f"internal error {incident}")
+        if isinstance(outcome, Pending):
+            return outcome
+        settle(outcome)
+        return None
 
-    async def _route(self, request: Request) -> Answer | SseStart:
+    def _route(self, request: Request, settle: Settle) -> Answer | SseStart | Pending:
+        if request.path in _HEALTH and request.method in {"GET", "HEAD"}:
+            return self._health.live() if request.path == "/healthz" else self._health.ready()
+        if request.path.startswith(self._prefix):
+            encoded = request.path[len(self._prefix) :]
+            if not encoded.startswith(RESERVED) or encoded.partition("/")[0] != RESERVED:
+                return self._stream(encoded, request, settle)
+            if request.method != "OPTIONS":
+                return self._control(encoded, request)
         if request.method == "OPTIONS":
             return Answer(204, answers.PREFLIGHT)
-        if request.path in {"/healthz", "/readyz"} and request.method in {"GET", "HEAD"}:
-            return self._health.live() if request.path == "/healthz" else self._health.ready()
-        if not request.path.startswith(self._prefix):
-            return problem(404, "not-found", f"streams are below {self._root}")
-        encoded = request.path.removeprefix(self._prefix)
-        if encoded.partition("/")[0] == RESERVED:
-            return self._control(encoded, request)
-        return await self._stream(parse_path(encoded), request)
+        return problem(404, "not-found", f"streams are below {self._root}")
 
     def _control(self, encoded: str, request: Request) -> Answer:
         if encoded == f"{RESERVED}/streams":
@@ -69,18 +79,20 @@ class Router:
             raise ReservedPathError(msg)
         return problem(404, "not-found", "no such control resource")
 
-    async def _stream(self, path: str, request: Request) -> Answer | SseStart:
+    def _stream(self, encoded: str, request: Request, settle: Settle) -> Answer | SseStart | Pending:  # noqa: PLR0911 one per method
         match request.method:
             case "POST":
-                return await writes.post(self._streams, path, request)
+                return writes.post(self._streams, parse_path(encoded), request, settle=settle)
             case "GET":
-                return await self._reads.get(path, request)
+                return self._reads.get(parse_path(encoded), request, settle)
             case "HEAD":
-                return self._reads.head(path)
+                return self._reads.head(parse_path(encoded))
             case "PUT":
-                return await writes.put(self._streams, path, request, root=self._root)
+                return writes.put(self._streams, parse_path(encoded), request, root=self._root, settle=settle)
             case "DELETE":
-                return await writes.delete(self._streams, path)
+                return writes.delete(self._streams, parse_path(encoded), settle)
+            case "OPTIONS":
+                return Answer(204, answers.PREFLIGHT)
             case _:
                 return _not_allowed(_METHODS)
 

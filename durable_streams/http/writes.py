@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durable_streams.http import answers
-from durable_streams.http.messages import Answer
+from durable_streams.http.errors import answer_of
+from durable_streams.http.messages import LATER, Answer
 from durable_streams.protocol import content_types, json_mode
 from durable_streams.protocol import headers as names
 from durable_streams.protocol.append import Append, Appended, Duplicate
@@ -18,6 +19,7 @@ from durable_streams.protocol.errors import (
     MissingContentTypeError,
     NotFoundError,
     PathTooLongError,
+    StreamError,
 )
 from durable_streams.protocol.offsets import ZEROS, parse_offset
 from durable_streams.protocol.paths import parse_path
@@ -25,35 +27,49 @@ from durable_streams.protocol.paths import parse_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from durable_streams.http.messages import Request
-    from durable_streams.protocol.errors import StreamError
+    from durable_streams.http.messages import Pending, Request, Settle
+    from durable_streams.protocol.create import Created
     from durable_streams.streams import Streams
 
 
-async def put(streams: Streams, path: str, request: Request, *, root: str) -> Answer:
+def put(streams: Streams, path: str, request: Request, *, root: str, settle: Settle) -> Pending:
     """Create or fork (§5.1, §4.2)."""
-    created = await streams.create(path, parse_create(request, root))
-    fields = [("Content-Type", created.content_type), answers.next_offset(created.tail)]
-    if created.closed:
-        fields.append(answers.CLOSED)
-    if not created.fresh:
-        return Answer(200, tuple(fields))
-    return Answer(201, (*fields, ("Location", request.origin + request.path)))
+    location = request.origin + request.path
+    streams.submit_create(path, parse_create(request, root), lambda result: settle(create_answer(result, location)))
+    return LATER
 
 
-async def post(streams: Streams, path: str, request: Request) -> Answer:
+def post(streams: Streams, path: str, request: Request, *, settle: Settle) -> Pending:
     """Append, close, or both (§5.2, §5.3)."""
-    return append_answer(await streams.append(path, parse_append(request)))
+    streams.submit_append(path, parse_append(request), lambda result: settle(append_answer(result)))
+    return LATER
 
 
-async def delete(streams: Streams, path: str) -> Answer:
+def delete(streams: Streams, path: str, settle: Settle) -> Pending:
     """Delete (§5.4)."""
-    await streams.delete(path)
-    return Answer(204)
+    streams.submit_delete(path, lambda result: settle(delete_answer(result)))
+    return LATER
 
 
-def append_answer(result: Appended | Duplicate) -> Answer:
-    """Return the answer to an accepted append: 200 for a producer's new bytes, else 204 (§5.2, §5.2.1)."""
+def create_answer(result: Created | StreamError, location: str) -> Answer:
+    """Return the answer to a creation: 201 with its ``Location``, or 200 for what stood there already (§5.1)."""
+    if isinstance(result, StreamError):
+        return answer_of(result)
+    fields = [("Content-Type", result.content_type), answers.next_offset(result.tail)]
+    if result.closed:
+        fields.append(answers.CLOSED)
+    return Answer(201, (*fields, ("Location", location))) if result.fresh else Answer(200, tuple(fields))
+
+
+def delete_answer(result: bool | StreamError) -> Answer:  # noqa: FBT001 what the command settles with
+    """Return the answer to a deletion, which is the same whether the stream goes at once or is kept for its forks."""
+    return answer_of(result) if isinstance(result, StreamError) else Answer(204)
+
+
+def append_answer(result: Appended | Duplicate | StreamError) -> Answer:
+    """Return the answer to an append: 200 for a producer's new bytes, else 204 (§5.2, §5.2.1)."""
+    if isinstance(result, StreamError):
+        return answer_of(result)
     fields = [answers.next_offset(result.tail)]
     if result.closed:
         fields.append(answers.CLOSED)
