@@ -66,6 +66,7 @@ class ServerConfig:
     data_dir: the store's directory.
     init: start a new store in an existing empty directory.
     map_size_bytes: size of LMDB's sparse map, the store's upper bound.
+    lane: serve usual requests without aiohttp (``http/lane.py``).
     cache_scope: ``public`` lets shared caches keep pages, ``private`` only the reader's own (§10.1).
     log_format: ``logfmt`` or ``json``.
     """
@@ -77,6 +78,7 @@ class ServerConfig:
     data_dir: Path = Path("data")
     init: bool = False
     map_size_bytes: int = 1 << 40
+    lane: bool = True
     cache_scope: Literal["public", "private"] = "private"
     log_format: Literal["logfmt", "json"] = "logfmt"
     bounds: Bounds = Bounds()

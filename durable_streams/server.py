@@ -18,6 +18,7 @@ from durable_streams.committer import Committer
 from durable_streams.heads import HeadCache
 from durable_streams.http.aiohttp_front import AiohttpFront
 from durable_streams.http.control import Health
+from durable_streams.http.lane import LaneFront
 from durable_streams.http.reads import Reads
 from durable_streams.http.router import Router
 from durable_streams.http.sse_connection import LiveReaders
@@ -68,7 +69,10 @@ class Server:
         try:
             self._compose(loop)
             self._listener = await loop.create_server(
-                self._front.connect, self.config.host, self.config.port, backlog=BACKLOG
+                self._lane.connect if self._lane else self._front.connect,
+                self.config.host,
+                self.config.port,
+                backlog=BACKLOG,
             )
         except BaseException:
             self.engine.close()
@@ -90,6 +94,9 @@ class Server:
         health = Health(self.engine, self.committer)
         router = Router(self.streams, self._reads, health, root=config.root)
         self._front = AiohttpFront(router, self._readers, config.bounds)
+        self._lane = (
+            LaneFront(router, self._readers, config.bounds, hand_over=self._front.connect) if config.lane else None
+        )
         self._upkeep = Upkeep(self.engine, self.streams, cache, writer=self._writer, runtime=runtime)
 
     async def stop(self) -> None:
@@ -101,6 +108,8 @@ class Server:
         self._readers.end_all()
         if not self.committer.failed.is_set():
             await self._upkeep.flush()
+        if self._lane is not None:
+            self._lane.shutdown()
         await self._front.shutdown(self.config.bounds.drain_timeout_ms / 1000)
         for connection in tuple(self._readers.connected):
             connection.cut()

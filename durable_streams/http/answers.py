@@ -48,6 +48,7 @@ _ACCEPTED = (
 )
 
 COMMON: Final[Fields] = (
+    ("Server", "durable-streams"),
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "cross-origin"),
     ("Access-Control-Allow-Origin", "*"),

@@ -1,0 +1,368 @@
+"""The lane: a lean front for usual requests, before aiohttp on the same port.
+
+Owns: telling usual requests from unusual ones; reading the usual ones and writing their answers with no task, future
+or header map each. Must not know: what any request means.
+
+A request is usual if its head is complete, strict HTTP/1.1, short, and says nothing about transfer, expectation, upgrade
+or connection, and its body comes with a ``Content-Length`` of moderate size. At the first request that is not usual the
+connection, with every byte not yet answered, becomes aiohttp's for good; so what aiohttp refuses is refused by aiohttp.
+
+Invariants: answers leave in the order of their requests; one request is under way at a time, and while it is, what
+arrives behind it is held, up to a bound, and then no longer read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import httptools
+import structlog
+
+from durable_streams.http import answers
+from durable_streams.http.messages import Request, SseStart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_streams.config import Bounds
+    from durable_streams.http.messages import Answer, Pending
+    from durable_streams.http.router import Router
+    from durable_streams.http.sse_connection import LiveReaders
+
+HEAD_MAX_BYTES: Final = 8 * 1024
+"""A longer head is not usual: aiohttp's own bounds apply."""
+BODY_MAX_BYTES: Final = 1024 * 1024
+"""A longer body is not usual: aiohttp reads it in pieces."""
+HELD_MAX_BYTES: Final = HEAD_MAX_BYTES + BODY_MAX_BYTES
+"""Bytes held behind the request under way before the connection is no longer read from."""
+SWEEP_S: Final = 1.0
+_HEAD_END: Final = b"\r\n\r\n"
+_log = structlog.get_logger(__name__)
+
+_UNUSUAL: Final = frozenset(
+    {
+        b"transfer-encoding",
+        b"expect",
+        b"upgrade",
+        b"connection",
+        b"content-encoding",
+        b"te",
+        b"trailer",
+        b"http2-settings",
+    }
+)
+_KNOWN: Final = {
+    name.lower().encode(): name
+    for name in (
+        "Host",
+        "Content-Length",
+        "Content-Type",
+        "If-None-Match",
+        "Stream-Closed",
+        "Stream-Seq",
+        "Stream-TTL",
+        "Stream-Expires-At",
+        "Stream-Forked-From",
+        "Stream-Fork-Offset",
+        "Stream-Fork-Sub-Offset",
+        "Producer-Id",
+        "Producer-Epoch",
+        "Producer-Seq",
+        "Authorization",
+    )
+}
+"""The headers that handlers look at, by lower-case name."""
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
+
+
+class _NotUsualError(Exception):
+    """This request is aiohttp's."""
+
+
+class _Head(NamedTuple):
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    headers: dict[str, str]
+    origin: str
+    body_bytes: int
+
+
+class _HeadParser:
+    """Collects what httptools finds in one request head, and refuses what is not usual."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: dict[str, str] = {}
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        lowered = name.lower()
+        if lowered in _UNUSUAL and not (lowered == b"connection" and value.lower() == b"keep-alive"):
+            raise _NotUsualError
+        known = _KNOWN.get(lowered)
+        if known is not None:
+            if known in self.headers:  # doubled: whichever counts, aiohttp says
+                raise _NotUsualError
+            self.headers[known] = value.decode("utf-8")
+
+
+@lru_cache(maxsize=4096)
+def parse_head(raw: bytes) -> _Head | None:
+    """Return a usual request's head, ``None`` for any other. Cached: clients repeat themselves.
+
+    ``raw`` is one head, from the request line through the empty line.
+    """
+    found = _HeadParser()
+    parser = httptools.HttpRequestParser(found)
+    try:
+        parser.feed_data(raw)
+        path, query = _split_url(found.url)
+        method = parser.get_method().decode("ascii")
+        host, length = found.headers.get("Host", ""), found.headers.pop("Content-Length", "0")
+    except (httptools.HttpParserError, UnicodeDecodeError, _NotUsualError):
+        return None
+    if parser.get_http_version() != "1.1" or method not in _METHODS or not host or not length.isdigit():
+        return None
+    body_bytes = int(length)
+    if body_bytes > BODY_MAX_BYTES or (body_bytes and method not in {"POST", "PUT"}):
+        return None
+    return _Head(method, path, query, found.headers, f"http://{host}", body_bytes)
+
+
+def _split_url(url: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return path and query of an origin-form target whose query needs no decoding."""
+    path, _, query = url.decode("ascii").partition("?")
+    if not path.startswith("/") or "#" in url.decode("ascii") or "%" in query or "+" in query or ";" in query:
+        raise _NotUsualError
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    return path, tuple((key, value) for key, _, value in pairs)
+
+
+_COMMON: Final = "".join(f"{name}: {value}\r\n" for name, value in answers.COMMON)
+_STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_BODILESS: Final = frozenset({204, 304})
+
+
+def render_head(answer: Answer) -> bytes:
+    """Return an answer's head as aiohttp would write it, up to the value of its last field, ``Date``."""
+    fields = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
+    length = "" if answer.status in _BODILESS else f"Content-Length: {len(answer.body)}\r\n"
+    return f"{_STATUS[answer.status]}{fields}{_COMMON}{length}Date: ".encode()
+
+
+class LaneFront:
+    """Makes the connections of one listening socket.
+
+    Args:
+        router: answers.
+        readers: take over connections that stay open.
+        bounds: request, keep-alive and write timeouts.
+        hand_over: makes aiohttp's protocol for a connection that is not usual.
+    """
+
+    def __init__(
+        self, router: Router, readers: LiveReaders, bounds: Bounds, *, hand_over: Callable[[], asyncio.Protocol]
+    ) -> None:
+        self.router, self.readers, self.hand_over, self.bounds = router, readers, hand_over, bounds
+        self.slow_s = bounds.slow_request_ms / 1000
+        self.connections: set[LaneConnection] = set()
+        self.closing = False
+        self._loop = asyncio.get_running_loop()
+        self._date_s, self._date = 0, b""
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def connect(self) -> LaneConnection:
+        """Return the protocol of a new connection."""
+        return LaneConnection(self, self._loop)
+
+    def date(self) -> bytes:
+        """Return the ``Date`` field's value, made once a second."""
+        now_s = int(self.readers.clock.now_ms() / 1000)
+        if now_s != self._date_s:
+            self._date_s, self._date = now_s, formatdate(now_s, usegmt=True).encode("ascii")
+        return self._date
+
+    def shutdown(self) -> None:
+        """Close idle connections now, and the others after the answer they wait for."""
+        self.closing = True
+        self._sweeper.cancel()
+        for connection in tuple(self.connections):
+            connection.close_when_idle()
+
+    def _sweep(self) -> None:
+        """One look at all connections a second, instead of a timer each."""
+        now_s = self._loop.time()
+        for connection in tuple(self.connections):
+            connection.cut_if_late(now_s)
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+
+class LaneConnection(asyncio.Protocol):
+    """One connection while all its requests are usual."""
+
+    __slots__ = (
+        "_asked",
+        "_buffer",
+        "_front",
+        "_loop",
+        "_paused",
+        "_pending",
+        "_settling",
+        "_since_s",
+        "_transport",
+        "_waiting",
+    )
+
+    def __init__(self, front: LaneFront, loop: asyncio.AbstractEventLoop) -> None:
+        self._front, self._loop = front, loop
+        self._buffer = b""
+        self._waiting = self._paused = self._settling = False
+        self._pending: Pending | None = None
+        self._transport: asyncio.Transport
+        self._asked: _Head
+        self._since_s = loop.time()
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self._transport = transport  # type: ignore[assignment]
+        self._front.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's signature
+        """The client has gone; what it asked to be written is written all the same."""
+        self._front.connections.discard(self)
+        self._buffer = b""
+        if self._pending is not None:
+            self._pending.abandon()
+            self._pending = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; answer the request they complete."""
+        if self._buffer:
+            self._buffer += data
+        else:
+            self._buffer = data
+            if not self._waiting:
+                self._since_s = self._loop.time()
+        if not self._waiting:
+            self._advance()
+        elif len(self._buffer) > HELD_MAX_BYTES:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Close: a client that has shut its side takes no answers here."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The client takes its answers too slowly: take no more requests from it."""
+        self._paused, self._since_s = True, self._loop.time()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._paused, self._since_s = False, self._loop.time()
+        if not self._waiting:
+            self._loop.call_soon(self._advance)
+
+    # --- one request after the other ---
+
+    def _advance(self) -> None:
+        """Answer the requests that are complete in the buffer, one at a time."""
+        while self._buffer and not (self._waiting or self._paused or self._transport.is_closing()):
+            end = self._buffer.find(_HEAD_END) + len(_HEAD_END)
+            if end < len(_HEAD_END):
+                if len(self._buffer) > HEAD_MAX_BYTES or b"\n\n" in self._buffer:
+                    self._hand_over()
+                return
+            head = parse_head(self._buffer[:end]) if end <= HEAD_MAX_BYTES else None
+            if head is None:
+                self._hand_over()
+                return
+            total = end + head.body_bytes
+            if len(self._buffer) < total:
+                return
+            body = self._buffer[end:total] if head.body_bytes else b""
+            self._buffer = self._buffer[total:]
+            self._ask(head, body)
+
+    def _ask(self, head: _Head, body: bytes) -> None:
+        self._waiting, self._asked = True, head
+        self._since_s = self._loop.time()
+        self._settling = True
+        pending = self._front.router.dispatch(
+            Request(head.method, head.path, head.query, head.headers, body, head.origin), self._settle
+        )
+        self._settling = False
+        if self._waiting:
+            self._pending = pending
+
+    def _settle(self, answer: Answer | SseStart) -> None:
+        """Send the answer, and go on to what has arrived meanwhile."""
+        self._pending, self._waiting = None, False
+        if self._transport.is_closing():
+            return
+        if isinstance(answer, SseStart):
+            self._front.connections.discard(self)
+            self._front.readers.take_over(self._transport, answer)
+            return
+        self._transport.write(self._rendered(answer))
+        now_s = self._loop.time()
+        if now_s - self._since_s > self._front.slow_s:
+            self._log_slow(answer.status, now_s - self._since_s)
+        self._since_s = now_s
+        if self._front.closing:
+            self._transport.close()
+            return
+        if not self._transport.is_reading():
+            self._transport.resume_reading()
+        if self._buffer and not self._settling:
+            self._advance()
+
+    def _rendered(self, answer: Answer) -> bytes:
+        head = render_head(answer)
+        body = answer.body if self._asked.method != "HEAD" else b""
+        return b"".join((head, self._front.date(), _HEAD_END, body))
+
+    def _hand_over(self) -> None:
+        """Give connection and unanswered bytes to aiohttp, for good."""
+        self._front.connections.discard(self)
+        protocol = self._front.hand_over()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        buffer, self._buffer = self._buffer, b""
+        protocol.data_received(buffer)
+
+    # --- time ---
+
+    def _log_slow(self, status: int, elapsed_s: float) -> None:
+        asked = self._asked
+        if all(key != "live" for key, _ in asked.query):
+            _log.warning(
+                "slow request", method=asked.method, path=asked.path, status=status, ms=round(elapsed_s * 1000)
+            )
+
+    def cut_if_late(self, now_s: float) -> None:
+        """Close a connection that has been idle, or in the middle of something, for too long."""
+        if self._waiting:
+            return
+        bounds = self._front.bounds
+        if self._paused:
+            limit_ms, cut = bounds.write_timeout_ms, self._transport.abort
+        elif self._buffer:
+            limit_ms, cut = bounds.request_timeout_ms, self._transport.close
+        else:
+            limit_ms, cut = bounds.keepalive_timeout_ms, self._transport.close
+        if now_s - self._since_s > limit_ms / 1000:
+            cut()
+
+    def close_when_idle(self) -> None:
+        """Close, unless an answer is still owed: then after it."""
+        if not self._waiting:
+            self._transport.close()
