@@ -1,0 +1,85 @@
+"""Options, all made alike: a ``DS_*`` variable each, units last in the name, unit and default in the help."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+R = TypeVar("R")
+FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
+
+UNITS: Final = {"ms": "MILLISECONDS", "s": "SECONDS", "bytes": "BYTES", "count": "COUNT", "commands": "COUNT"}
+"""Last word of an option's name → what its value is called in the help."""
+
+_SIZE = re.compile(r"([0-9]+)\s*([kmgt]i?b?)?", re.IGNORECASE | re.ASCII)
+_SHIFTS: Final = {"k": 10, "m": 20, "g": 30, "t": 40}
+
+
+class Size(click.ParamType):  # type: ignore[type-arg] # generic in the newest click alone
+    """A number of bytes, plain or with KiB, MiB, GiB, TiB (also k, m, g, t), all powers of 1024.
+
+    Args:
+        minimum, maximum: the range in bytes, inclusive.
+    """
+
+    name = "bytes"
+
+    def __init__(self, minimum: int = 1, maximum: int = 1 << 46) -> None:
+        self._minimum, self._maximum = minimum, maximum
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        if isinstance(value, int):
+            return value
+        found = _SIZE.fullmatch(str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is not a number of bytes such as 65536 or 64KiB", param, ctx)
+        size = int(found[1]) << _SHIFTS.get((found[2] or "b")[0].lower(), 0)
+        if not self._minimum <= size <= self._maximum:
+            limits = f"{in_units(self._minimum)} to {in_units(self._maximum)}"
+            self.fail(f"{value} is not in the range of {limits}", param, ctx)
+        return size
+
+
+def in_units(size_bytes: int) -> str:
+    """Return a size as ``Size`` reads it, in the largest unit that keeps it whole."""
+    for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size_bytes and size_bytes % (1 << shift) == 0:
+            return f"{size_bytes >> shift}{unit}"
+    return str(size_bytes)
+
+
+def option(*names: str, **settings: Any) -> Callable[[FC], FC]:  # noqa: ANN401 click's own settings
+    """Declare an option; settings are click's. The first name gives the variable: ``--data-dir`` is ``DS_DATA_DIR``."""
+    words = names[0].removeprefix("--").split("-")
+    default = settings.get("default")
+    if isinstance(settings.get("type"), Size) and isinstance(default, int):
+        settings["default"] = in_units(default)
+    if not settings.get("is_flag") and default is not None:
+        settings.setdefault("show_default", True)
+    if words[-1] in UNITS:
+        settings.setdefault("metavar", UNITS[words[-1]])
+    return click.option(*names, envvar="_".join(["DS", *words]).upper(), show_envvar=True, **settings)
+
+
+def gathered(kind: Callable[..., T]) -> Callable[[Callable[[T], R]], Callable[..., R]]:
+    """Let a command take all its options and arguments as one value made by ``kind`` from them."""
+
+    def decorate(command: Callable[[T], R]) -> Callable[..., R]:
+        @functools.wraps(command)
+        def run(**values: Any) -> R:  # noqa: ANN401 click's own values
+            return command(kind(**values))
+
+        return run
+
+    return decorate
+
+
+as_json = option("--json", "as_json", is_flag=True, help="Print JSON, one value per line, for scripts.")

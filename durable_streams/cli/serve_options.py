@@ -1,0 +1,107 @@
+"""The options of ``serve``: one for each field of ``ServerConfig`` and ``Bounds``, whose defaults they take."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from durable_streams.cli.options import Size, option
+from durable_streams.config import Bounds, ServerConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
+
+_ROOT = re.compile(r"/|(/[A-Za-z0-9_~.-]+)+/?", re.ASCII)
+
+BOUNDS_HELP: Final = {
+    "max_append_bytes": "Largest request body; 413 beyond.",
+    "max_chunk_bytes": "Largest page of a catch-up read; a single larger JSON message goes whole.",
+    "batch_commands": "Commands that one commit takes at most.",
+    "batch_bytes": "Bytes that one commit takes at most.",
+    "queue_commands": "Commands that may wait for a commit; 503 beyond.",
+    "queue_bytes": "Bytes that may wait for a commit; 503 beyond.",
+    "long_poll_timeout_ms": "How long a long-poll waits for news.",
+    "sse_lifetime_ms": "An SSE connection is ended after this; its client reconnects.",
+    "sse_heartbeat_ms": "Silence on an SSE connection after which a comment is sent.",
+    "sse_buffer_bytes": "Unsent bytes of one live reader beyond which it is read to by offset instead of pushed to.",
+    "write_timeout_ms": "A client that takes nothing of its answer for this long is cut.",
+    "request_timeout_ms": "A request must have arrived whole within this.",
+    "keepalive_timeout_ms": "An idle connection is closed after this.",
+    "drain_timeout_ms": "Shutting down waits this long for requests under way.",
+    "head_cache_count": "Streams whose state is kept decoded in memory.",
+    "sweep_interval_ms": "Pause between looks for expired and deleted streams to remove from disk.",
+    "sweep_count": "Streams or rows that one slice of that work handles.",
+    "slow_request_ms": "Requests slower than this are logged.",
+}
+"""Field of ``Bounds`` → what the option says. In the order of the help."""
+
+_ALIASES: Final = {"request_timeout_ms": ("--request-timeout",)}
+_LARGEST: Final = {"max_append_bytes": 1 << 30, "max_chunk_bytes": 1 << 30, "batch_bytes": 1 << 32}
+"""Upper ends, in bytes, of what is held in memory whole."""
+
+
+def check_root(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Refuse a root that no URL path would match."""
+    if _ROOT.fullmatch(value) is None or "/./" in f"{value}/" or "/../" in f"{value}/":
+        raise click.BadParameter(f"{value!r} is not a URL path such as /v1/stream or /")
+    return value
+
+
+def _bound_option(name: str) -> Callable[[FC], FC]:
+    default = next(field.default for field in fields(Bounds) if field.name == name)
+    kind = Size(maximum=_LARGEST.get(name, 1 << 40)) if name.endswith("_bytes") else click.IntRange(min=1)
+    names = (f"--{name.replace('_', '-')}", *_ALIASES.get(name, ()))
+    return option(*names, name, type=kind, default=default, help=BOUNDS_HELP[name])
+
+
+def _config_options() -> list[Callable[[Any], Any]]:
+    default = ServerConfig()
+    return [
+        option("--host", default=default.host, help="Address to listen on; 0.0.0.0 and :: are all of them."),
+        option("--port", type=click.IntRange(0, 65_535), default=default.port, help="Port; 0 takes a free one."),
+        option(
+            "--data-dir",
+            type=click.Path(path_type=Path),
+            default=default.data_dir,
+            help="The store's directory; created if missing.",
+        ),
+        option("--root", default=default.root, callback=check_root, help="URL path below which streams live."),
+        option(
+            "--engine",
+            type=click.Choice(["lmdb", "memory"]),
+            default=default.engine,
+            help="lmdb is durable, memory forgets at the end.",
+        ),
+        option("--init", is_flag=True, help="Start a new store in a directory that exists and is empty."),
+        option(
+            "--map-size-bytes",
+            type=Size(1 << 20),
+            default=default.map_size_bytes,
+            help="Upper bound of the store, as address space: the file grows only as it is written. 507 when full.",
+        ),
+        option(
+            "--cache-scope",
+            type=click.Choice(["public", "private"]),
+            default=default.cache_scope,
+            help="public lets shared caches keep pages.",
+        ),
+        option(
+            "--log-format",
+            type=click.Choice(["logfmt", "json"]),
+            default=default.log_format,
+            help="How log lines on stderr are written.",
+        ),
+    ]
+
+
+def serve_options(command: FC) -> FC:
+    """Declare all options of ``serve``."""
+    for declare in reversed([*_config_options(), *map(_bound_option, BOUNDS_HELP)]):
+        command = declare(command)
+    return command
