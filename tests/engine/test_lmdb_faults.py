@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import sys
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from durable_streams.engine.base import Chunk, EngineFailedError, Outcome, ProducerRow, StorageFullError, Touch
 from durable_streams.engine.lmdb.check import check_data_dir
 from durable_streams.engine.lmdb.engine import FAULT_POINTS, LmdbEngine
+from durable_streams.engine.lmdb.faults import is_no_room
 from durable_streams.engine.lmdb.keys import LayoutError
 from tests.engine.children import Child
 from tests.engine.heads import create, head, read_bytes, replace
@@ -58,6 +61,8 @@ class TestFullMap:
         engine.commit([[create(head(f"n{sid}", 9_000 + sid, tail=5_000), Chunk(0, payload))] for sid in range(10)])
         assert read_bytes(engine, 9_009) == read_bytes(engine, count) == payload
         engine.close()
+        # Looking for room in a nearly full map means writing; nothing of it may stay.
+        assert check_data_dir(tmp_path / "store").sound is True
 
     def test_writes_work_again_with_a_larger_map(self, tmp_path: Path) -> None:
         engine = LmdbEngine(tmp_path / "store", map_size_bytes=MIB)
@@ -140,6 +145,33 @@ class TestBrokenDisk:
         engine.touch([Touch("a", 1, 1), Touch("b", 1, 1 << 50)])
         assert engine.collect(9) == 0
         engine.close()
+
+
+def lmdb_error(code: int) -> lmdb.Error:
+    """Return the error as the binding raises it: its C part sets ``code`` on the instance."""
+    error = lmdb.Error("mdb_txn_commit")
+    error.__dict__["code"] = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (lmdb.MapFullError("put"), True),
+        (lmdb_error(errno.ENOSPC), True),
+        (lmdb_error(errno.EDQUOT), True),
+        (lmdb_error(errno.EFBIG), True),
+        (OSError(errno.ENOSPC, "no space"), True),
+        # There is room on this disk, so an input/output error is one.
+        (lmdb_error(errno.EIO), False),
+        (OSError(errno.EIO, "broken"), False),
+        (lmdb.PanicError("commit"), False),
+        (lmdb.Error("no code"), False),
+    ],
+)
+def test_which_errors_say_that_there_is_no_room(tmp_path: Path, error: Exception, *, expected: bool) -> None:
+    LmdbEngine(tmp_path / "store").open()
+    assert is_no_room(error, tmp_path / "store") is expected
 
 
 class TestMisuse:
