@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.engine.children import Child
 from tests.engine.heads import create, head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NOBODY = 65_534
 
@@ -171,13 +172,12 @@ def public_store() -> Iterator[Path]:
     shutil.rmtree(parent)
 
 
-def _refusal_as_nobody(path: Path) -> str:
-    """Return the refusal that an unprivileged process gets, in which opening must not succeed."""
+def refusal_in_a_child(path: Path, restrict: Callable[[], object]) -> str:
+    """Return how opening ``path`` ends in a forked process that has restricted itself first; empty if it opens."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         try:
-            if os.getuid() == 0:
-                os.setuid(NOBODY)
+            restrict()
             open_and_close(path)
         except BaseException as error:  # noqa: BLE001 - whatever it is goes to the parent
             os.write(writing, repr(error).encode())
@@ -187,6 +187,12 @@ def _refusal_as_nobody(path: Path) -> str:
         message = answer.read()
     os.wait()
     return message
+
+
+def become_nobody() -> None:
+    """Give up the privileges that make every file writable."""
+    if os.getuid() == 0:
+        os.setuid(NOBODY)
 
 
 @pytest.mark.parametrize("unwritable", ["directory", "store file", "data file"])
@@ -201,15 +207,32 @@ def test_an_unwritable_store_is_refused(public_store: Path, unwritable: str) -> 
         del modes[public_store / "lock.mdb"]
     for path, mode in modes.items():
         path.chmod(mode)
-    message = _refusal_as_nobody(public_store)
+    message = refusal_in_a_child(public_store, become_nobody)
     assert message.startswith("RefusedToStartError")
     assert "Permission denied" in message
 
 
 def test_an_unwritable_parent_is_refused(public_store: Path) -> None:
-    message = _refusal_as_nobody(public_store.parent / "new")
+    message = refusal_in_a_child(public_store.parent / "new", become_nobody)
     assert message.startswith("RefusedToStartError")
     assert "Permission denied" in message
+
+
+@pytest.mark.parametrize(
+    ("map_size_bytes", "remedy"), [(1 << 62, "lower --map-size-bytes"), (1 << 13, "raise --map-size-bytes")]
+)
+def test_a_map_that_does_not_fit_is_refused(tmp_path: Path, map_size_bytes: int, remedy: str) -> None:
+    with pytest.raises(RefusedToStartError, match=remedy):
+        LmdbEngine(tmp_path / "store", map_size_bytes=map_size_bytes).open()
+    open_and_close(tmp_path / "store")
+
+
+def test_a_disk_without_room_for_a_new_store_is_refused(tmp_path: Path) -> None:
+    limit = (1_000, 1_000)
+    message = refusal_in_a_child(tmp_path / "store", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    assert message.startswith("RefusedToStartError")
+    assert "make room" in message
+    open_and_close(tmp_path / "store")
 
 
 def test_a_released_directory_stays_released(store: Path) -> None:

@@ -36,6 +36,17 @@ def is_no_room(error: Exception, path: Path) -> bool:
     return code in _NO_ROOM or (code == errno.EIO and _writes_find_no_room(path))
 
 
+def remedy(error: Exception) -> str:
+    """Return what the operator can do about an ``error`` of opening a store."""
+    if isinstance(error, lmdb.MapFullError):
+        return "raise --map-size-bytes"
+    if isinstance(error, lmdb.MemoryError):
+        return "lower --map-size-bytes, or raise the limit on address space (ulimit -v)"
+    if _code(error) in _NO_ROOM:
+        return "make room on its disk"
+    return "check its permissions and its disk, or restore a backup"
+
+
 def _code(error: Exception) -> int | None:
     """Return the errno: ``lmdb.Error`` keeps it in ``code``."""
     code = error.errno if isinstance(error, OSError) else getattr(error, "code", None)
