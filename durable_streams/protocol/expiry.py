@@ -1,12 +1,13 @@
 """Expiry: sliding TTL and absolute deadlines (§4, §5.1).
 
-A stream has at most one of the two. A TTL slides with every read and write, not with HEAD; a live reader keeps it alive.
+A stream has at most one of the two. A TTL slides with every read and write, not with HEAD; a live reader keeps it
+alive.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from durable_streams.protocol.errors import InvalidHeaderError
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
 STREAM_TTL: Final = "Stream-TTL"
 STREAM_EXPIRES_AT: Final = "Stream-Expires-At"
 TTL_MAX_S: Final = 2**53 - 1
+EXPIRES_AT_MIN_MS: Final = 1
+"""Every timestamp up to 1970 means this one: it has passed, and 0 stands for *never* in a head."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_LATEST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _TTL = re.compile(r"0|[1-9][0-9]*", re.ASCII)
-_RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_HH_MM = r"([01]\d|2[0-3]):[0-5]\d"
+_RFC3339 = re.compile(rf"\d{{4}}-\d\d-\d\d[Tt]{_HH_MM}:[0-5]\d(\.\d+)?([Zz]|[+-]{_HH_MM})", re.ASCII)
 
 
 def parse_ttl(value: str) -> int:
@@ -34,16 +41,20 @@ def parse_ttl(value: str) -> int:
 
 
 def parse_expires_at(value: str) -> int:
-    """Return the Unix milliseconds of an RFC 3339 timestamp (§5.1).
+    """Return the Unix milliseconds of an RFC 3339 timestamp, ``EXPIRES_AT_MIN_MS`` at least (§5.1).
+
+    Digits below a millisecond are cut off. Leap seconds are refused: Unix time has none.
 
     Raises:
-        InvalidHeaderError: any other form, or no real date.
+        InvalidHeaderError: any other form, no real date, or one after the year 9999 in UTC.
     """
     if _RFC3339.fullmatch(value) is not None:
         try:
-            return int(datetime.fromisoformat(value.upper()).timestamp() * 1000)
-        except (ValueError, OverflowError):
-            pass
+            expires_at_ms = (datetime.fromisoformat(value.upper()) - _EPOCH) // _MILLISECOND
+        except ValueError:  # such as 30 February
+            expires_at_ms = _LATEST_MS + 1
+        if expires_at_ms <= _LATEST_MS:
+            return max(EXPIRES_AT_MIN_MS, expires_at_ms)
     raise InvalidHeaderError(STREAM_EXPIRES_AT, "must be an RFC 3339 timestamp, such as 2030-01-31T12:00:00Z")
 
 
