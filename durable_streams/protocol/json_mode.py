@@ -7,7 +7,6 @@ Invariant: every offset a JSON stream hands out stands at the start of a message
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -20,20 +19,22 @@ if TYPE_CHECKING:
 
 DEPTH_MAX: Final = 1000
 """Deepest nesting accepted, so that a reader that parses a page (one level deeper) with a common parser can."""
-_DEPTH_SUSPECT: Final = DEPTH_MAX // 2
+_PARSER_DEPTH_MAX: Final = 1024
+"""Deepest nesting that orjson accepts."""
 _WHITESPACE: Final = b" \t\n\r"
 
 _TOKEN = re.compile(
     rb"""
     [\[{][^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+[\]}]  # a container that holds no other: one token
     | "[^"\\]*+(?:\\.[^"\\]*+)*+"
-    | [\[\]{},]
+    | [\[\]{},"]  # a quotation mark is matched alone only if its string does not end
     """,
     re.VERBOSE | re.DOTALL,
 )
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _OPENING: Final = frozenset(b"[{")
-_CLOSING: Final = frozenset(b"]}")
 _COMMA: Final = ord(",")
+_QUOTE: Final = ord('"')
 
 
 def flatten(body: bytes) -> bytes:
@@ -42,7 +43,8 @@ def flatten(body: bytes) -> bytes:
     One array level is flattened; any other value, ``null`` included, is one message.
 
     Raises:
-        InvalidJsonError: not one JSON text in UTF-8, ``NaN`` or ``Infinity``, or nested deeper than ``DEPTH_MAX``.
+        InvalidJsonError: not one JSON text in UTF-8, ``NaN`` or ``Infinity``, a number beyond the range of a double
+            (RFC 8259 §6 lets us), or nested deeper than ``DEPTH_MAX``.
         EmptyBatchError: ``[]`` (§9.1.3).
     """
     value = _parse(body)
@@ -76,20 +78,18 @@ def _parse(body: bytes) -> object:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as refusal:
-        # Lone surrogate escapes are JSON (RFC 8259 §8.2) and browsers send them; only the strict parser minds.
-        if b"\\u" not in body:
+        # Lone surrogate escapes are JSON (RFC 8259 §8.2) and browsers send them; only the parser minds. With any other
+        # escape in their place everything else is judged as ever.
+        body, replaced = _SURROGATE_ESCAPE.subn(rb"\\u0020", body)
+        if not replaced:
             _refuse(str(refusal))
-        value = _parse_leniently(body)
-    if body.count(b"[") + body.count(b"{") > _DEPTH_SUSPECT and _depth(body) > DEPTH_MAX:
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError as second:
+            _refuse(str(second))
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_too_deep(body):
         _refuse(f"nested deeper than {DEPTH_MAX}")
     return value
-
-
-def _parse_leniently(body: bytes) -> object:
-    try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=len, parse_float=len)
-    except (ValueError, RecursionError) as refusal:
-        return _refuse(str(refusal))
 
 
 def _refuse(why: str) -> NoReturn:
@@ -97,20 +97,20 @@ def _refuse(why: str) -> NoReturn:
     raise InvalidJsonError(msg)
 
 
-def _depth(body: bytes) -> int:
-    deepest = depth = 0
-    for match in _TOKEN.finditer(body):
-        first, size = body[match.start()], match.end() - match.start()
-        if first in _OPENING:
-            deepest = max(deepest, depth + 1)
-            depth += size == 1
-        elif first in _CLOSING:
-            depth -= 1
-    return deepest
+def _is_too_deep(body: bytes) -> bool:
+    """Whether a valid text is deeper than ``DEPTH_MAX``: then the parser refuses it this much further down."""
+    further = _PARSER_DEPTH_MAX - DEPTH_MAX
+    try:
+        orjson.loads(b"[" * further + body + b"]" * further)
+    except orjson.JSONDecodeError:
+        return True
+    return False
 
 
 def boundaries(stored: bytes) -> Iterator[int]:
-    """Yield the end of every message in ``stored``, comma included, in order. ``stored`` starts at a message.
+    """Yield the end of every message in ``stored``, comma included, in order.
+
+    ``stored`` starts at a message and may stop anywhere, inside a string as well.
 
     Cost: about one regular-expression token per flat message, three per nested one.
     """
@@ -124,6 +124,8 @@ def boundaries(stored: bytes) -> Iterator[int]:
                 yield match.end()
         elif token in _OPENING:
             depth += 1
+        elif token == _QUOTE:
+            return  # ``stored`` stops inside this string: what looks like structure behind it is text
         else:
             depth -= 1
 
