@@ -123,7 +123,7 @@ class Batch:
         """Set a new incarnation at a path that holds none; its own bytes start where its lineage ends."""
         if slot.draft is not None:
             raise AssertionError(f"{slot.path!r} is taken")
-        slot.draft = Draft(slot.path, sid, record, self.now_ms)
+        slot.draft = Draft(slot.path, sid, record, now_ms=self.now_ms)
         slot.start = record.fork.base if record.fork else 0
         slot.changed = True
         return slot.draft

@@ -72,7 +72,7 @@ class AppendCommand(_Command["Appended | Duplicate"]):
         slot, draft = batch.existing(self.path)
         claim = self._request.claim
         fence = batch.fence(slot, claim.producer_id) if claim is not None else None
-        self._result = decide_append(draft, fence, self._request, batch.now_ms)
+        self._result = decide_append(draft, fence, self._request, now_ms=batch.now_ms)
         if isinstance(self._result, Appended):
             batch.add(slot, self._request)
 
@@ -124,7 +124,7 @@ class CreateCommand(_Command["Created"]):
             raise NotFoundError(fork.source_path)
         anchor = rules.check_source(source.draft, self._request)
         base = self._fork_base(source.draft, anchor, fork.sub_offset)
-        return rules.fork_record(source.draft, self._request, anchor, base), base
+        return rules.fork_record(source.draft, self._request, anchor=anchor, base=base), base
 
 
 class DeleteCommand(_Command[bool]):

@@ -38,7 +38,10 @@ class Append(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """The append became part of the stream. ``tail`` is the offset just after it; ``grew`` is False for a bare close."""
+    """The append became part of the stream.
+
+    tail: the offset just after it. grew: False for a bare close. claim: the producer triple it came with.
+    """
 
     tail: int
     closed: bool
@@ -47,7 +50,7 @@ class Appended(NamedTuple):
 
 
 class Duplicate(NamedTuple):
-    """A retry of something accepted before: nothing was added (§5.2.1), or an already closed stream closed again (§5.3).
+    """Nothing was added: a retry of something accepted before (§5.2.1), or a bare close of a closed stream (§5.3).
 
     highest: the producer's current fence, for the answer's headers; ``None`` without a claim.
     """
@@ -57,10 +60,14 @@ class Duplicate(NamedTuple):
     highest: Fence | None
 
 
-def decide_append(draft: Draft, fence: Fence | None, request: Append, now_ms: int) -> Appended | Duplicate:
+def decide_append(draft: Draft, fence: Fence | None, request: Append, *, now_ms: int) -> Appended | Duplicate:
     """Apply one request to the draft, or say that it was applied before.
 
-    ``fence`` is the stored fence of ``request.claim.producer_id`` (§5.2.1), ``None`` without a claim or for a new producer.
+    Args:
+        draft: the stream.
+        fence: what is stored of ``request.claim``'s producer; ``None`` without a claim or for a new one (§5.2.1).
+        request: what is asked.
+        now_ms: Unix milliseconds, to slide the TTL to.
 
     Raises:
         GoneError: soft-deleted.
@@ -92,7 +99,7 @@ def decide_append(draft: Draft, fence: Fence | None, request: Append, now_ms: in
 
 def _append_to_closed(draft: Draft, fence: Fence | None, request: Append) -> Duplicate:
     """§5.2.1 Stream Closure with Idempotent Producers; §5.3 for the bare close."""
-    if request.claim is not None and request.claim == draft.record.closer:
+    if request.claim is not None and Closer(*request.claim) == draft.record.closer:
         return Duplicate(draft.tail, closed=True, highest=fence)
     if request.claim is None and request.close and request.payload == b"":
         return Duplicate(draft.tail, closed=True, highest=None)

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final
+
+from durable_streams.protocol.errors import InvalidHeaderError
 
 DEFAULT: Final = "application/octet-stream"
 """What a stream created without ``Content-Type`` holds (§5.1)."""
 JSON: Final = "application/json"
+
+_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_CONTENT_TYPE = re.compile(rf"{_NAME}/{_NAME}[ \t]*(?:;[\t\x20-\x7e]*)?")
 
 
 @lru_cache(maxsize=1024)
 def media_type(content_type: str) -> str:
     """Return the lower-case type and subtype; parameters such as ``charset`` do not take part in matching."""
     return content_type.partition(";")[0].strip().lower()
+
+
+def check(content_type: str) -> str:
+    """Return the content type of a new stream, if it has the form of one: it is stored, and sent to every reader.
+
+    Raises:
+        InvalidHeaderError: not ``type/subtype`` with or without parameters, in ASCII (RFC 9110 §8.3).
+    """
+    if _CONTENT_TYPE.fullmatch(content_type) is None:
+        raise InvalidHeaderError("Content-Type", "must be a type and subtype, such as text/plain; charset=utf-8")
+    return content_type
 
 
 def is_json(content_type: str) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from durable_streams.protocol.errors import StreamError
 
 FORK_DEPTH_MAX: Final = 64
-"""Longest chain of forks: a read visits at most this many ancestors."""
+"""Longest chain of forks: a read visits, and the last deletion takes along, at most this many ancestors."""
 
 
 class ForkRequest(NamedTuple):
@@ -79,11 +79,11 @@ def _difference(existing: Draft, request: Create) -> str | None:
     asked_type = request.content_type
     if asked_type is None:
         asked_type = record.content_type if request.fork else content_types.DEFAULT
-    inherits = fork is not None and fork.inherited_expiry
-    stored_expiry = (None, None) if inherits else (record.ttl_s, record.expires_at_ms)
+    asked_expiry, stored_expiry = (request.ttl_s, request.expires_at_ms), (record.ttl_s, record.expires_at_ms)
+    inherits_again = fork is not None and fork.inherited_expiry and asked_expiry == (None, None)
     differences = {
         "content type": content_types.media_type(asked_type) != content_types.media_type(record.content_type),
-        "TTL or expiry": (request.ttl_s, request.expires_at_ms) != stored_expiry,
+        "TTL or expiry": not inherits_again and asked_expiry != stored_expiry,
         "closure status": request.closed != existing.closed,
         "fork source": not _same_fork(fork, request.fork),
     }
@@ -98,8 +98,13 @@ def _same_fork(fork: Fork | None, asked: ForkRequest | None) -> bool:
 
 
 def new_record(request: Create) -> Record:
-    """Return the record of a stream that is no fork."""
-    return Record(request.content_type or content_types.DEFAULT, request.ttl_s, request.expires_at_ms)
+    """Return the record of a stream that is no fork.
+
+    Raises:
+        InvalidHeaderError: a content type that is none.
+    """
+    content_type = content_types.check(request.content_type or content_types.DEFAULT)
+    return Record(content_type, request.ttl_s, request.expires_at_ms)
 
 
 def check_source(source: Draft, request: Create) -> int:
@@ -111,8 +116,7 @@ def check_source(source: Draft, request: Create) -> int:
         OffsetBeyondTailError: the offset is past the source's tail.
         ForkTooDeepError: the chain would exceed ``FORK_DEPTH_MAX``.
     """
-    asked = request.fork
-    assert asked is not None
+    asked = _asked_fork(request)
     if source.soft_deleted:
         raise SourceGoneError(source.path)
     stored, received = source.record.content_type, request.content_type
@@ -121,9 +125,19 @@ def check_source(source: Draft, request: Create) -> int:
     anchor = source.tail if asked.offset is None else asked.offset
     if anchor > source.tail:
         raise OffsetBeyondTailError(anchor, source.tail)
-    if source.record.fork is not None and len(source.record.fork.lineage) >= FORK_DEPTH_MAX:
+    if _depth(source) >= FORK_DEPTH_MAX:
         raise ForkTooDeepError(FORK_DEPTH_MAX)
     return anchor
+
+
+def _asked_fork(request: Create) -> ForkRequest:
+    if request.fork is None:
+        raise AssertionError("a fork's rules were asked about a creation that is none")
+    return request.fork
+
+
+def _depth(stream: Draft) -> int:
+    return stream.record.fork.depth if stream.record.fork else 0
 
 
 def lineage_up_to(source: Draft, base: int) -> tuple[Segment, ...]:
@@ -137,13 +151,12 @@ def lineage_up_to(source: Draft, base: int) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def fork_record(source: Draft, request: Create, anchor: int, base: int) -> Record:
+def fork_record(source: Draft, request: Create, *, anchor: int, base: int) -> Record:
     """Return the record of a fork whose own bytes start at ``base``; expiry by the table of §4.2.
 
     Writer state (producers, ``Stream-Seq``) is not inherited (§4.2 Producer state and fork boundaries).
     """
-    asked = request.fork
-    assert asked is not None
+    asked = _asked_fork(request)
     inherits = request.ttl_s is None and request.expires_at_ms is None
     expiry = (source.record.ttl_s, source.record.expires_at_ms) if inherits else (request.ttl_s, request.expires_at_ms)
     fork = Fork(
@@ -154,6 +167,7 @@ def fork_record(source: Draft, request: Create, anchor: int, base: int) -> Recor
         asked.offset is not None,
         inherits,
         lineage_up_to(source, base),
+        _depth(source) + 1,
     )
     return Record(source.record.content_type, *expiry, fork=fork)
 

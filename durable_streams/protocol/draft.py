@@ -15,7 +15,7 @@ class Draft:
 
     __slots__ = ("_encoded", "due_ms", "path", "record", "refs", "sid", "state", "tail", "touched_ms")
 
-    def __init__(self, path: str, sid: int, record: Record, now_ms: int) -> None:
+    def __init__(self, path: str, sid: int, record: Record, *, now_ms: int) -> None:
         self.path, self.sid, self.record = path, sid, record
         self.tail = self.state = self.refs = 0
         self.touched_ms = now_ms
@@ -29,7 +29,7 @@ class Draft:
         draft.path, draft.sid, _, draft.tail, draft.state, stored_ms, draft.refs, draft.due_ms, encoded = head
         draft.touched_ms = max(stored_ms, touched_ms)
         draft.record = decode_record(encoded)
-        draft._encoded = (draft.record, encoded)
+        draft._encoded = (draft.record, encoded)  # noqa: SLF001 its own class
         return draft
 
     def head(self, version: int) -> Head:

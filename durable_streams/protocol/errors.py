@@ -8,7 +8,10 @@ from __future__ import annotations
 
 
 class StreamError(Exception):
-    """Base of all refusals. ``str(error)`` is one sentence for a person."""
+    """Base of all refusals.
+
+    ``str(error)`` is one sentence for a person, and can be encoded: what a client sent stands in it by its ``repr``.
+    """
 
 
 # --- what was asked makes no sense (§5.1, §5.2: 400) ---
@@ -164,7 +167,7 @@ class ContentTypeMismatchError(ConflictError):
     """The request's content type is not the stream's (§5.2, §12.4)."""
 
     def __init__(self, expected: str, received: str) -> None:
-        super().__init__(f"the stream holds {expected}, not {received}")
+        super().__init__(f"the stream holds {expected}, not {received!r}")
         self.expected, self.received = expected, received
 
 

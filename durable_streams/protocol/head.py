@@ -8,7 +8,7 @@ Invariant: two heads with the same ``sid`` and ``version`` are the same head.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -70,7 +70,9 @@ class Fork(NamedTuple):
     sub_offset: the requested ``Stream-Fork-Sub-Offset``.
     asked_offset: whether the request named an offset; a retry that names none must match only such a fork.
     inherited_expiry: whether TTL or expiry came from the source rather than from the request.
-    lineage: ancestors' segments in offset order; the last one ends where the fork's own bytes begin.
+    lineage: ancestors' segments in offset order; the last one ends where the fork's own bytes begin. An ancestor that
+        has no byte of its own before that may have none.
+    depth: how many ancestors there are, with a segment or without.
     """
 
     source_path: str
@@ -80,6 +82,7 @@ class Fork(NamedTuple):
     asked_offset: bool
     inherited_expiry: bool
     lineage: tuple[Segment, ...]
+    depth: int = 1
 
     @property
     def base(self) -> int:
@@ -130,18 +133,20 @@ def decode_record(encoded: bytes) -> Record:
     Raises:
         ValueError: the bytes are not a record.
     """
-    content_type, ttl_s, expires_at_ms, stream_seq, closer, fork = orjson.loads(encoded)
-    return Record(
-        content_type,
-        ttl_s,
-        expires_at_ms,
-        stream_seq,
-        Closer(*closer) if closer else None,
-        _decode_fork(fork) if fork else None,
-    )
+    try:
+        content_type, ttl_s, expires_at_ms, stream_seq, closer, fork = orjson.loads(encoded)
+        return Record(
+            content_type,
+            ttl_s,
+            expires_at_ms,
+            stream_seq,
+            Closer(*closer) if closer else None,
+            _decode_fork(*fork) if fork else None,
+        )
+    except TypeError as error:
+        raise ValueError(f"not a record: {error}") from None
 
 
-def _decode_fork(fields: list[object]) -> Fork:
-    *plain, lineage = fields
-    segments = tuple(Segment(*segment) for segment in lineage)  # type: ignore[attr-defined]
-    return Fork(*plain, segments)  # type: ignore[arg-type]
+def _decode_fork(*fields: Any) -> Fork:  # noqa: ANN401 whatever was stored
+    fork = Fork(*fields)
+    return fork._replace(lineage=tuple(Segment(*segment) for segment in fork.lineage))

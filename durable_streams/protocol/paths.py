@@ -26,7 +26,8 @@ def parse_path(encoded: str) -> str:
         ReservedPathError: the first segment is ``__ds``.
         InvalidPathError: empty, not UTF-8, a control character, or an empty, ``.`` or ``..`` segment.
     """
-    raw = unquote_to_bytes(encoded)
+    # Servers hand over bytes that are not UTF-8 as lone surrogates: let them through to the check below.
+    raw = unquote_to_bytes(encoded.encode("utf-8", "surrogatepass"))
     if len(raw) > PATH_MAX_BYTES:
         raise PathTooLongError(len(raw), PATH_MAX_BYTES)
     try:
