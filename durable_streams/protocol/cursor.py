@@ -20,7 +20,7 @@ def next_cursor(now_s: float, echoed: str | None, jitter_s: int) -> str:
         echoed: the request's ``cursor``; ``None`` or no number counts as absent.
         jitter_s: a random number of seconds, 1 to ``JITTER_MAX_S``, used only on a collision.
     """
-    interval = int(now_s - CURSOR_EPOCH_S) // INTERVAL_S
+    interval = max(0, int(now_s - CURSOR_EPOCH_S) // INTERVAL_S)
     if echoed is None or _CURSOR.fullmatch(echoed) is None or int(echoed) < interval:
         return str(interval)
     return str(int(echoed) + max(1, jitter_s // INTERVAL_S))

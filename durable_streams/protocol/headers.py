@@ -9,8 +9,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from durable_streams.protocol.errors import InvalidHeaderError
-from durable_streams.protocol.expiry import STREAM_EXPIRES_AT as STREAM_EXPIRES_AT
-from durable_streams.protocol.expiry import STREAM_TTL as STREAM_TTL
+from durable_streams.protocol.expiry import STREAM_EXPIRES_AT as STREAM_EXPIRES_AT  # noqa: PLC0414 says: re-exported
+from durable_streams.protocol.expiry import STREAM_TTL as STREAM_TTL  # noqa: PLC0414 same
 from durable_streams.protocol.expiry import parse_expires_at, parse_ttl
 from durable_streams.protocol.producer import ProducerClaim
 
@@ -69,7 +69,7 @@ def parse_claim(headers: Mapping[str, str]) -> ProducerClaim | None:
     if producer_id is None and epoch is None and seq is None:
         return None
     if producer_id is None or epoch is None or seq is None:
-        raise InvalidHeaderError(PRODUCER_ID, "Producer-Id, Producer-Epoch and Producer-Seq come together or not at all")
+        raise InvalidHeaderError(PRODUCER_ID, f"comes together with {PRODUCER_EPOCH} and {PRODUCER_SEQ}, or not at all")
     _bounded(PRODUCER_ID, producer_id, PRODUCER_ID_MAX_BYTES)
     return ProducerClaim(producer_id, parse_integer(PRODUCER_EPOCH, epoch), parse_integer(PRODUCER_SEQ, seq))
 

@@ -8,9 +8,10 @@ from durable_streams.protocol import content_types, json_mode
 from durable_streams.protocol.errors import GoneError, OffsetBeyondTailError
 
 if TYPE_CHECKING:
-    from durable_streams.protocol.head import Head, Record, Segment
+    from durable_streams.protocol.head import Head, Record
 
 CACHE_MAX_AGE_S: Final = 60
+CACHE_STALE_S: Final = 300
 NO_STORE: Final = "no-store"
 
 
@@ -92,9 +93,11 @@ def cache_control(page: Page, scope: str, remaining_ms: int | None) -> str:
     Args:
         page: what is answered.
         scope: ``public`` or ``private``.
-        remaining_ms: until the stream expires, ``None`` for never; nothing is cached beyond it.
+        remaining_ms: until the stream expires, ``None`` for never; nothing is cached beyond it, stale or not.
     """
     if page.start == page.end:
         return NO_STORE
-    max_age_s = CACHE_MAX_AGE_S if remaining_ms is None else min(CACHE_MAX_AGE_S, max(0, remaining_ms // 1000))
-    return f"{scope}, max-age={max_age_s}, stale-while-revalidate=300"
+    remaining_s = CACHE_MAX_AGE_S + CACHE_STALE_S if remaining_ms is None else max(0, remaining_ms // 1000)
+    max_age_s = min(CACHE_MAX_AGE_S, remaining_s)
+    stale_s = min(CACHE_STALE_S, remaining_s - max_age_s)
+    return f"{scope}, max-age={max_age_s}, stale-while-revalidate={stale_s}"

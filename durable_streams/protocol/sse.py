@@ -6,6 +6,7 @@ Invariant: no byte of the stream can end a line or an event; every line of paylo
 from __future__ import annotations
 
 import binascii
+import codecs
 import enum
 import re
 from typing import Final
@@ -71,16 +72,11 @@ def control_event(next_offset: int, cursor: str | None, *, up_to_date: bool, clo
 def whole_text_bytes(payload: bytes) -> int:
     """Return how many leading bytes of text end with a whole UTF-8 character, so that none is split across two events.
 
-    Bytes that can never become a character are not held back.
+    At most three bytes are left over: the start of what may yet become a character.
     """
-    for back in range(1, min(_UTF8_MAX_BYTES, len(payload) + 1)):
-        byte = payload[-back]
-        if byte < 0x80:  # noqa: PLR2004 ASCII ends here
-            break
-        if byte >= 0xC0:  # noqa: PLR2004 a leading byte: is its character complete?
-            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4 if byte < 0xF8 else 1  # noqa: PLR2004
-            return len(payload) - back if needed > back else len(payload)
-    return len(payload)
+    last = payload[1 - _UTF8_MAX_BYTES :]
+    _, decided_bytes = codecs.utf_8_decode(last, "replace", False)  # noqa: FBT003 positional only: not the final bytes
+    return len(payload) - len(last) + decided_bytes
 
 
 def _as_utf8(payload: bytes) -> bytes:
