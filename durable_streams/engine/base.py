@@ -4,19 +4,23 @@ Owns: the interface every engine implements, and the values that cross it.
 Must not know: any rule of the protocol; an engine stores and never decides.
 Invariant: what ``commit`` answered ``APPLIED`` for survives a crash of process and machine (durable engines), whole.
 
-All calls block and are safe from any thread; ``commit``, ``touch`` and ``collect`` are made by one writer thread at a time.
+All calls block and are safe from any thread; ``commit``, ``touch`` and ``collect`` are made by one thread at a time.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from durable_streams.protocol.head import Head
+
+
+PACKED_BYTES: Final = 64 * 1024
+"""Size that ``Engine.pack`` merges small chunks up to."""
 
 
 class Chunk(NamedTuple):
@@ -52,7 +56,7 @@ class Due(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """*If the head at ``path`` is still ``expected``, replace it by ``head`` and add these rows.*
+    """If the head at ``path`` is still ``expected``, replace it by ``head`` and add these rows.
 
     path: the stream's path.
     expected: (sid, version) of the head that must be there, or ``None``: there must be no head.
@@ -118,33 +122,33 @@ class Engine(Protocol):
     def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
         """Apply each group whole or not at all, all applied ones in one durable transaction; one outcome per group.
 
-        A refused group leaves its neighbours alone. Groups are applied in order, and a later group sees the earlier ones;
-        so does a later mutation within a group.
+        A refused group leaves its neighbours alone. Groups are applied in order, and a later group sees the earlier
+        ones; so does a later mutation within a group.
 
         Raises:
             StorageFullError: nothing at all was applied.
         """
 
-    def read(self, sid: int, start: int, end: int, max_bytes: int) -> list[Chunk]:
+    def read(self, sid: int, start: int, end: int, max_bytes: int) -> list[Chunk]:  # noqa: PLR0917 - a range and its bound
         """Return consecutive chunks covering ``[start, end)`` from ``start`` on, from one snapshot.
 
-        The first chunk is cut to begin at ``start`` and the last to stop at ``end``. Stops before the chunk with which the
-        sum would exceed ``max_bytes``, but always returns at least one chunk, however large, when there is one. Stops at a
-        gap. Empty when nothing is stored at ``start``.
+        The first chunk is cut to begin at ``start`` and the last to stop at ``end``. Stops before the chunk with which
+        the sum would exceed ``max_bytes``, but always returns at least one chunk, however large, when there is one.
+        Stops at a gap. Empty when nothing is stored at ``start``.
         """
 
     def read_before(self, sid: int, end: int) -> Chunk | None:
         """Return the chunk that holds byte ``end - 1``, cut to stop at ``end``; ``None`` if that byte is not stored."""
 
     def touch(self, touches: Sequence[Touch]) -> None:
-        """Raise ``touched_ms`` durably where the incarnation still stands. Leaves ``version`` alone: no write conflicts.
+        """Raise ``touched_ms`` durably where the incarnation still stands; ``version`` stays, so no write conflicts.
 
         Raises:
             StorageFullError: nothing was applied.
         """
 
     def scan(self, prefix: str, after: str, limit: int) -> list[Head]:
-        """Return up to ``limit`` heads whose path starts with ``prefix`` and sorts after ``after``, by UTF-8 byte order."""
+        """Return up to ``limit`` heads whose path starts with ``prefix`` and sorts after ``after``, in UTF-8 order."""
 
     def due(self, now_ms: int, limit: int) -> list[Due]:
         """Return up to ``limit`` index rows with ``due_ms <= now_ms``, earliest first."""
@@ -152,11 +156,18 @@ class Engine(Protocol):
     def collect(self, limit: int) -> int:
         """Remove up to ``limit`` rows of dropped sids in one transaction; return how many it removed.
 
-        Lowest sid first: its chunks, its producer rows, then its mark as dropped, which counts as a row like the others, so
-        that dropping many empty streams is bounded work too. Fewer than ``limit`` means that nothing is left to collect.
+        Lowest sid first: its chunks, its producer rows, then its mark as dropped, which counts as a row like the
+        others, so that dropping many empty streams is bounded work too. Fewer than ``limit`` means that nothing is left.
 
         Raises:
             StorageFullError: nothing was removed.
+        """
+
+    def pack(self, sid: int, start: int, end: int, limit: int) -> int:
+        """Merge runs of consecutive small chunks within ``[start, end)`` into chunks of up to ``PACKED_BYTES``.
+
+        Looks at up to ``limit`` rows, in one transaction. Bytes and offsets stay as they are. Returns where to go on, at
+        or past ``end`` when there is nothing more.
         """
 
     def probe(self) -> None:
