@@ -25,6 +25,6 @@ def test_the_official_suite_passes(engine: Literal["lmdb", "memory"], serve: Ser
 
     report = run_suite(server.url, tmp_path / "report.json")
 
-    assert report.failures == ()
+    assert not report.failures, "\n\n".join(report.failures)
     assert (report.passed_count, report.failed_count, report.skipped_count) == (SUITE_COUNT, 0, SUBSCRIPTION_COUNT)
     assert server.running
