@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from durable_streams.engine.base import Engine
+    from durable_streams.packer import Packer
     from durable_streams.protocol.draft import Draft
     from durable_streams.protocol.head import Head, Record
 
@@ -39,8 +40,8 @@ TAIL_SCAN_MAX_BYTES: Final = 64 * 1024 * 1024
 class Reader:
     """Reads committed bytes of streams through their segments."""
 
-    def __init__(self, engine: Engine, page_max_bytes: int) -> None:
-        self._engine, self._page_max_bytes = engine, page_max_bytes
+    def __init__(self, engine: Engine, page_max_bytes: int, packer: Packer) -> None:
+        self._engine, self._page_max_bytes, self.packer = engine, page_max_bytes, packer
 
     def page(self, head: Head, start: int, max_bytes: int | None = None) -> Page:
         """Return the page of a stream from ``start`` on, a byte position that is not past ``head.tail``.
@@ -50,7 +51,10 @@ class Reader:
         """
         record = decode_record(head.record)
         limit = max_bytes or self._page_max_bytes
-        payload = self._stored(head.path, record, head.sid, start=start, end=head.tail, max_bytes=limit)
+        # A page of messages ends with a whole one; any other is filled to its last byte, so that a character cut by the
+        # page before is always complete in this one.
+        last = head.tail if content_types.is_json(record.content_type) else min(head.tail, start + limit)
+        payload = self._stored(head.path, record, head.sid, start=start, end=last, max_bytes=limit)
         payload = payload[: page_bytes(record.content_type, payload, limit)]
         end = start + len(payload)
         at_tail = end == head.tail
@@ -65,6 +69,7 @@ class Reader:
                 chunks = self._engine.read(segment_sid, position, segment_end, max_bytes - (position - start))
                 if not chunks:
                     raise NotFoundError(path)
+                self.packer.read(segment_sid, position, segment_end, rows=len(chunks))
                 payload = b"".join([chunk.payload for chunk in chunks]) if len(chunks) > 1 else chunks[0].payload
                 if parts and position - start + len(payload) > max_bytes:
                     return b"".join(parts)

@@ -23,6 +23,7 @@ from durable_streams.protocol.sse import HEARTBEAT, Encoding, control_event, dat
 if TYPE_CHECKING:
     from durable_streams.http.messages import SseStart
     from durable_streams.protocol.head import Head
+    from durable_streams.protocol.read import Page
     from durable_streams.runtime import Runtime
     from durable_streams.streams import Streams
     from durable_streams.tail import Frame
@@ -178,12 +179,12 @@ class SseConnection(asyncio.Protocol):
             return
         held = b""
         if page.payload:
-            whole = self._whole_bytes(page.payload, final=page.closed or not page.up_to_date)
+            whole = self._whole_bytes(page)
             held = page.payload[whole:]
             self._position = page.start + whole
             if whole:
-                self._transport.write(data_event(self._encoding, page.payload[:whole]))
-                self._write_control(up_to_date=page.up_to_date, closed=page.closed)
+                shown = data_event(self._encoding, page.payload[:whole])
+                self._write_control(shown, up_to_date=page.up_to_date, closed=page.closed)
         if page.closed:
             if not page.payload:
                 self._write_control(up_to_date=True, closed=True)
@@ -193,12 +194,12 @@ class SseConnection(asyncio.Protocol):
         elif not self._paused:
             self._loop.call_soon(self._catch_up)
 
-    def _whole_bytes(self, payload: bytes, *, final: bool) -> int:
+    def _whole_bytes(self, page: Page) -> int:
         """How much to show now: all, but for text the start of a character whose rest is still to come."""
-        if self._encoding is not Encoding.TEXT:
-            return len(payload)
-        whole = whole_text_bytes(payload)
-        return len(payload) if whole == 0 and final else whole
+        if self._encoding is not Encoding.TEXT or page.closed:
+            return len(page.payload)
+        whole = whole_text_bytes(page.payload)
+        return len(page.payload) if whole == 0 and not page.up_to_date else whole
 
     def _go_live(self, head: Head, held: bytes) -> None:
         if not self._shown:  # nothing was sent yet: say where we are, and that this is all (§8, offset=now)
@@ -206,9 +207,11 @@ class SseConnection(asyncio.Protocol):
         self._readers.streams.hub.follow(head, self._encoding, self, held=held)
         self._live = True
 
-    def _write_control(self, *, up_to_date: bool, closed: bool) -> None:
+    def _write_control(self, shown: bytes = b"", *, up_to_date: bool, closed: bool) -> None:
+        """Write a control event, in one piece with the data event it belongs to."""
         self._shown = True
-        self._transport.write(control_event(self._position, self._next_cursor(), up_to_date=up_to_date, closed=closed))
+        control = control_event(self._position, self._next_cursor(), up_to_date=up_to_date, closed=closed)
+        self._transport.write(shown + control)
 
     def _next_cursor(self) -> str:
         """§10.1: the current interval, the same for all readers, unless this client's own is not behind it."""
