@@ -7,6 +7,7 @@ readers told, engine closed.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,7 @@ from durable_streams.http.lane import LaneFront
 from durable_streams.http.reads import Reads
 from durable_streams.http.router import Router
 from durable_streams.http.sse_connection import LiveReaders
+from durable_streams.packer import Packer
 from durable_streams.reader import Reader
 from durable_streams.runtime import Runtime
 from durable_streams.streams import Streams
@@ -49,9 +51,11 @@ def make_engine(config: ServerConfig) -> Engine:
         from durable_streams.engine.memory import MemoryEngine  # noqa: PLC0415 only the engine in use is imported
 
         return MemoryEngine()
+    from durable_streams.engine.lmdb.crash_point import crash_hook  # noqa: PLC0415
     from durable_streams.engine.lmdb.engine import LmdbEngine  # noqa: PLC0415
 
-    return LmdbEngine(config.data_dir, map_size_bytes=config.map_size_bytes, init=config.init)
+    fault = crash_hook(os.environ, config.data_dir)
+    return LmdbEngine(config.data_dir, map_size_bytes=config.map_size_bytes, init=config.init, fault=fault)
 
 
 class Server:
@@ -87,7 +91,7 @@ class Server:
         self._writer = Writer(loop)
         cache = HeadCache(self.engine, config.bounds.head_cache_count)
         self.committer = Committer(self.engine, cache, self._writer, runtime=runtime)
-        reader = Reader(self.engine, config.bounds.max_chunk_bytes)
+        reader = Reader(self.engine, config.bounds.max_chunk_bytes, Packer())
         self.streams = Streams(self.engine, self.committer, cache, reader=reader, hub=Hub(), runtime=runtime)
         self._reads = Reads(self.streams, runtime, cache_scope=config.cache_scope)
         self._readers = LiveReaders(self.streams, runtime)
