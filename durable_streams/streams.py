@@ -37,6 +37,7 @@ class Streams:
         self, engine: Engine, committer: Committer, cache: HeadCache, *, reader: Reader, hub: Hub, runtime: Runtime
     ) -> None:
         self._engine, self._committer, self._cache, self.reader = engine, committer, cache, reader
+        self._packer = reader.packer
         self.hub, self._clock, self._chance = hub, runtime.clock, runtime.chance
         committer.on_applied = self._applied
         committer.followed = hub.is_followed
@@ -129,5 +130,9 @@ class Streams:
         before, head = slot.before, slot.head
         if before is not None and (head is None or head.sid != before.sid or head.soft_deleted):
             self.hub.gone(before.sid)
+            self._packer.forget(before.sid)
         if head is not None and not head.soft_deleted:
-            self.hub.publish(head.sid, b"".join(slot.pieces), closed=head.closed)
+            payload = slot.pieces[0] if len(slot.pieces) == 1 else b"".join(slot.pieces)
+            if payload:
+                self._packer.appended(head.sid, head.tail - len(payload), head.tail, now_ms=head.touched_ms)
+            self.hub.publish(head.sid, payload, closed=head.closed)

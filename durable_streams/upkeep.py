@@ -1,6 +1,6 @@
 """Upkeep: what the server does on its own, in bounded slices.
 
-Owns: ending expired streams, removing the rows of dropped ones, writing down read touches.
+Owns: ending expired streams, removing the rows of dropped ones, merging small chunks, writing down read touches.
 Must not know: when a stream expires; it submits a look, and the batch decides.
 """
 
@@ -31,6 +31,7 @@ class Upkeep:
 
     def __init__(self, engine: Engine, streams: Streams, cache: HeadCache, *, writer: Writer, runtime: Runtime) -> None:
         self._engine, self._streams, self._cache, self._writer = engine, streams, cache, writer
+        self._packer = streams.reader.packer
         self._clock, self._bounds = runtime.clock, runtime.bounds
 
     async def run(self) -> None:
@@ -46,14 +47,26 @@ class Upkeep:
             await asyncio.sleep(0 if busy else self._bounds.sweep_interval_ms / 1000)
 
     async def round(self) -> bool:
-        """Write touches, end what is over, collect one slice; True if a slice was full and there may be more."""
+        """Write touches, end what is over, collect and pack a slice each; True if there may be more to do at once."""
         touches = self._cache.take_touches()
         if touches:
             await self._in_writer(lambda: self._engine.touch(touches))
         ended = await self._expire()
         limit = self._bounds.sweep_count
         removed = await self._in_writer(lambda: self._engine.collect(limit))
-        return ended >= limit or removed >= limit
+        packed = await self._pack(limit)
+        return packed or ended >= limit or removed >= limit
+
+    async def _pack(self, limit: int) -> bool:
+        """Pack one slice of one stream; True if there was one."""
+        found = self._packer.take(self._clock.now_ms())
+        if found is None:
+            return False
+        sid, start, end = found
+        position = await self._in_writer(lambda: self._engine.pack(sid, start, end, limit))
+        if position < end:
+            self._packer.put_back(sid, position, end)
+        return True
 
     async def flush(self) -> None:
         """Write down every touch known only here."""

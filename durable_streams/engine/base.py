@@ -157,17 +157,17 @@ class Engine(Protocol):
         """Remove up to ``limit`` rows of dropped sids in one transaction; return how many it removed.
 
         Lowest sid first: its chunks, its producer rows, then its mark as dropped, which counts as a row like the
-        others, so that dropping many empty streams is bounded work too. Fewer than ``limit`` means that nothing is left.
+        others, so that dropping many empty streams is bounded too. Fewer than ``limit`` means that nothing is left.
 
         Raises:
             StorageFullError: nothing was removed.
         """
 
-    def pack(self, sid: int, start: int, end: int, limit: int) -> int:
+    def pack(self, sid: int, start: int, end: int, limit: int) -> int:  # noqa: PLR0917 - a range and its bound
         """Merge runs of consecutive small chunks within ``[start, end)`` into chunks of up to ``PACKED_BYTES``.
 
-        Looks at up to ``limit`` rows, in one transaction. Bytes and offsets stay as they are. Returns where to go on, at
-        or past ``end`` when there is nothing more.
+        Looks at up to ``limit`` rows, in one transaction. Bytes and offsets stay as they are. Returns where to go on,
+        at or past ``end`` when there is nothing more.
         """
 
     def probe(self) -> None:

@@ -11,7 +11,7 @@ import bisect
 import threading
 from typing import TYPE_CHECKING
 
-from durable_streams.engine.base import Chunk, Due, Mutation, Outcome, ProducerRow, Touch
+from durable_streams.engine.base import PACKED_BYTES, Chunk, Due, Mutation, Outcome, ProducerRow, Touch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,27 @@ class _Incarnation:
             return None
         found = self.offsets[index]
         return index if offset < found + len(self.payloads[found]) else None
+
+    def pack(self, span: tuple[int, int], limit: int) -> int:
+        """Merge consecutive chunks within ``span``; return where to go on."""
+        first = self.position(span[0])
+        if first is None:
+            return span[1]
+        looked: list[int] = []
+        position = self.offsets[first]
+        for offset in self.offsets[first : first + limit]:
+            if offset != position or offset + len(self.payloads[offset]) > span[1]:
+                break
+            looked.append(offset)
+            position = offset + len(self.payloads[offset])
+        kept = looked[:1]
+        for offset in looked[1:]:
+            if len(self.payloads[kept[-1]]) + len(self.payloads[offset]) > PACKED_BYTES:
+                kept.append(offset)
+            else:
+                self.payloads[kept[-1]] += self.payloads.pop(offset)
+        self.offsets[first : first + len(looked)] = kept
+        return position if len(looked) == limit else span[1]
 
     def remove(self, limit: int) -> int:
         """Remove up to ``limit`` rows, chunks first, in key order; return how many."""
@@ -178,6 +199,12 @@ class MemoryEngine:
             first = max(bisect.bisect_left(self._paths, start), bisect.bisect_right(self._paths, after.encode()))
             found = self._paths[first : first + limit]
             return [self._heads[path.decode()] for path in found if path.startswith(start)]
+
+    def pack(self, sid: int, start: int, end: int, limit: int) -> int:  # noqa: PLR0917 - the seam's
+        """Merge runs of small chunks within ``[start, end)``, up to ``limit`` rows."""
+        with self._lock:
+            rows = self._rows.get(sid)
+            return end if rows is None else rows.pack((start, end), limit)
 
     def due(self, now_ms: int, limit: int) -> list[Due]:
         """Return up to ``limit`` index rows whose time has come, earliest first."""

@@ -111,6 +111,10 @@ class EnginesAgree(RuleBasedStateMachine):
     def collect(self, limit: int) -> None:
         assert self.engine.collect(limit) == self.model.collect(limit)
 
+    @rule(sid=st.sampled_from(SIDS), start=st.integers(0, END), end=st.integers(0, END), limit=st.integers(1, 5))
+    def pack(self, **asked: int) -> None:
+        assert self.engine.pack(**asked) == self.model.pack(**asked)
+
     @rule()
     def reopen(self) -> None:
         self.engine.close()

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 import lmdb
 
-from durable_streams.engine.base import EngineFailedError, RefusedToStartError, StorageFullError
+from durable_streams.engine.base import PACKED_BYTES, EngineFailedError, RefusedToStartError, StorageFullError
 from durable_streams.engine.lmdb import keys, reads
 from durable_streams.engine.lmdb.collect import collect_rows
 from durable_streams.engine.lmdb.datadir import DataDir
 from durable_streams.engine.lmdb.faults import is_no_room, remedy
 from durable_streams.engine.lmdb.layout import Databases, create_databases
+from durable_streams.engine.lmdb.pack import pack_rows
 from durable_streams.engine.lmdb.plan import Plan
 from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row, touched_row
 
@@ -256,6 +257,12 @@ class LmdbEngine:
                 (txn.cursor(self._databases.chunk), txn.cursor(self._databases.producer)),
                 limit,
             )
+
+    def pack(self, sid: int, start: int, end: int, limit: int) -> int:  # noqa: PLR0917 - the seam's
+        """Merge runs of small chunks within ``[start, end)``, up to ``limit`` rows in one transaction."""
+        with self._writing() as txn:
+            cursor = txn.cursor(self._databases.chunk)
+            return pack_rows(cursor, sid, (start, end), limit=limit, target_bytes=PACKED_BYTES)
 
     def probe(self) -> None:
         """Check that the directory is still the one opened and that its disk and the map have room."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from durable_streams.protocol.head import Head
 
 
-def seek_chunk(cursor: Cursor[memoryview], sid: int, position: int) -> int | None:
+def seek_chunk(cursor: Cursor[memoryview] | Cursor[bytes], sid: int, position: int) -> int | None:
     """Put the cursor on the chunk of ``sid`` that holds the byte at ``position``; return its offset if there is one."""
     key = keys.encode_chunk(sid, position)
     # Pages end where chunks end, so most reads begin at a chunk's first byte and the step back is rare.
