@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Status(enum.IntEnum):
@@ -50,24 +50,28 @@ class Failure(click.ClickException):
 
 
 def conclude(run: Callable[[], object]) -> int:
-    """Run a command and return its exit status, its failure said on stderr.
-
-    A command that lost its reader, or that was interrupted, ends the process by the signal that says so.
-    """
+    """Run a command line and return its exit status, its failure said on stderr."""
     try:
         status = run()
-        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return Status.USAGE
     except click.ClickException as error:
         click.echo(_line(error), err=True)
         return error.exit_code
+    return status if isinstance(status, int) else Status.DONE
+
+
+@contextlib.contextmanager
+def dying_quietly() -> Iterator[None]:
+    """Run a command; one that has lost its reader, or is interrupted, ends the process by the signal that says so."""
+    try:
+        yield
+        sys.stdout.flush()
     except BrokenPipeError:
         die_of(signal.SIGPIPE)
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         die_of(signal.SIGINT)
-    return status if isinstance(status, int) else Status.DONE
 
 
 def die_of(number: signal.Signals) -> NoReturn:

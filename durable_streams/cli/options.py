@@ -58,7 +58,7 @@ def in_units(size_bytes: int) -> str:
 
 def option(*names: str, **settings: Any) -> Callable[[FC], FC]:  # noqa: ANN401 click's own settings
     """Declare an option; settings are click's. The first name gives the variable: ``--data-dir`` is ``DS_DATA_DIR``."""
-    words = names[0].removeprefix("--").split("-")
+    words = names[0].partition("/")[0].removeprefix("--").split("-")
     default = settings.get("default")
     if isinstance(settings.get("type"), Size) and isinstance(default, int):
         settings["default"] = in_units(default)

@@ -8,9 +8,21 @@ from typing import Final
 import click
 
 from durable_streams import __version__
+from durable_streams.cli.endings import dying_quietly
 
 COMMANDS: Final = {
     "serve": "serve",
+    "create": "streams",
+    "append": "append",
+    "read": "read",
+    "tail": "read",
+    "info": "streams",
+    "close": "streams",
+    "delete": "streams",
+    "fork": "streams",
+    "list": "streams",
+    "check": "store",
+    "backup": "store",
 }
 """Command → module of this package, which has it as ``<command>_command``."""
 
@@ -31,6 +43,10 @@ class _Program(click.Group):
         if not isinstance(command, click.Command):
             raise AssertionError(f"{cmd_name} is not a command")  # noqa: TRY004 COMMANDS is ours, not the caller's
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        with dying_quietly():  # here, as click would turn both into exit status 1
+            return super().invoke(ctx)
 
 
 @click.group("durable-streams", cls=_Program, context_settings=_CONTEXT)

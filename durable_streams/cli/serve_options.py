@@ -86,6 +86,11 @@ def _config_options() -> list[Callable[[Any], Any]]:
             help="Upper bound of the store, as address space: the file grows only as it is written. 507 when full.",
         ),
         option(
+            "--lane/--no-lane",
+            default=default.lane,
+            help="Serve the usual requests by the fast path, or all by the general one.",
+        ),
+        option(
             "--cache-scope",
             type=click.Choice(["public", "private"]),
             default=default.cache_scope,
