@@ -1,10 +1,10 @@
 """The lane: a lean front for usual requests, before aiohttp on the same port.
 
-Owns: telling usual requests from unusual ones; reading the usual ones and writing their answers with no task, future
+Owns: telling usual requests from unusual ones; reading the usual ones and writing their answers, with no task, future
 or header map each. Must not know: what any request means.
 
-A request is usual if its head is complete, strict HTTP/1.1, short, and says nothing about transfer, expectation, upgrade
-or connection, and its body comes with a ``Content-Length`` of moderate size. At the first request that is not usual the
+A request is usual if its head is complete, strict HTTP/1.1, short, and says nothing about transfer, expectation,
+upgrade or connection, and its body comes with a ``Content-Length`` of moderate size. At the first request that is not usual the
 connection, with every byte not yet answered, becomes aiohttp's for good; so what aiohttp refuses is refused by aiohttp.
 
 Invariants: answers leave in the order of their requests; one request is under way at a time, and while it is, what
@@ -150,10 +150,11 @@ _STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" f
 _BODILESS: Final = frozenset({204, 304})
 
 
-def render_head(answer: Answer) -> bytes:
+def render_head(answer: Answer, method: str) -> bytes:
     """Return an answer's head as aiohttp would write it, up to the value of its last field, ``Date``."""
     fields = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
-    length = "" if answer.status in _BODILESS else f"Content-Length: {len(answer.body)}\r\n"
+    sizeless = answer.status in _BODILESS or (method == "HEAD" and not answer.body)
+    length = "" if sizeless else f"Content-Length: {len(answer.body)}\r\n"
     return f"{_STATUS[answer.status]}{fields}{_COMMON}{length}Date: ".encode()
 
 
@@ -326,7 +327,7 @@ class LaneConnection(asyncio.Protocol):
             self._advance()
 
     def _rendered(self, answer: Answer) -> bytes:
-        head = render_head(answer)
+        head = render_head(answer, self._asked.method)
         body = answer.body if self._asked.method != "HEAD" else b""
         return b"".join((head, self._front.date(), _HEAD_END, body))
 

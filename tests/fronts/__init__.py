@@ -1,0 +1,1 @@
+"""The two fronts side by side."""
