@@ -61,10 +61,12 @@ async def run_campaign(directory: Path, plan: Plan) -> Tally:
     """
     server = ServerProcess(directory, arguments=["--long-poll-timeout-ms", "500"])
     turnstile = Turnstile()
+    ledger = Ledger()
     try:
         async with Wire(server.url, turnstile) as wire:
-            return await _Campaign(server, Stage(wire, Ledger(), plan.seed), plan).run()
-    except BaseException:
+            return await _Campaign(server, Stage(wire, ledger, plan.seed), plan).run()
+    except BaseException as failure:
+        failure.add_note(f"{plan}, after {ledger.tally}")
         _log.error("server log:\n%s", server.stderr[-4_000:])
         raise
     finally:
@@ -89,6 +91,7 @@ class _Campaign:
             reading = [group.create_task(follower.run()) for follower in self.followers]
             writing = [group.create_task(actor.run()) for actor in self._cast(shared)]
             for _ in range(self.plan.rounds):
+                self.ledger.tally.rounds += 1
                 await self._round()
             self.stage.over = True
             self.turnstile.open()

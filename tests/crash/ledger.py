@@ -55,8 +55,9 @@ class Sight(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """How much was proved: counts of requests and of their ends."""
+    """How much was proved: rounds begun, requests and how they ended, seconds from each start to ready."""
 
+    rounds: int = 0
     answered: int = 0
     obeyed_unanswered: int = 0
     lost_unanswered: int = 0
