@@ -4,8 +4,9 @@ Owns: telling usual requests from unusual ones; reading the usual ones and writi
 or header map each. Must not know: what any request means.
 
 A request is usual if its head is complete, strict HTTP/1.1, short, and says nothing about transfer, expectation,
-upgrade or connection, and its body comes with a ``Content-Length`` of moderate size. At the first request that is not usual the
-connection, with every byte not yet answered, becomes aiohttp's for good; so what aiohttp refuses is refused by aiohttp.
+upgrade or connection, and its body comes with a ``Content-Length`` of moderate size. At the first request that is not
+usual the connection, with every byte not yet answered, becomes aiohttp's for good; so what aiohttp refuses is refused
+by aiohttp.
 
 Invariants: answers leave in the order of their requests; one request is under way at a time, and while it is, what
 arrives behind it is held, up to a bound, and then no longer read.
