@@ -81,7 +81,7 @@ class Feed:
         receipts, tally = self._receipts, self.tally
         while receipts and (receipts[0].done or self.producer.buffered_bytes > held_bytes):
             try:
-                result = await receipts[0]
+                result = await receipts[0].durable()
             except (DurableStreamError, FetchError) as error:
                 raise self._stopped(error) from error
             del receipts[0]

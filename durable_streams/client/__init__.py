@@ -9,7 +9,8 @@ Read:    ``async with astream(url, live=False|True|"long-poll"|"sse", offset=…
          and its kin; ``response.offset`` is where to resume.
 Write:   ``stream = await AsyncDurableStream.create(url, content_type=…)``, then ``append``, ``close_stream``, ``head``,
          ``delete``, ``fork``, ``stream`` (reads); ``async with`` or ``await stream.aclose()``.
-Produce: ``async with IdempotentProducer(url, producer_id, content_type=…) as producer:`` ``producer.append(body)``,
+Produce: ``async with IdempotentProducer(url, producer_id, content_type=…) as producer:`` ``producer.append(body)``
+         (its receipt: ``await receipt.durable()``),
          ``await producer.drain()`` now and then, ``await producer.flush()``, ``await producer.close_stream(final)``.
 List:    ``async for entry in list_streams(root_url, prefix=…)``.
 """

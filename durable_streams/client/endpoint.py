@@ -136,7 +136,7 @@ class Endpoint:
                 _with_query(self.url, query),
                 headers=sent,
                 data=_payload(body),
-                # aiohttp's own guess would be a claim about the stream, and a fork's type must match or be absent (§4.2).
+                # aiohttp's own guess would be a claim about the stream; a fork's type must match or be absent (§4.2).
                 skip_auto_headers=("Content-Type",),
                 timeout=timeout or aiohttp.ClientTimeout(total=self.timeout_s),
                 # A POST that follows a 301 or 302 becomes a GET, and its 200 would pass for an acknowledgement.
@@ -159,7 +159,7 @@ async def _refuse(response: aiohttp.ClientResponse, url: str, *, method: str, se
     error = refusal(answer, url, method=method, sent=sent)
     if answer.status not in RETRY_STATUSES:
         raise error
-    # A bare 503 may come from a proxy whose server had the request already; with a time to come back it was turned away.
+    # A bare 503 may come from a proxy whose server had the request already; a time to come back means turned away.
     retry_after_s = _seconds(answer.headers.get("Retry-After"))
     turned_away = answer.status in _TURNED_AWAY or (
         answer.status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after_s is not None

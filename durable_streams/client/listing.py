@@ -13,7 +13,7 @@ from durable_streams.client.retry import RetryPolicy, retrying
 from durable_streams.client.values import StreamListing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     import aiohttp
 
@@ -31,7 +31,7 @@ async def list_streams(  # noqa: PLR0913 what to list, and how to reach it
     client: aiohttp.ClientSession | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 an option of the connection, not of this call
     retry: RetryPolicy | None = None,
-) -> AsyncIterator[StreamListing]:
+) -> AsyncGenerator[StreamListing, None]:
     """Yield the streams under a root in order of path; pages are fetched as the iteration reaches them.
 
     Streams created or deleted meanwhile may or may not appear; every other one appears once.

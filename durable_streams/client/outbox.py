@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from durable_streams.client.framing import joined
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Iterable
 
     from durable_streams.client.values import IdempotentAppendResult
 
@@ -50,22 +50,23 @@ class OutgoingBatch:
 
 
 class Receipt:
-    """What ``append`` gives: await it to know the message durable, or ignore it.
-
-    Awaiting returns ``IdempotentAppendResult`` or raises why the batch was not acknowledged. Cancelling the wait
-    cancels nothing else.
-    """
+    """What ``append`` gives: ask it whether the message is durable, or ignore it."""
 
     def __init__(self, batch: OutgoingBatch) -> None:
         self._settled = batch.settled
-
-    def __await__(self) -> Generator[object, None, IdempotentAppendResult]:
-        return asyncio.shield(self._settled).__await__()
 
     @property
     def done(self) -> bool:
         """Whether it is decided."""
         return self._settled.done()
+
+    async def durable(self) -> IdempotentAppendResult:
+        """Return when the message is durable. Cancelling the wait cancels nothing else.
+
+        Raises:
+            DurableStreamError, FetchError: why it was not acknowledged.
+        """
+        return await asyncio.shield(self._settled)
 
 
 class Outbox:
@@ -79,9 +80,7 @@ class Outbox:
         self._max_batch_bytes = max_batch_bytes
         self._sealed: deque[OutgoingBatch] = deque()
         self._open: OutgoingBatch | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self._sealed) or self._open is not None
+        self._ripe = False
 
     @property
     def message_count(self) -> int:
@@ -122,11 +121,15 @@ class Outbox:
         """Let the open batch leave as it is."""
         if self._open is not None:
             self._sealed.append(self._open)
-            self._open = None
+            self._open, self._ripe = None, False
 
-    def take(self, *, unfilled: bool) -> OutgoingBatch | None:
-        """Remove and return the next batch; the open one only if ``unfilled`` ones may leave or it is full."""
-        if not self._sealed and self._open is not None and (unfilled or self._is_full(self._open)):
+    def ripen(self) -> None:
+        """Let the open batch leave when its turn comes, and grow until then."""
+        self._ripe = self._open is not None
+
+    def take(self) -> OutgoingBatch | None:
+        """Remove and return the next batch; the open one only if it is ripe or full."""
+        if not self._sealed and self._open is not None and (self._ripe or self._is_full(self._open)):
             self.seal()
         return self._sealed.popleft() if self._sealed else None
 
@@ -138,7 +141,7 @@ class Outbox:
         """Remove and return all batches."""
         waiting = self.waiting()
         self._sealed.clear()
-        self._open = None
+        self._open, self._ripe = None, False
         return waiting
 
     def _is_full(self, batch: OutgoingBatch) -> bool:
