@@ -9,18 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durable_streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand
+from durable_streams.many import ManyCommand
 from durable_streams.protocol.errors import GoneError, NotFoundError
 from durable_streams.protocol.expiry import deadline_ms, is_expired
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.read import Page, resolve_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from durable_streams.batch import Slot
     from durable_streams.committer import Committer
     from durable_streams.engine.base import Engine
     from durable_streams.heads import Entry, HeadCache
+    from durable_streams.many import AppendOutcome
     from durable_streams.protocol.append import Append, Appended, Duplicate
     from durable_streams.protocol.create import Create, Created
     from durable_streams.protocol.errors import StreamError
@@ -47,6 +49,16 @@ class Streams:
     ) -> None:
         """Queue an append; ``settle`` is called once, when its commit is durable or it is refused (§5.2)."""
         self._committer.submit(AppendCommand(path, request, settle))
+
+    def submit_many(
+        self,
+        appends: Sequence[tuple[str, Append]],
+        settle: Callable[[list[AppendOutcome] | StreamError], None],
+        *,
+        stop_at_refusal: bool,
+    ) -> None:
+        """Queue appends to be decided together and committed in one transaction; see ``ManyCommand``."""
+        self._committer.submit(ManyCommand(appends, settle, stop_at_refusal=stop_at_refusal))
 
     def submit_create(self, path: str, request: Create, settle: Callable[[Created | StreamError], None]) -> None:
         """Queue a creation, or a fork (§5.1, §4.2)."""

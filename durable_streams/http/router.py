@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from durable_streams.http import answers, control, writes
+from durable_streams.http.batch_append import post_batch
 from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.messages import Answer, Pending, SseStart
 from durable_streams.protocol.errors import ReservedPathError, StreamError
@@ -57,23 +58,29 @@ class Router:
         return None
 
     def _route(self, request: Request, settle: Settle) -> Answer | SseStart | Pending:
-        if request.path in _HEALTH and request.method in {"GET", "HEAD"}:
+        if request.path in _HEALTH and request.method != "OPTIONS":
+            if request.method not in {"GET", "HEAD"}:  # with the root ``/``, a stream made here could never be read
+                return _not_allowed("GET, HEAD, OPTIONS")
             return self._health.live() if request.path == "/healthz" else self._health.ready()
         if request.path.startswith(self._prefix):
             encoded = request.path[len(self._prefix) :]
             if not encoded.startswith(RESERVED) or encoded.partition("/")[0] != RESERVED:
                 return self._stream(encoded, request, settle)
             if request.method != "OPTIONS":
-                return self._control(encoded, request)
+                return self._control(encoded, request, settle)
         if request.method == "OPTIONS":
             return Answer(204, answers.PREFLIGHT)
         return problem(404, "not-found", f"streams are below {self._root}")
 
-    def _control(self, encoded: str, request: Request) -> Answer:
+    def _control(self, encoded: str, request: Request, settle: Settle) -> Answer | Pending:
         if encoded == f"{RESERVED}/streams":
             if request.method != "GET":
                 return _not_allowed("GET, OPTIONS")
             return control.list_streams(self._streams, request)
+        if encoded == f"{RESERVED}/batch":
+            if request.method != "POST":
+                return _not_allowed("POST, OPTIONS")
+            return post_batch(self._streams, request, settle)
         if request.method in {"PUT", "POST"}:
             msg = f"paths under {RESERVED} are reserved"
             raise ReservedPathError(msg)
