@@ -1,35 +1,125 @@
 """The front that serves everything: aiohttp's server, one plain request and one plain answer at a time.
 
-Owns: reading bodies within bounds, writing answers within time, handing live readers their transport.
+Owns: reading bodies within bounds, writing answers within time, handing live readers their transport, and answering in
+our words what aiohttp refuses before a handler sees it.
 Must not know: what any request means.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpVersion11
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from durable_streams.http import answers
-from durable_streams.http.errors import answer_of
+from durable_streams.http.content_coding import decode_body
+from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.messages import Answer, Request, SseStart
 from durable_streams.protocol.errors import BodyTooLargeError, RequestTimeoutError, StreamError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http_parser import RawRequestMessage
     from aiohttp.streams import StreamReader
-    from aiohttp.web_protocol import RequestHandler
 
     from durable_streams.config import Bounds
     from durable_streams.http.router import Router
     from durable_streams.http.sse_connection import LiveReaders
 
 _log = structlog.get_logger(__name__)
-_SMALL_BODY_BYTES = 64 * 1024
+SLICE_BYTES: Final = 64 * 1024
+"""What is written of an answer at a time: the peer has the write timeout for each, so a slow one gets there and a dead
+one is cut."""
+_LINGER_S: Final = 1.0
+"""How long the rest of a refused body is read and dropped, so that the peer can take the answer before the end."""
+_CLOSE: Final = ("Connection", "close")
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's protocol, but it speaks problem+json where aiohttp would not, and waits for no head for ever."""
+
+    __slots__ = ("_expecting", "_front", "_timer")
+
+    def __init__(self, front: AiohttpFront, server: web.Server, keepalive_timeout_s: float) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type] # None turns it off
+            auto_decompress=False,  # it takes a body that was cut short for a whole one
+            keepalive_timeout=keepalive_timeout_s,
+            lingering_time=_LINGER_S,
+        )
+        self._front, self._expecting = front, False
+        self._timer: asyncio.TimerHandle | None = None
+        self.expect()
+
+    def expect(self) -> None:
+        """Give the client the request timeout to send a head."""
+        self._expecting = True
+        self._timer = self._front.later(self._cut)
+
+    def expect_nothing(self) -> None:
+        """A head has come, or the connection has ended."""
+        self._expecting = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def idle(self) -> None:
+        """An answer has gone out: the next head may take its time to begin, but not to end."""
+        self._expecting = True
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; those that do not complete a head start its time."""
+        super().data_received(data)
+        if self._expecting and self._timer is None and not self._messages:
+            self.expect()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client has gone, or its connection was handed over."""
+        self.expect_nothing()
+        super().connection_lost(exc)
+
+    def handle_error(  # noqa: PLR0917 aiohttp's signature
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what could not be parsed, or what went wrong in this front; the connection ends (RFC 9112 §9.6)."""
+        if isinstance(exc, ConnectionError):  # the client left: nobody is there to be answered
+            raise exc
+        if status < 500 or isinstance(exc, _MALFORMED):  # noqa: PLR2004
+            answer = malformed(exc, message)
+        else:
+            incident = secrets.token_hex(4)
+            _log.error("request failed", incident=incident, path=request.path, exc_info=exc)
+            answer = problem(500, "internal-error", f"internal error {incident}", extra=(_CLOSE,))
+        response = _response(answer)
+        response.force_close()
+        return response
+
+    def _cut(self) -> None:
+        self._timer = None
+        if self.transport is not None:
+            self.transport.abort()
+
+
+_MALFORMED: Final = (web.RequestPayloadError, HttpProcessingError)
+
+
+def malformed(fault: BaseException | None, detail: str | None = None) -> Answer:
+    """Return the answer to bytes that are no HTTP request."""
+    if isinstance(fault, LineTooLong):
+        return problem(431, "head-too-large", "the request's head is too large", extra=(_CLOSE,))
+    reason = (detail or getattr(fault, "message", "") or str(fault)).partition("\n")[0].rstrip(":")
+    return problem(400, "malformed-request", f"not a valid HTTP request: {reason}", extra=(_CLOSE,))
 
 
 class AiohttpFront:
@@ -37,46 +127,32 @@ class AiohttpFront:
 
     def __init__(self, router: Router, readers: LiveReaders, bounds: Bounds) -> None:
         self._router, self._readers, self._bounds = router, readers, bounds
-        self._silent: dict[RequestHandler, asyncio.TimerHandle] = {}
-        self._server = web.Server(
-            self._serve,
-            request_factory=self._begin,
-            access_log=None,
-            keepalive_timeout=bounds.keepalive_timeout_ms / 1000,
-            lingering_time=1.0,
-        )
+        self._server = web.Server(self._serve, request_factory=self._begin)
 
-    def connect(self) -> RequestHandler:
+    def connect(self) -> Connection:
         """Return the protocol of a new connection; it is cut if no whole request head arrives in time."""
-        handler = self._server()
-        timeout_s = self._bounds.request_timeout_ms / 1000
-        self._silent[handler] = asyncio.get_running_loop().call_later(timeout_s, self._cut, handler)
-        return handler
+        return Connection(self, self._server, self._bounds.keepalive_timeout_ms / 1000)
+
+    def later(self, cut: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call ``cut`` when a request has taken too long to arrive."""
+        return asyncio.get_running_loop().call_later(self._bounds.request_timeout_ms / 1000, cut)
 
     async def shutdown(self, timeout_s: float) -> None:
         """Let requests under way finish within the time, then close all connections."""
-        for timer in self._silent.values():
-            timer.cancel()
         self._server.pre_shutdown()
         await self._server.shutdown(timeout_s)
-
-    def _cut(self, handler: RequestHandler) -> None:
-        del self._silent[handler]
-        if handler.transport is not None:
-            handler.transport.abort()
 
     def _begin(  # noqa: PLR0917 aiohttp's signature
         self,
         message: RawRequestMessage,
         payload: StreamReader,
-        protocol: RequestHandler,
+        protocol: web.RequestHandler,
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
         """Called by aiohttp when a request head has been read."""
-        timer = self._silent.pop(protocol, None)
-        if timer is not None:
-            timer.cancel()
+        if isinstance(protocol, Connection):
+            protocol.expect_nothing()
         return web.BaseRequest(
             message,
             payload,
@@ -93,6 +169,8 @@ class AiohttpFront:
             request = await self._read(raw)
         except StreamError as refusal:
             answer: Answer | SseStart = answer_of(refusal)
+        except _MALFORMED as fault:
+            answer = malformed(fault)
         else:
             answer = await self._answer(request)
         if isinstance(answer, SseStart):
@@ -103,6 +181,8 @@ class AiohttpFront:
             _log.warning(
                 "slow request", method=raw.method, path=raw.rel_url.raw_path, status=answer.status, ms=round(elapsed_ms)
             )
+        if isinstance(raw.protocol, Connection):
+            raw.protocol.idle()
         return response
 
     async def _answer(self, request: Request) -> Answer | SseStart:
@@ -120,23 +200,30 @@ class AiohttpFront:
                 pending.abandon()
 
     async def _read(self, raw: web.BaseRequest) -> Request:
-        body = b""
-        if raw.can_read_body:
-            limit = self._bounds.max_append_bytes
-            if (raw.content_length or 0) > limit:
-                raise BodyTooLargeError(limit)
-            try:
-                async with asyncio.timeout(self._bounds.request_timeout_ms / 1000):
-                    body = await raw.read()
-            except TimeoutError:
-                msg = "the request did not arrive in time"
-                raise RequestTimeoutError(msg) from None
-            except web.HTTPRequestEntityTooLarge:
-                raise BodyTooLargeError(limit) from None
+        body = await self._body(raw) if raw.can_read_body else b""
+        coding = raw.headers.get("Content-Encoding")
+        if body and coding is not None:
+            body = decode_body(body, coding, self._bounds.max_append_bytes)
         url = raw.rel_url
         return Request(
             raw.method, url.raw_path, tuple(url.query.items()), raw.headers, body, f"{raw.scheme}://{raw.host}"
         )
+
+    async def _body(self, raw: web.BaseRequest) -> bytes:
+        limit = self._bounds.max_append_bytes
+        if (raw.content_length or 0) > limit:
+            raise BodyTooLargeError(limit)
+        try:
+            async with asyncio.timeout(self._bounds.request_timeout_ms / 1000):
+                if raw.headers.get("Expect", "").lower() == "100-continue" and raw.version >= HttpVersion11:
+                    await raw.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    raw.writer.output_size = 0  # nothing of the answer itself has gone out
+                return await raw.read()
+        except TimeoutError:
+            msg = "the request did not arrive in time"
+            raise RequestTimeoutError(msg) from None
+        except web.HTTPRequestEntityTooLarge:
+            raise BodyTooLargeError(limit) from None
 
     def _hand_over(self, raw: web.BaseRequest, start: SseStart) -> web.StreamResponse:
         """Give the connection to a live reader: aiohttp keeps no task, request or parser for it.
@@ -151,22 +238,39 @@ class AiohttpFront:
         return web.Response()
 
     async def _send(self, raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-        response = web.Response(status=answer.status, body=answer.body or None)
-        for name, value in (*answer.headers, *answers.COMMON):
-            response.headers[name] = value
-        if len(answer.body) > _SMALL_BODY_BYTES:
-            try:
-                async with asyncio.timeout(self._bounds.write_timeout_ms / 1000):
-                    await response.prepare(raw)
-                    await response.write_eof()
-            except TimeoutError:
-                _cut_slow(raw)
+        if len(answer.body) <= SLICE_BYTES or raw.method == "HEAD":
+            response: web.StreamResponse = _response(answer)
+            async with self._in_time(raw):
+                await response.prepare(raw)
+                await response.write_eof()
+            return response
+        response = web.StreamResponse(status=answer.status, headers=_fields(answer))
+        response.content_length = len(answer.body)
+        async with self._in_time(raw):
+            await response.prepare(raw)
+        body = memoryview(answer.body)
+        for start in range(0, len(body), SLICE_BYTES):
+            async with self._in_time(raw):
+                await response.write(body[start : start + SLICE_BYTES])
+        await response.write_eof()
         return response
 
+    @asynccontextmanager
+    async def _in_time(self, raw: web.BaseRequest) -> AsyncIterator[None]:
+        """Cut a peer that takes nothing of its answer for the write timeout."""
+        try:
+            async with asyncio.timeout(self._bounds.write_timeout_ms / 1000):
+                yield
+        except TimeoutError:
+            if raw.transport is not None:
+                raw.transport.abort()
+            msg = "the peer took nothing for too long"
+            raise ConnectionResetError(msg) from None
 
-def _cut_slow(raw: web.BaseRequest) -> None:
-    """End a peer that has stopped taking its answer."""
-    if raw.transport is not None:
-        raw.transport.abort()
-    msg = "the peer took nothing for too long"
-    raise ConnectionResetError(msg)
+
+def _fields(answer: Answer) -> dict[str, str]:
+    return dict((*answer.headers, *answers.COMMON))
+
+
+def _response(answer: Answer) -> web.Response:
+    return web.Response(status=answer.status, body=answer.body or None, headers=_fields(answer))
