@@ -219,6 +219,7 @@ class LaneConnection(asyncio.Protocol):
         "_settling",
         "_since_s",
         "_transport",
+        "_unsent_bytes",
         "_waiting",
     )
 
@@ -230,6 +231,7 @@ class LaneConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._asked: _Head
         self._since_s = loop.time()
+        self._unsent_bytes = 0
 
     # --- asyncio.Protocol ---
 
@@ -254,7 +256,7 @@ class LaneConnection(asyncio.Protocol):
             self._buffer = data
             if not self._waiting:
                 self._since_s = self._loop.time()
-        if not self._waiting:
+        if not (self._waiting or self._paused):
             self._advance()
         elif len(self._buffer) > HELD_MAX_BYTES:
             self._transport.pause_reading()
@@ -266,11 +268,14 @@ class LaneConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client takes its answers too slowly: take no more requests from it."""
         self._paused, self._since_s = True, self._loop.time()
+        self._unsent_bytes = self._transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._paused, self._since_s = False, self._loop.time()
         if not self._waiting:
+            if not self._transport.is_reading():
+                self._transport.resume_reading()
             self._loop.call_soon(self._advance)
 
     # --- one request after the other ---
@@ -284,7 +289,7 @@ class LaneConnection(asyncio.Protocol):
                     self._hand_over()
                 return
             head = parse_head(self._buffer[:end]) if end <= HEAD_MAX_BYTES else None
-            if head is None:
+            if head is None or head.body_bytes > self._front.bounds.max_append_bytes:
                 self._hand_over()
                 return
             total = end + head.body_bytes
@@ -356,6 +361,7 @@ class LaneConnection(asyncio.Protocol):
             return
         bounds = self._front.bounds
         if self._paused:
+            self._note_progress(now_s)
             limit_ms, cut = bounds.write_timeout_ms, self._transport.abort
         elif self._buffer:
             limit_ms, cut = bounds.request_timeout_ms, self._transport.close
@@ -363,6 +369,12 @@ class LaneConnection(asyncio.Protocol):
             limit_ms, cut = bounds.keepalive_timeout_ms, self._transport.close
         if now_s - self._since_s > limit_ms / 1000:
             cut()
+
+    def _note_progress(self, now_s: float) -> None:
+        """A client that takes something, however slowly, is not cut."""
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if unsent_bytes < self._unsent_bytes:
+            self._since_s, self._unsent_bytes = now_s, unsent_bytes
 
     def close_when_idle(self) -> None:
         """Close, unless an answer is still owed: then after it."""
