@@ -35,6 +35,8 @@ def list_streams(streams: Streams, request: Request) -> Answer:
     The body is ``{"streams": [...], "next_after": path or null}``; give ``next_after`` back as ``after`` for more.
     """
     query = dict(request.query)
+    if len(query) < len(request.query):
+        raise InvalidQueryError("limit", "prefix, after and limit must appear once")
     limit = query.get("limit", str(LIST_DEFAULT))
     if _COUNT.fullmatch(limit) is None or not 1 <= int(limit) <= LIST_MAX:
         raise InvalidQueryError("limit", f"must be a number from 1 to {LIST_MAX}")

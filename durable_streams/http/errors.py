@@ -64,7 +64,8 @@ def answer_of(error: e.StreamError) -> Answer:
 
 def problem(status: int, code: str, detail: str, *, extra: Fields = ()) -> Answer:
     """Return a problem+json answer; ``code`` is stable, ``detail`` is for people."""
-    body = orjson.dumps({"title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail})
+    shown = detail.encode("utf-8", "backslashreplace").decode("utf-8")  # it may quote a header that was not UTF-8
+    body = orjson.dumps({"title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": shown})
     return Answer(status, (("Content-Type", PROBLEM_JSON), answers.NO_STORE, *extra), body)
 
 
