@@ -143,12 +143,9 @@ def _depth(stream: Draft) -> int:
 def lineage_up_to(source: Draft, base: int) -> tuple[Segment, ...]:
     """Return the segments that hold the source's bytes ``[0, base)``, in offset order."""
     inherited = source.record.fork.lineage if source.record.fork else ()
-    segments = []
-    for segment in (*inherited, Segment(source.sid, source.tail)):
-        segments.append(Segment(segment.sid, min(segment.end, base)))
-        if segment.end >= base:
-            break
-    return tuple(segments)
+    segments = (*inherited, Segment(source.sid, source.tail))
+    whole = tuple(segment for segment in segments if segment.end < base)
+    return (*whole, Segment(segments[len(whole)].sid, base))
 
 
 def fork_record(source: Draft, request: Create, *, anchor: int, base: int) -> Record:

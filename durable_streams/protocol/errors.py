@@ -167,7 +167,7 @@ class ContentTypeMismatchError(ConflictError):
     """The request's content type is not the stream's (§5.2, §12.4)."""
 
     def __init__(self, expected: str, received: str) -> None:
-        super().__init__(f"the stream holds {expected}, not {received!r}")
+        super().__init__(f"the stream holds {expected!r}, not {received!r}")
         self.expected, self.received = expected, received
 
 

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import pytest
+
+from durable_streams.protocol.append import Append, Appended, Duplicate, decide_append
+from durable_streams.protocol.errors import (
+    ContentTypeMismatchError,
+    EpochMustStartAtZeroError,
+    GoneError,
+    InvalidJsonError,
+    ProducerGapError,
+    StaleEpochError,
+    StreamClosedError,
+    StreamError,
+    StreamSeqConflictError,
+)
+from durable_streams.protocol.head import CLOSED, SOFT_DELETED, Closer, Record
+from durable_streams.protocol.producer import Fence, ProducerClaim
+from tests.protocol.drafts import NOW_MS, draft
+
+TAIL = 7
+REFUSAL = InvalidJsonError("torn")
+PAYLOADS: tuple[bytes | StreamError, ...] = (b"", b"xyz", REFUSAL)
+LATER_MS = NOW_MS + 5
+
+
+class State(NamedTuple):
+    """What is stored: a stream, and the fence of the producer that asks."""
+
+    soft_deleted: bool
+    closed: bool
+    closer: ProducerClaim | None
+    stream_seq: str | None
+    fence: Fence | None
+
+
+STATES = [
+    State(*state)
+    for state in itertools.product(
+        (False, True),
+        (False, True),
+        (None, ProducerClaim("p", 0, 1), ProducerClaim("p", 1, 0)),
+        (None, "a", "b"),
+        (None, Fence(0, 0), Fence(1, 0)),
+    )
+    if state[1] or state[2] is None
+]
+REQUESTS = [
+    Append(*request)
+    for request in itertools.product(
+        PAYLOADS,
+        ("text/plain", "text/html"),
+        (False, True),
+        (
+            None,
+            *itertools.starmap(ProducerClaim, [("p", 0, 0), ("p", 0, 1), ("p", 1, 0), ("p", 1, 1), ("p", 1, 2)]),
+            ProducerClaim("q", 0, 1),
+        ),
+        (None, "a", "b", "ba"),
+    )
+]
+
+
+def fence_says(fence: Fence | None, claim: ProducerClaim) -> str | type[StreamError]:
+    """§5.2.1 Validation Logic."""
+    if fence is None:
+        return "accept" if claim.seq == 0 else ProducerGapError
+    if claim.epoch < fence.epoch:
+        return StaleEpochError
+    if claim.epoch > fence.epoch:
+        return "accept" if claim.seq == 0 else EpochMustStartAtZeroError
+    if claim.seq <= fence.seq:
+        return "duplicate"
+    return "accept" if claim.seq == fence.seq + 1 else ProducerGapError
+
+
+def by_the_book(state: State, request: Append) -> str | type[StreamError]:
+    """§5.2, §5.2.1, §5.3 in the order of §5.2 Error Precedence."""
+    has_body = request.payload != b""
+    if state.soft_deleted:
+        return GoneError
+    if state.closed:
+        bare_close = request.close and not has_body and request.claim is None
+        retried_close = request.claim is not None and request.claim == state.closer
+        return "duplicate" if bare_close or retried_close else StreamClosedError
+    if has_body and request.content_type != "text/plain":
+        return ContentTypeMismatchError
+    if request.payload is REFUSAL:
+        return InvalidJsonError
+    verdict = "accept" if request.claim is None else fence_says(state.fence, request.claim)
+    if verdict == "accept" and None not in {state.stream_seq, request.stream_seq}:
+        assert state.stream_seq is not None
+        assert request.stream_seq is not None
+        return "accept" if request.stream_seq > state.stream_seq else StreamSeqConflictError
+    return verdict
+
+
+def after_the_book(state: State, request: Append) -> tuple[int, bool, str | None, tuple[object, ...] | None, int]:
+    """What an accepted append leaves: tail, closed, Stream-Seq, closer, touched."""
+    size = len(request.payload) if isinstance(request.payload, bytes) else 0
+    closer = request.claim if request.close else None
+    return TAIL + size, request.close, request.stream_seq or state.stream_seq, closer, LATER_MS
+
+
+def check(state: State, request: Append) -> str | type[StreamError]:
+    """Decide, hold the result and what is left against the book, and say what the verdict was."""
+    closer = Closer(*state.closer) if state.closer else None
+    stream = draft(record=Record("text/plain", ttl_s=9, stream_seq=state.stream_seq, closer=closer), tail=TAIL)
+    stream.state = CLOSED * state.closed | SOFT_DELETED * state.soft_deleted
+    before = stream.head(1)
+    try:
+        result = decide_append(stream, state.fence, request, now_ms=LATER_MS)
+    except StreamError as refusal:
+        assert stream.head(1) == before, "a refusal changed the stream"
+        return type(refusal)
+    if isinstance(result, Duplicate):
+        assert stream.head(1) == before, "a duplicate changed the stream"
+        assert result == (TAIL, state.closed, state.fence if request.claim else None)
+        return "duplicate"
+    tail, closed, stream_seq, closed_by, touched_ms = after_the_book(state, request)
+    assert result == Appended(tail, closed, tail > TAIL, request.claim)
+    record = stream.record
+    assert (stream.tail, stream.closed, record.stream_seq) == (tail, closed, stream_seq)
+    assert (record.closer, stream.touched_ms) == (closed_by, touched_ms)
+    return "accept"
+
+
+def test_every_request_against_every_state() -> None:
+    seen = set()
+    for state, request in itertools.product(STATES, REQUESTS):
+        verdict = by_the_book(state, request)
+        assert check(state, request) == verdict, (state, request)
+        seen.add(verdict)
+    assert seen == {
+        "accept",
+        "duplicate",
+        GoneError,
+        StreamClosedError,
+        ContentTypeMismatchError,
+        InvalidJsonError,
+        ProducerGapError,
+        StaleEpochError,
+        EpochMustStartAtZeroError,
+        StreamSeqConflictError,
+    }
+
+
+def test_a_refused_append_to_a_closed_stream_names_its_end() -> None:
+    with pytest.raises(StreamClosedError) as refused:
+        decide_append(draft(state=CLOSED, tail=TAIL), None, Append(b"x", "text/plain"), now_ms=NOW_MS)
+    assert refused.value.tail == TAIL
+
+
+def test_the_body_s_own_refusal_is_raised() -> None:
+    with pytest.raises(InvalidJsonError) as refused:
+        decide_append(draft(), None, Append(REFUSAL, "text/plain"), now_ms=NOW_MS)
+    assert refused.value is REFUSAL
+
+
+@pytest.mark.parametrize("content_type", ["TEXT/Plain", "text/plain; charset=utf-8", " text/plain ;x=y"])
+def test_content_types_match_without_case_or_parameters(content_type: str) -> None:
+    stream = draft(record=Record("text/plain;charset=ascii"))
+
+    assert isinstance(decide_append(stream, None, Append(b"x", content_type), now_ms=NOW_MS), Appended)
+
+
+@pytest.mark.parametrize(
+    ("last", "received", "accepted"),
+    [
+        ("10", "9", True),
+        ("9", "10", False),
+        ("a", "B", False),
+        ("a", "a", False),
+        ("a", "aa", True),
+        ("\uffff", "\U00010000", True),
+        ("\U00010000", "\uffff", False),
+    ],
+)
+def test_stream_seq_compares_bytes(last: str, received: str, *, accepted: bool) -> None:
+    """By UTF-8 bytes, in which U+10000 comes after U+FFFF; in UTF-16 it would come before."""
+    stream = draft(record=Record("text/plain", stream_seq=last))
+    request = Append(b"x", "text/plain", stream_seq=received)
+
+    if accepted:
+        decide_append(stream, None, request, now_ms=NOW_MS)
+        assert stream.record.stream_seq == received
+    else:
+        with pytest.raises(StreamSeqConflictError) as refused:
+            decide_append(stream, None, request, now_ms=NOW_MS)
+        assert (refused.value.last, refused.value.received) == (last, received)

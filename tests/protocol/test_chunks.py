@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from durable_streams.protocol.chunks import CHUNK_MAX_BYTES, CHUNK_TARGET_BYTES, split_chunks
+
+SIZES = st.one_of(
+    st.integers(1, 2_000),
+    st.sampled_from([CHUNK_TARGET_BYTES, CHUNK_MAX_BYTES]).flatmap(lambda size: st.integers(size - 2, size + 2)),
+    st.sampled_from([64 * 1024, 700 * 1024, 2 * CHUNK_MAX_BYTES + 7]),
+)
+
+
+def message(size: int) -> bytes:
+    """Return a stored message of ``size`` bytes, comma included, full of what is no structure."""
+    return b"1," if size < 5 else b'"' + b",]"[: size % 2 + 1] * ((size - 3) // (size % 2 + 1)) + b'",'
+
+
+def cut_points(parts: list[bytes]) -> set[int]:
+    return {sum(len(part) for part in parts[: count + 1]) for count in range(len(parts))}
+
+
+@settings(max_examples=30)
+@given(st.lists(st.just(0) | SIZES, max_size=7))
+def test_bytes_come_back_in_chunks_of_bounded_size(sizes: list[int]) -> None:
+    pieces = [bytes([index % 251]) * size for index, size in enumerate(sizes)]
+    chunks = list(split_chunks(pieces, is_json=False))
+
+    assert b"".join(chunks) == b"".join(pieces)
+    assert all(0 < len(chunk) <= CHUNK_MAX_BYTES for chunk in chunks)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.lists(SIZES, min_size=1, max_size=4), max_size=4))
+def test_a_message_is_never_split(batches: list[list[int]]) -> None:
+    pieces = [[message(size) for size in sizes] for sizes in batches]
+    messages = [one for piece in pieces for one in piece]
+    chunks = list(split_chunks([b"".join(piece) for piece in pieces], is_json=True))
+
+    assert b"".join(chunks) == b"".join(messages)
+    assert all(chunks)
+    assert cut_points(chunks) <= cut_points(messages)
+    assert all(len(chunk) <= CHUNK_MAX_BYTES or chunk in messages for chunk in chunks)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(1, CHUNK_TARGET_BYTES), min_size=2, max_size=6))
+def test_small_appends_share_a_chunk(sizes: list[int]) -> None:
+    """A burst of small appends becomes one row, and a further one only begins with what no longer fits."""
+    appends = sorted(cut_points([b"x" * size for size in sizes]))
+    chunks = list(split_chunks([b"x" * size for size in sizes], is_json=False))
+    ends = [0, *sorted(cut_points(chunks))]
+
+    assert set(ends[1:]) <= set(appends)
+    assert all(len(chunk) <= CHUNK_TARGET_BYTES for chunk in chunks)
+    for before, end in itertools.pairwise(ends[:-1]):
+        assert min(size for size in appends if size > end) - before > CHUNK_TARGET_BYTES
+
+
+def test_no_append_no_chunk() -> None:
+    assert list(split_chunks([], is_json=True)) == []
+    assert list(split_chunks([b"", b""], is_json=False)) == []
+
+
+def test_one_message_larger_than_a_chunk_stays_whole() -> None:
+    large = message(CHUNK_MAX_BYTES + 1)
+
+    assert list(split_chunks([b"1," + large + b"2,"], is_json=True)) == [b"1,", large, b"2,"]

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from durable_streams.protocol.errors import EmptyBatchError, InvalidJsonError
+from durable_streams.protocol.json_mode import DEPTH_MAX, boundaries, cut, flatten, flatten_initial, is_boundary, wrap
+from tests.protocol.json_texts import Body, bodies
+
+
+def parsed(text: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse with the standard library, numbers as written and every member of an object kept."""
+    return json.loads(text, parse_int=str, parse_float=str, object_pairs_hook=list)
+
+
+@given(bodies)
+def test_each_message_is_stored_as_it_was_written(body: Body) -> None:
+    assert flatten(body.text.encode()) == flatten_initial(body.text.encode()) == body.stored
+
+
+@given(bodies)
+def test_a_page_parses_to_the_messages_sent(body: Body) -> None:
+    sent = parsed(body.text)
+
+    assert parsed(wrap(flatten(body.text.encode()))) == (sent if body.text.strip().startswith("[") else [sent])
+
+
+@given(st.lists(bodies, min_size=1, max_size=4))
+def test_every_boundary_is_found_and_no_other(appends: list[Body]) -> None:
+    joined = Body("", [text for append in appends for text in append.stored_texts])
+
+    assert list(boundaries(joined.stored)) == joined.ends
+
+
+@given(bodies)
+@example(Body("", ['"a,b"']))
+@example(Body("", ['{"k":"x},y"}']))
+@example(Body("", ['["],",{}]']))
+@example(Body("", [r'"\",\\"', r'{"\\":["}"]}']))
+def test_a_prefix_is_whole_exactly_at_a_boundary(body: Body) -> None:
+    """What an offset is judged by: no comma, bracket or quotation mark inside a message may pass for its end."""
+    whole = [size for size in range(len(body.stored) + 1) if is_boundary(body.stored[:size])]
+
+    assert whole == [0, *body.ends]
+
+
+@given(bodies)
+def test_any_run_of_messages_is_a_page(body: Body) -> None:
+    edges = [0, *body.ends]
+    for index, start in enumerate(edges):
+        for end in edges[index:]:
+            assert len(json.loads(wrap(body.stored[start:end]))) == edges.index(end) - index
+
+
+@given(bodies)
+def test_a_cut_takes_what_fits_and_one_message_at_least(body: Body) -> None:
+    for max_bytes in range(1, len(body.stored) + 2):
+        fitting = [end for end in body.ends if end <= max_bytes]
+        assert cut(body.stored, max_bytes) == (fitting[-1] if fitting else body.ends[0])
+
+
+def test_nothing_stored() -> None:
+    assert wrap(b"") == b"[]"
+    assert list(boundaries(b"")) == []
+    assert is_boundary(b"")
+    assert cut(b"", 10) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "stored"),
+    [
+        (b'{"event": "created"}', b'{"event": "created"},'),
+        (b'[{"event": "a"}, {"event": "b"}]', b'{"event": "a"}, {"event": "b"},'),
+        (b"[[1,2], [3,4]]", b"[1,2], [3,4],"),
+        (b"[[[1,2,3]]]", b"[[1,2,3]],"),
+        (b"[[]]", b"[],"),
+        (b"null", b"null,"),
+        (b"[null]", b"null,"),
+        (b" 12345678901234567890\n", b"12345678901234567890,"),
+        (b"[1.0,1e5]", b"1.0,1e5,"),
+        (b'{"a":1,"a":2}', b'{"a":1,"a":2},'),
+    ],
+)
+def test_one_array_level_is_flattened(body: bytes, stored: bytes) -> None:
+    """§9.1.2, its examples first."""
+    assert flatten(body) == stored
+
+
+@pytest.mark.parametrize("body", [b"[]", b" [ \n] "])
+def test_an_empty_array_appends_nothing_and_creates_an_empty_stream(body: bytes) -> None:
+    """§9.1.3."""
+    with pytest.raises(EmptyBatchError):
+        flatten(body)
+    assert flatten_initial(body) == b""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"NaN",
+        b"[Infinity]",
+        b"-Infinity",
+        b'["\\ud800", NaN]',
+        b'["\\ud800", Infinity]',
+        b"1 2",
+        b"{} x",
+        b"[1],",
+        b'["\\ud800"],[1]',
+        b'["\\ud800"',
+        b"[1,]",
+        b"[,1]",
+        b'{"a":1,}',
+        b'{"a"}',
+        b"{a:1}",
+        b"'a'",
+        b"01",
+        b"1.",
+        b".5",
+        b"+1",
+        b"1e",
+        b"0x10",
+        b"nul",
+        b"True",
+        b"// 1",
+        b"\xef\xbb\xbf1",
+        b"\xff\xfe1\x00",
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        b'"\x00"',
+        b'"a\nb"',
+        b'"a',
+        b'"\\x41"',
+        b'"\\u12"',
+        b'"\\ud800\\u12"',
+        b"\x0b1",
+        b"\xc2\xa01",
+        b"1e400",
+        b'["\\ud800",1e400]',
+        b"]",
+        b"1],[2",
+        b"[" * 100_000,
+        b"[" * 100_000 + b'"\\ud800"' + b"]" * 100_000,
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_what_is_not_one_json_text_is_refused(body: bytes) -> None:
+    """§9.1.4. At creation as well."""
+    with pytest.raises(InvalidJsonError) as refused:
+        flatten(body)
+    str(refused.value).encode()
+    with pytest.raises(InvalidJsonError):
+        flatten_initial(body)
+
+
+@pytest.mark.parametrize("leaf", [b"[]", b"{}", b'["\\ud800"]', b'["[{"]', b'{"[":1}'])
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":1},', b"]")])
+def test_depth_is_bounded_exactly(leaf: bytes, opening: bytes, closing: bytes) -> None:
+    deepest = opening * (DEPTH_MAX - 1) + leaf + closing * (DEPTH_MAX - 1)
+
+    assert list(boundaries(flatten(deepest)))[-1] == len(flatten(deepest))
+    with pytest.raises(InvalidJsonError, match="nested deeper than 1000"):
+        flatten(opening + deepest + closing)
+
+
+def test_many_shallow_containers_are_not_deep() -> None:
+    message = b'{"a":[{}],"b":"\\ud800"}'
+
+    assert flatten(b"[" + b",".join([message] * DEPTH_MAX) + b"]") == (message + b",") * DEPTH_MAX
