@@ -53,6 +53,7 @@ from durable_streams.client.values import (
     StreamEvent,
     StreamListing,
 )
+from durable_streams.protocol.producer import ProducerClaim
 
 __all__ = [
     "AppendResult",
@@ -70,6 +71,7 @@ __all__ = [
     "Offset",
     "ParamsLike",
     "ProducerBufferFullError",
+    "ProducerClaim",
     "Receipt",
     "RetentionGoneError",
     "RetryPolicy",

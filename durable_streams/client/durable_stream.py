@@ -8,6 +8,7 @@ producer is not, so ``FetchError`` from it means "perhaps"; ``IdempotentProducer
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from yarl import URL
@@ -18,19 +19,20 @@ from durable_streams.client.errors import DurableStreamError, RetentionGoneError
 from durable_streams.client.follower import extensions
 from durable_streams.client.framing import checked, encoded, joined
 from durable_streams.client.retry import Interrupted, RetryPolicy, always, retrying, unless_applied
-from durable_streams.client.values import AppendResult, CloseResult, HeadResult
+from durable_streams.client.values import AppendResult, CloseResult, HeadResult, IdempotentAppendResult
 from durable_streams.protocol import content_types
 from durable_streams.protocol import headers as names
 from durable_streams.protocol.expiry import STREAM_EXPIRES_AT, STREAM_TTL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     import aiohttp
 
     from durable_streams.client.answers import Answer
     from durable_streams.client.values import ErrorHandler, HeadersLike, LiveMode, Offset, ParamsLike
+    from durable_streams.protocol.producer import ProducerClaim
 
 
 class AsyncDurableStream:
@@ -256,6 +258,52 @@ class AsyncDurableStream:
             sent[names.STREAM_SEQ] = seq
         answer = await self._send("POST", headers=sent, body=body, repeat_if=unless_applied)
         return AppendResult(_next_offset(answer))
+
+    async def append_as(
+        self, claim: ProducerClaim, messages: Sequence[bytes], *, close: bool = False
+    ) -> IdempotentAppendResult:
+        """Append messages under one explicit producer triple, closing the stream in the same transaction if asked.
+
+        For writers that number their own appends, and for deciding something once: of all who append under the same
+        triple, one is accepted and the rest are told ``duplicate``. A lost answer is repeated with the same bytes.
+
+        Args:
+            claim: producer id, epoch and seq (§5.2.1).
+            messages: as ``append``; several become one append. Empty only together with ``close``.
+            close: close the stream behind them.
+
+        Raises:
+            StreamClosedError: the stream is closed, and not by this triple.
+            StaleEpochError: another writer has claimed a higher epoch of this producer.
+            SequenceGapError: the triple's predecessor was never accepted.
+            StreamNotFoundError, RetentionGoneError, DurableStreamError: as ``append``.
+            FetchError: no answer within the policy; repeating the call settles it.
+        """
+        sent = {
+            names.PRODUCER_ID: claim.producer_id,
+            names.PRODUCER_EPOCH: str(claim.epoch),
+            names.PRODUCER_SEQ: str(claim.seq),
+        }
+        body = None
+        if messages:
+            if self._content_type is None:
+                await self.head()
+            content_type = self._content_type or content_types.DEFAULT
+            sent["Content-Type"] = content_type
+            body = joined([checked(message, content_type) for message in messages], content_type)
+        if close:
+            sent[names.STREAM_CLOSED] = "true"
+        in_doubt = False
+
+        def repeat_if(interruption: Interrupted) -> bool:
+            nonlocal in_doubt
+            in_doubt = in_doubt or interruption.may_be_applied
+            return True
+
+        answer = await self._send("POST", headers=sent, body=body, repeat_if=repeat_if)
+        duplicate = answer.status == HTTPStatus.NO_CONTENT and bool(messages)
+        offset = answer.headers.get(names.STREAM_NEXT_OFFSET, "")
+        return IdempotentAppendResult(offset, duplicate=duplicate, in_doubt=in_doubt)
 
     async def close_stream(self, *, data: bytes | str | None = None, content_type: str | None = None) -> CloseResult:
         """Close the stream for ever, with a last append in the same transaction if there is ``data`` (§5.3).

@@ -94,10 +94,12 @@ class IdempotentAppendResult:
     Attributes:
         offset: the tail after it; empty if the server did not say, as it may for a duplicate.
         duplicate: the server had it already from an attempt whose answer was lost.
+        in_doubt: an attempt's answer was lost, so a duplicate may be this call's own.
     """
 
     offset: Offset
     duplicate: bool
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
