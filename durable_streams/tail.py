@@ -23,7 +23,7 @@ class Frame:
     not whole yet (it waits, ``held``, for the rest) or whose first one began in the frame before.
     """
 
-    __slots__ = ("_data_event", "_event", "closed", "end", "held", "payload", "sse_end", "sse_start", "start")
+    __slots__ = ("_data_event", "_events", "closed", "end", "held", "payload", "sse_end", "sse_start", "start")
 
     def __init__(self, start: int, payload: bytes, encoding: Encoding, *, held: bytes, closed: bool) -> None:
         self.start, self.end, self.payload, self.closed = start, start + len(payload), payload, closed
@@ -32,14 +32,19 @@ class Frame:
         self.sse_start = start - len(held)
         self.sse_end, self.held = self.sse_start + whole, text[whole:]
         self._data_event = data_event(encoding, text[:whole]) if whole else b""
-        self._event: tuple[str, bytes] = ("", b"")
+        self._events: dict[tuple[str, bytes], bytes] = {}
 
-    def event(self, cursor: str) -> bytes:
-        """Return the data event and the control event behind it: the same object for every reader with this cursor."""
-        if self._event[0] != cursor:
+    def event(self, cursor: str, label: bytes = b"") -> bytes:
+        """Return the data event and the control event behind it: the same object for all readers with this cursor.
+
+        ``label`` goes before each of the two events.
+        """
+        event = self._events.get((cursor, label))
+        if event is None:
             control = control_event(self.sse_end, cursor, up_to_date=True, closed=self.closed)
-            self._event = (cursor, self._data_event + control)
-        return self._event[1]
+            shown = label + self._data_event if self._data_event else b""
+            event = self._events[cursor, label] = shown + label + control
+        return event
 
 
 class Follower(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from durable_streams.protocol.head import Head
+    from durable_streams.http.sse_feed import FeedStart
 
 Fields = tuple[tuple[str, str], ...]
 Settle: TypeAlias = "Callable[[Answer | SseStart], None]"
@@ -39,12 +39,15 @@ class Answer(NamedTuple):
 
 
 class SseStart(NamedTuple):
-    """An answer that stays open: events from ``position`` on (§5.8). ``cursor`` is what the client echoed."""
+    """An answer that stays open: the events of its feeds (§5.8).
 
-    head: Head
-    position: int
+    cursor: what the client echoed. opening: events to send before any feed's.
+    """
+
+    feeds: tuple[FeedStart, ...]
     cursor: str | None
     headers: Fields
+    opening: bytes = b""
 
 
 class Pending:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from durable_streams.http import answers
 from durable_streams.http.errors import answer_of
+from durable_streams.http.follow_many import EVENT_STREAM
 from durable_streams.http.messages import Answer, Pending, SseStart
+from durable_streams.http.sse_feed import FeedStart
 from durable_streams.protocol import headers as names
 from durable_streams.protocol import read as rules
 from durable_streams.protocol.cursor import next_cursor
@@ -102,19 +104,19 @@ class Reads:
         head, page = self._streams.read(path, start)
         cursor = _single(request, "cursor")
         if page.start != page.end or page.closed:
-            return self.long_poll_answer(head, page, cursor)
+            return self.long_poll_answer(head, page, cursor, relative=False)
         # Registered in the same turn of the loop in which the tail was read: no append can slip between.
-        waiter = _Waiter(self, head, page, cursor=cursor, settle=settle)
+        waiter = _Waiter(self, head, page, cursor=cursor, relative=start is None, settle=settle)
         self._streams.hub.follow(head, encoding_of(page.content_type), waiter)
         self.waiting.add(waiter)
         return waiter
 
-    def long_poll_answer(self, head: Head, page: Page, cursor: str | None) -> Answer:
-        """Return 200 with bytes, or 204 for a wait that brought none (§5.7)."""
+    def long_poll_answer(self, head: Head, page: Page, cursor: str | None, *, relative: bool) -> Answer:
+        """Return 200 with bytes, or 204 for a wait that brought none (§5.7). ``relative``: as in ``_catch_up``."""
         fields = (*self._page_fields(page), (names.STREAM_CURSOR, self._cursor(cursor)))
         if page.start == page.end:
             return Answer(204, (*fields, answers.NO_STORE))
-        fields = (*fields, ("ETag", rules.etag(page)), self._cache_field(head, page, relative=False))
+        fields = (*fields, ("ETag", rules.etag(page)), self._cache_field(head, page, relative=relative))
         return Answer(200, (*fields, answers.SUPPORTED), rules.body_of(page))
 
     def page_after(self, head: Head, start: int) -> tuple[Head, Page]:
@@ -139,10 +141,10 @@ class Reads:
         position = rules.resolve_start(head, start)
         if start is not None:
             self._streams.reader.check_aligned(head, position)
-        fields = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")]
+        fields = [*EVENT_STREAM]
         if encoding_of(decode_record(head.record).content_type) is Encoding.BASE64:
             fields.append((names.STREAM_SSE_DATA_ENCODING, "base64"))
-        return SseStart(head, position, _single(request, "cursor"), (*fields, answers.SUPPORTED))
+        return SseStart((FeedStart(head, position),), _single(request, "cursor"), (*fields, answers.SUPPORTED))
 
     def _cursor(self, echoed: str | None) -> str:
         return next_cursor(self._clock.now_ms() / 1000, echoed, self._chance.jitter_s())
@@ -151,11 +153,13 @@ class Reads:
 class _Waiter(Pending):
     """A long-poll that waits at the tail for one frame. Implements ``Follower``."""
 
-    __slots__ = ("_cursor", "_empty", "_head", "_reads", "_settle", "_timer")
+    __slots__ = ("_cursor", "_empty", "_head", "_reads", "_relative", "_settle", "_timer")
 
-    def __init__(self, reads: Reads, head: Head, empty: Page, *, cursor: str | None, settle: Settle) -> None:
+    def __init__(
+        self, reads: Reads, head: Head, empty: Page, *, cursor: str | None, relative: bool, settle: Settle
+    ) -> None:
         self._reads, self._head, self._empty = reads, head, empty
-        self._cursor, self._settle = cursor, settle
+        self._cursor, self._relative, self._settle = cursor, relative, settle
         self._timer = asyncio.get_running_loop().call_later(reads.long_poll_timeout_s, self.time_out)
 
     def on_frame(self, frame: Frame) -> None:  # noqa: ARG002 the page is read by offset: it obeys the page bound
@@ -166,7 +170,7 @@ class _Waiter(Pending):
         except StreamError as refusal:
             self._settle(answer_of(refusal))
             return
-        self._settle(self._reads.long_poll_answer(head, page, self._cursor))
+        self._settle(self._reads.long_poll_answer(head, page, self._cursor, relative=self._relative))
 
     def on_gone(self) -> None:
         """The stream was deleted while waiting (§5.4)."""
@@ -176,7 +180,7 @@ class _Waiter(Pending):
     def time_out(self) -> None:
         """Answer that nothing came: 204 at the client's own offset."""
         self.abandon()
-        self._settle(self._reads.long_poll_answer(self._head, self._empty, self._cursor))
+        self._settle(self._reads.long_poll_answer(self._head, self._empty, self._cursor, relative=self._relative))
 
     def abandon(self) -> None:
         """Stop waiting."""

@@ -10,6 +10,7 @@ import structlog
 from durable_streams.http import answers, control, writes
 from durable_streams.http.batch_append import post_batch
 from durable_streams.http.errors import answer_of, problem
+from durable_streams.http.follow_many import start_follow
 from durable_streams.http.messages import Answer, Pending, SseStart
 from durable_streams.protocol.errors import ReservedPathError, StreamError
 from durable_streams.protocol.paths import RESERVED, parse_path
@@ -72,7 +73,7 @@ class Router:
             return Answer(204, answers.PREFLIGHT)
         return problem(404, "not-found", f"streams are below {self._root}")
 
-    def _control(self, encoded: str, request: Request, settle: Settle) -> Answer | Pending:
+    def _control(self, encoded: str, request: Request, settle: Settle) -> Answer | SseStart | Pending:  # noqa: PLR0911 one per resource
         if encoded == f"{RESERVED}/streams":
             if request.method != "GET":
                 return _not_allowed("GET, OPTIONS")
@@ -81,6 +82,10 @@ class Router:
             if request.method != "POST":
                 return _not_allowed("POST, OPTIONS")
             return post_batch(self._streams, request, settle)
+        if encoded == f"{RESERVED}/follow":
+            if request.method != "POST":
+                return _not_allowed("POST, OPTIONS")
+            return start_follow(self._streams, request)
         if request.method in {"PUT", "POST"}:
             msg = f"paths under {RESERVED} are reserved"
             raise ReservedPathError(msg)

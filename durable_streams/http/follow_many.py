@@ -1,0 +1,102 @@
+"""``POST {root}/__ds/follow``: many streams on one connection (an extension, §11.1).
+
+A browser has six connections per host; an inspector or a chat with many answers needs more streams than that. The body
+is a JSON array of ``{"path": "a/b", "offset": "-1"}``; the answer is one event stream. Every event carries its stream's
+path, percent-encoded, in the ``id`` field:
+
+- ``event: stream``, first for each: ``{"contentType": "…"}`` with ``"encoding": "base64"`` where data events are so.
+- ``event: data`` and ``event: control``, as on a connection of the stream's own (§5.8).
+- ``event: gone``: ``{}`` for a stream deleted meanwhile; ``event: refused``: ``code`` and ``detail`` for one that
+  cannot be followed, such as ``not-found``.
+
+The connection ends when no stream is left, or after its lifetime; a client comes back with the offsets it has reached.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import msgspec
+import orjson
+
+from durable_streams.http import answers
+from durable_streams.http.errors import TABLE
+from durable_streams.http.messages import SseStart
+from durable_streams.http.sse_feed import FeedStart
+from durable_streams.protocol.errors import InvalidJsonError, StreamError
+from durable_streams.protocol.head import decode_record
+from durable_streams.protocol.offsets import START, parse_start
+from durable_streams.protocol.paths import parse_path
+from durable_streams.protocol.read import resolve_start
+from durable_streams.protocol.sse import Encoding, encoding_of
+
+if TYPE_CHECKING:
+    from durable_streams.http.messages import Fields, Request
+    from durable_streams.streams import Streams
+
+FOLLOWED_MAX: Final = 1000
+"""Streams on one connection."""
+EVENT_STREAM: Final[Fields] = (
+    ("Content-Type", "text/event-stream"),
+    ("Cache-Control", "no-cache"),
+    ("X-Accel-Buffering", "no"),
+)
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """One stream to follow. ``path`` as it is, not percent-encoded."""
+
+    path: str
+    offset: str = START
+
+
+_decode = msgspec.json.Decoder(list[Wanted]).decode
+
+
+def start_follow(streams: Streams, request: Request) -> SseStart:
+    """Begin to follow many streams.
+
+    Raises:
+        InvalidJsonError: a body that is not of the form above, a path named twice, or too many of them.
+    """
+    try:
+        wanted = _decode(request.body)
+    except msgspec.MsgspecError as refusal:
+        raise InvalidJsonError(str(refusal)) from None
+    if not 0 < len({one.path for one in wanted}) == len(wanted) <= FOLLOWED_MAX:
+        raise InvalidJsonError(f"1 to {FOLLOWED_MAX} streams can be followed at once, each named once")
+    feeds: list[FeedStart] = []
+    opening: list[bytes] = []
+    for one in wanted:
+        label = b"id:" + quote(one.path).encode("ascii") + b"\n"
+        try:
+            feed = _start_one(streams, one, label)
+        except StreamError as refusal:
+            opening.append(label + _refused(refusal))
+            continue
+        feeds.append(feed)
+        opening.append(label + _introduced(feed))
+    return SseStart(tuple(feeds), None, (*EVENT_STREAM, answers.SUPPORTED), b"".join(opening))
+
+
+def _start_one(streams: Streams, wanted: Wanted, label: bytes) -> FeedStart:
+    start = parse_start(wanted.offset)
+    head = streams.touched_head(parse_path(quote(wanted.path)))
+    position = resolve_start(head, start)
+    if start is not None:
+        streams.reader.check_aligned(head, position)
+    return FeedStart(head, position, label)
+
+
+def _introduced(feed: FeedStart) -> bytes:
+    content_type = decode_record(feed.head.record).content_type
+    described = {"contentType": content_type}
+    if encoding_of(content_type) is Encoding.BASE64:
+        described["encoding"] = "base64"
+    return b"event: stream\ndata:" + orjson.dumps(described) + b"\n\n"
+
+
+def _refused(refusal: StreamError) -> bytes:
+    _, code = TABLE[type(refusal)]
+    return b"event: refused\ndata:" + orjson.dumps({"code": code, "detail": str(refusal)}) + b"\n\n"

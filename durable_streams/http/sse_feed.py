@@ -1,0 +1,161 @@
+"""One stream's events for one live reader: catching up, being pushed to, falling behind (§5.8).
+
+Owns: the position in one stream. Must not know: transports; how many streams its connection carries.
+
+A feed is *catching up* (reads pages by offset, one a turn of the loop) or *live* (in the hub; gets shared frames).
+Falling behind, because its connection is full or a frame does not start where it stands, is catching up again.
+Invariant: ``position`` is where a client that reconnects after the last control event continues; every byte before it
+was written to the connection, none after it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from durable_streams.protocol.errors import StreamError
+from durable_streams.protocol.head import decode_record
+from durable_streams.protocol.sse import Encoding, control_event, data_event, encoding_of, whole_text_bytes
+
+if TYPE_CHECKING:
+    from durable_streams.protocol.head import Head
+    from durable_streams.protocol.read import Page
+    from durable_streams.streams import Streams
+    from durable_streams.tail import Frame
+
+
+class FeedStart(NamedTuple):
+    """Where a feed begins. ``label``: bytes that go before each of its events, to tell streams apart; mostly none."""
+
+    head: Head
+    position: int
+    label: bytes = b""
+
+
+class FeedConnection(Protocol):
+    """What a feed needs of its connection."""
+
+    streams: Streams
+    paused: bool
+    """Whether unsent bytes exceed the bound."""
+
+    def write(self, event: bytes) -> None:
+        """Send one event."""
+
+    def soon(self, feed: Feed) -> None:
+        """Call ``feed.catch_up`` in a later turn of the loop."""
+
+    def next_cursor(self) -> str:
+        """Return the cursor for the next control event (§10.1)."""
+
+    def done(self, feed: Feed, *, gone: bool) -> None:
+        """The feed has sent its last event: the stream is closed, or gone."""
+
+
+class Feed:
+    """Implements ``Follower``."""
+
+    __slots__ = ("_connection", "_encoding", "_live", "_path", "_shown", "_sid", "label", "position")
+
+    def __init__(self, connection: FeedConnection, start: FeedStart) -> None:
+        self._connection, self.label = connection, start.label
+        self._path, self._sid, self.position = start.head.path, start.head.sid, start.position
+        self._encoding = encoding_of(decode_record(start.head.record).content_type)
+        self._live = self._shown = False
+
+    @property
+    def live(self) -> bool:
+        """Whether it is at the tail and in the hub."""
+        return self._live
+
+    # --- Follower ---
+
+    def on_frame(self, frame: Frame) -> None:
+        """Pass on a shared frame, or fall behind."""
+        connection = self._connection
+        if connection.paused or frame.sse_start != self.position:
+            self.leave_tail()
+            if not connection.paused:
+                connection.soon(self)
+            return
+        if frame.sse_end == frame.sse_start and not frame.closed:
+            return  # not one whole character yet
+        connection.write(frame.event(connection.next_cursor(), self.label))
+        self.position = frame.sse_end
+        if frame.closed:
+            self._end()
+
+    def on_gone(self) -> None:
+        """The stream was deleted: in-flight reads end, and the next request gets 404 (§5.4)."""
+        self._end(gone=True)
+
+    # --- catching up ---
+
+    def catch_up(self) -> None:
+        """Send the next page; at the tail, go live. One page a turn, so that many readers share the loop."""
+        if self._live or self._connection.paused:
+            return
+        streams = self._connection.streams
+        try:
+            head = streams.touched_head(self._path)
+            if head.sid != self._sid:
+                self._end(gone=True)
+                return
+            page = streams.reader.page(head, self.position)
+        except StreamError:  # deleted or expired while catching up
+            self._end(gone=True)
+            return
+        held = self._show(page)
+        if page.closed:
+            self._end()
+        elif page.up_to_date:
+            self._go_live(head, held)
+        elif not self._connection.paused:
+            self._connection.soon(self)
+
+    def say_where(self) -> None:
+        """Send a control event alone, if it would be true: before the connection ends for another reason."""
+        if self._live:
+            self._write_control(up_to_date=True, closed=False)
+
+    def leave_tail(self) -> None:
+        """Take no more frames."""
+        if self._live:
+            self._live = False
+            self._connection.streams.hub.unfollow(self._sid, self)
+
+    def _show(self, page: Page) -> bytes:
+        """Send a page, or what it says without bytes; return the bytes held back, the start of one character."""
+        if not page.payload:
+            if page.closed:
+                self._write_control(up_to_date=True, closed=True)
+            return b""
+        whole = self._whole_bytes(page)
+        self.position = page.start + whole
+        if whole:
+            shown = data_event(self._encoding, page.payload[:whole])
+            self._write_control(shown, up_to_date=page.up_to_date, closed=page.closed)
+        return page.payload[whole:]
+
+    def _whole_bytes(self, page: Page) -> int:
+        """How much to show now: all, but for text the start of a character whose rest is still to come."""
+        if self._encoding is not Encoding.TEXT or page.closed:
+            return len(page.payload)
+        whole = whole_text_bytes(page.payload)
+        return len(page.payload) if whole == 0 and not page.up_to_date else whole
+
+    def _go_live(self, head: Head, held: bytes) -> None:
+        if not self._shown:  # nothing was sent yet: say where we are, and that this is all (§8, offset=now)
+            self._write_control(up_to_date=True, closed=False)
+        self._connection.streams.hub.follow(head, self._encoding, self, held=held)
+        self._live = True
+
+    def _write_control(self, shown: bytes = b"", *, up_to_date: bool, closed: bool) -> None:
+        """Write a control event, in one piece with the data event it belongs to."""
+        self._shown = True
+        cursor = self._connection.next_cursor()
+        control = control_event(self.position, cursor, up_to_date=up_to_date, closed=closed)
+        self._connection.write((self.label + shown if shown else b"") + self.label + control)
+
+    def _end(self, *, gone: bool = False) -> None:
+        self.leave_tail()
+        self._connection.done(self, gone=gone)
