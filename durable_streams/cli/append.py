@@ -12,11 +12,11 @@ import click
 import orjson
 
 from durable_streams.cli.endings import Failure, Status
-from durable_streams.cli.feed import Feed
+from durable_streams.cli.feed import Feed, Tally
 from durable_streams.cli.inputs import Source, open_sources, pinned
 from durable_streams.cli.options import Size, as_json, gathered, option
 from durable_streams.cli.progress import progress
-from durable_streams.cli.remote import PATIENCE_MS, Remote, carry_out, remote_options
+from durable_streams.cli.remote import Remote, carry_out, remote_options
 from durable_streams.cli.splitting import MESSAGE_MAX_BYTES, Splitting, split
 from durable_streams.client import IdempotentProducer, StreamNotFoundError
 from durable_streams.protocol import content_types
@@ -24,8 +24,7 @@ from durable_streams.protocol import content_types
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from durable_streams.cli.feed import Tally
-    from durable_streams.client import AsyncDurableStream
+    from durable_streams.client import AsyncDurableStream, HeadResult
 
 NEVER_MS: Final = 7 * 86_400_000
 """The linger of input that does not stop in the middle: batches then end where they are full, the same at every run."""
@@ -90,7 +89,7 @@ class Appending(Remote):
 )
 @option("--in-flight-count", type=click.IntRange(1, 64), default=4, help="Requests under way at once.")
 @as_json
-@remote_options(retry_ms=PATIENCE_MS)
+@remote_options
 @gathered(Appending)
 def append_command(appending: Appending) -> None:
     """Append each FILE (- or none is stdin) to STREAM: in order, each message once, whatever happens to the connection.
@@ -123,32 +122,26 @@ class _Outcome:
 
 async def _append(appending: Appending, sources: Sequence[Source], digest: str) -> _Outcome:
     async with appending.handle(appending.stream) as stream:
-        content_type, tail = await _prepare(appending, stream)
+        found = await _prepare(appending, stream)
+    content_type = found.content_type or content_types.DEFAULT
     splitting = appending.splitting(content_type)
     producer_id = _producer_id(appending, splitting, digest)
-    steady = all(source.size_bytes is not None for source in sources)
-    pace_bytes = max(PACE_MIN_BYTES, 2 * appending.in_flight_count * appending.batch_bytes)
-    async with IdempotentProducer(
-        stream.url,
-        producer_id,
-        content_type=content_type,
-        headers=appending.headers,
-        retry=appending.patience,
-        max_batch_bytes=appending.batch_bytes,
-        linger_ms=NEVER_MS if steady else appending.linger_ms,
-        max_in_flight=appending.in_flight_count,
-        max_buffer_bytes=pace_bytes + 2 * MESSAGE_MAX_BYTES,
-    ) as producer:
-        feed = Feed(producer, pace_bytes)
-        await _take_all(feed, sources, splitting)
-        feed.tally.next_offset = feed.tally.next_offset or tail
-        if appending.close:
-            await producer.close_stream()
-    return _Outcome(stream.url, producer_id, splitting, appending.close, feed.tally)
+    tally = Tally(next_offset=found.offset or "")
+    if not (found.stream_closed and appending.close):
+        steady = all(source.size_bytes is not None for source in sources)
+        linger_ms = NEVER_MS if steady else appending.linger_ms
+        async with _producer(appending, producer_id, content_type, linger_ms=linger_ms) as producer:
+            await _take_all(Feed(producer, _pace_bytes(appending), tally), sources, splitting)
+    if appending.close:
+        # Under a name of its own, so that a repeated command finds its batches refused as behind a close, yet can tell
+        # by this duplicate that the close was its own, before which all of its input was stored.
+        async with _producer(appending, f"{producer_id}-close", content_type, linger_ms=0) as closer:
+            await closer.close_stream()
+    return _Outcome(stream.url, producer_id, splitting, appending.close, tally)
 
 
-async def _prepare(appending: Appending, stream: AsyncDurableStream) -> tuple[str, str]:
-    """Return the stream's content type and tail; create it first if asked to.
+async def _prepare(appending: Appending, stream: AsyncDurableStream) -> HeadResult:
+    """Return the stream's metadata; create it first if asked to.
 
     Raises:
         Failure: it is of another type than asked for.
@@ -164,7 +157,25 @@ async def _prepare(appending: Appending, stream: AsyncDurableStream) -> tuple[st
     expected = appending.expected_type
     if expected is not None and content_types.media_type(expected) != content_types.media_type(content_type):
         raise Failure(f"{stream.url} is {content_type}, not {expected}", Status.CONFLICT)
-    return content_type, found.offset or ""
+    return found
+
+
+def _pace_bytes(appending: Appending) -> int:
+    return max(PACE_MIN_BYTES, 2 * appending.in_flight_count * appending.batch_bytes)
+
+
+def _producer(appending: Appending, producer_id: str, content_type: str, *, linger_ms: int) -> IdempotentProducer:
+    return IdempotentProducer(
+        appending.address(appending.stream),
+        producer_id,
+        content_type=content_type,
+        headers=appending.headers,
+        retry=appending.patience,
+        max_batch_bytes=appending.batch_bytes,
+        linger_ms=linger_ms,
+        max_in_flight=appending.in_flight_count,
+        max_buffer_bytes=_pace_bytes(appending) + 2 * MESSAGE_MAX_BYTES,
+    )
 
 
 async def _take_all(feed: Feed, sources: Sequence[Source], splitting: Splitting) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import select
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +13,7 @@ import click
 import orjson
 
 from durable_streams.cli.options import as_json, gathered, option
-from durable_streams.cli.remote import PATIENCE_MS, Remote, carry_out, remote_options
+from durable_streams.cli.remote import Remote, carry_out, remote_options
 from durable_streams.protocol import content_types
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Reading(Remote):
 @_offset
 @_last
 @as_json
-@remote_options(retry_ms=PATIENCE_MS)
+@remote_options
 @gathered(Reading)
 def read_command(reading: Reading) -> None:
     """Print what STREAM holds now.
@@ -66,7 +68,7 @@ def read_command(reading: Reading) -> None:
 @_offset
 @_last
 @as_json
-@remote_options(retry_ms=PATIENCE_MS)
+@remote_options
 @gathered(Reading)
 def tail_command(reading: Reading) -> None:
     """Print what is appended to STREAM from now on, until it is closed.
@@ -88,8 +90,22 @@ async def _copy(reading: Reading, *, live: bool, start: str) -> None:
             mode, written = _form(response, as_json=reading.as_json)
             async for event in response.iter_events(mode):
                 if event.data is not None or reading.as_json:
-                    sys.stdout.buffer.write(written(event))
-                    sys.stdout.buffer.flush()
+                    _write(written(event))
+
+
+def _write(content: bytes) -> None:
+    """Write all of it to stdout now.
+
+    Past Python's own layers: what they do with a pipe that takes a part depends on ``PYTHONUNBUFFERED``.
+    """
+    left = memoryview(content)
+    descriptor = sys.stdout.fileno()
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:
+            # Somebody who shares the descriptor has made it non-blocking.
+            select.select([], [descriptor], [])
 
 
 def _form(response: AsyncStreamResponse, *, as_json: bool) -> tuple[EventMode, Callable[[StreamEvent[Any]], bytes]]:

@@ -6,6 +6,7 @@ Owns: options of the connection, addresses, exit statuses of the client's errors
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
@@ -32,9 +33,13 @@ FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 
 DEFAULT_URL: Final = "http://127.0.0.1:4437/v1/stream"
 FIRST_CONTACT_MS: Final = 2_000
-"""How long commands that are over at once, and the first request of the others, try to reach a server."""
+"""How long to try to reach a server that has not answered yet: a wrong address should be said soon."""
 PATIENCE_MS: Final = 300_000
-"""How long commands that go on for a while wait for a server that went away."""
+"""How long to wait for a server that went away in the middle of something."""
+PAUSE_MAX_S: Final = 0.5
+"""Longest pause between two attempts: one person waits for one server, which needs no sparing."""
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e]*)")
+"""Token and printable ASCII (RFC 9110 §5)."""
 _NOT_FOUND = (StreamNotFoundError, RetentionGoneError)
 _CONFLICT: Final = 409
 _OWN_REFUSALS: Final = frozenset({"INVALID_JSON", "EMPTY_BODY"})
@@ -48,10 +53,10 @@ class _Header(click.ParamType):  # type: ignore[type-arg] # generic in the newes
     envvar_list_splitter = "\n"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        name, colon, text = str(value).partition(":")
-        if not colon or not name.strip():
+        found = _HEADER.fullmatch(str(value))
+        if found is None:
             self.fail(f"{value!r} is not of the form 'Name: value'", param, ctx)
-        return name.strip(), text.strip()
+        return found[1], found[2].strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +66,13 @@ class Remote:
     Attributes:
         url: URL below which streams are named.
         header: sent with every request, in order.
-        retry_ms: how long an interruption is borne, in milliseconds.
+        retry_ms: how long an interruption is borne, in milliseconds; ``None`` is ``FIRST_CONTACT_MS``, and
+            ``PATIENCE_MS`` once a server has answered.
     """
 
     url: str
     header: tuple[tuple[str, str], ...]
-    retry_ms: int
+    retry_ms: int | None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -76,12 +82,16 @@ class Remote:
     @property
     def patience(self) -> RetryPolicy:
         """How long to try once a server has answered."""
-        return RetryPolicy(give_up_after_s=self.retry_ms / 1000)
+        return self._policy(PATIENCE_MS)
 
     @property
     def first_contact(self) -> RetryPolicy:
-        """How long to try before a server has answered: a wrong address should be said soon."""
-        return RetryPolicy(give_up_after_s=min(self.retry_ms, FIRST_CONTACT_MS) / 1000)
+        """How long to try before a server has answered."""
+        return self._policy(FIRST_CONTACT_MS)
+
+    def _policy(self, default_ms: int) -> RetryPolicy:
+        retry_ms = default_ms if self.retry_ms is None else self.retry_ms
+        return RetryPolicy(max_s=PAUSE_MAX_S, give_up_after_s=retry_ms / 1000)
 
     def address(self, stream: str) -> str:
         """Return the URL of a stream given by URL or by its path, which is percent-encoded here.
@@ -101,21 +111,20 @@ class Remote:
         return AsyncDurableStream(self.address(name), headers=self.headers, retry=self.first_contact)
 
 
-def remote_options(*, retry_ms: int = FIRST_CONTACT_MS) -> Callable[[FC], FC]:
-    """Declare the options that ``Remote`` holds; ``retry_ms`` is the default of ``--retry-ms``."""
-
-    def declare(command: FC) -> FC:
-        for declared in (
-            option(
-                "--retry-ms", type=click.IntRange(min=0), default=retry_ms, help="Bear interruptions for this long."
-            ),
-            option("--header", type=_Header(), multiple=True, help="Send this header, 'Name: value'. Repeatable."),
-            option("--url", default=DEFAULT_URL, help="URL of the streams' root, for streams named by path."),
-        ):
-            command = declared(command)
-        return command
-
-    return declare
+def remote_options(command: FC) -> FC:
+    """Declare the options that ``Remote`` holds."""
+    for declare in (
+        option(
+            "--retry-ms",
+            type=click.IntRange(min=0),
+            show_default=f"{FIRST_CONTACT_MS}, and {PATIENCE_MS} once the server has answered",
+            help="Bear interruptions for this long.",
+        ),
+        option("--header", type=_Header(), multiple=True, help="Send this header, 'Name: value'. Repeatable."),
+        option("--url", default=DEFAULT_URL, help="URL of the streams' root, for streams named by path."),
+    ):
+        command = declare(command)
+    return command
 
 
 def carry_out(work: Coroutine[Any, Any, R]) -> R:

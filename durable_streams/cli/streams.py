@@ -51,7 +51,7 @@ class Creation(OneStream):
 @option("--body", metavar="TEXT", help="Initial content; on a JSON stream a value, or an array of messages.")
 @option("--closed", is_flag=True, help="Create it closed: --body is all it will ever hold.")
 @as_json
-@remote_options()
+@remote_options
 @gathered(Creation)
 def create_command(creation: Creation) -> None:
     """Create STREAM, or find it there with this very configuration."""
@@ -75,7 +75,7 @@ async def _create(creation: Creation) -> None:
 @click.command("info")
 @_stream
 @as_json
-@remote_options()
+@remote_options
 @gathered(OneStream)
 def info_command(asked: OneStream) -> None:
     """Print the metadata of STREAM. Does not count as a use: a sliding time to live goes on running out."""
@@ -115,7 +115,7 @@ class Closing(OneStream):
 @_stream
 @option("--body", metavar="TEXT", help="Last message, appended in the same transaction.")
 @as_json
-@remote_options()
+@remote_options
 @gathered(Closing)
 def close_command(closing: Closing) -> None:
     """Close STREAM for ever: nothing can be appended any more, and readers learn that it has ended."""
@@ -132,7 +132,7 @@ async def _close(closing: Closing) -> tuple[str, str]:
 @click.command("delete")
 @_stream
 @as_json
-@remote_options()
+@remote_options
 @gathered(OneStream)
 def delete_command(asked: OneStream) -> None:
     """Delete STREAM. What its forks share with it stays readable through them."""
@@ -167,7 +167,7 @@ class Forking(Remote):
 @_ttl
 @_expires_at
 @as_json
-@remote_options()
+@remote_options
 @gathered(Forking)
 def fork_command(forking: Forking) -> None:
     """Create TARGET as a fork of SOURCE: it begins with SOURCE's content, which is shared, and goes its own way."""
@@ -203,7 +203,7 @@ class Listing(Remote):
 @option("--after", metavar="PATH", help="Only streams whose path sorts behind this one.")
 @option("--limit-count", type=click.IntRange(min=1), help="Stop after so many streams.")
 @as_json
-@remote_options()
+@remote_options
 @gathered(Listing)
 def list_command(listing: Listing) -> None:
     """List the streams whose path starts with PREFIX, in order of path.
