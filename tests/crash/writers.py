@@ -137,8 +137,15 @@ class Creator(Actor):
 class CloseRace(Actor):
     """Closes a stream while others append to it: what was acknowledged stands before the end, the rest is refused."""
 
+    RIVALS = 5
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        """Each rival is a writer of its own: nothing orders requests that are under way together."""
+        super().__init__(stage, name)
+        self.rivals = [Actor(stage, f"{name}{k}") for k in range(self.RIVALS)]
+
     async def turn(self) -> None:
-        """Create, let five run into the close, and find the end where it was announced."""
+        """Create, let all rivals run into the close, and find the end where it was announced."""
         self._number += 1
         stream = Stream(f"race/{self.name}/{self._number}", self.rng.choice(CONTENT_TYPES))
         await self.act(self.creation(stream))
@@ -152,10 +159,10 @@ class CloseRace(Actor):
             closes=stream,
         )
         async with asyncio.TaskGroup() as group:
-            for _ in range(5):
-                append = self.append(stream)
+            for rival in self.rivals:
+                append = rival.append(stream)
                 append.fresh = frozenset({204, 409})
-                group.create_task(self.act(append))
+                group.create_task(rival.act(append))
             group.create_task(self.act(close))
         late = self.append(stream)
         late.fresh = frozenset({409})
