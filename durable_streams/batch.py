@@ -7,7 +7,7 @@ Invariant: nothing here is visible to a reader; a batch that loses is simply dro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from durable_streams.engine.base import Chunk, Mutation, ProducerRow
 from durable_streams.protocol import content_types
@@ -26,10 +26,24 @@ if TYPE_CHECKING:
     from durable_streams.protocol.head import Head, Record
 
 
+class Watch(Protocol):
+    """Hears of changes of streams while they are decided, and may add its own to the same batch."""
+
+    def grew(self, batch: Batch, slot: Slot, start: int) -> None:
+        """A stream has bytes from ``start`` to its draft's tail that it had not before."""
+
+    def removed(self, batch: Batch, path: str) -> None:
+        """A stream was deleted, softly or at once, or has expired."""
+
+    def permits(self, batch: Batch, path: str, write_token: str) -> bool:
+        """Whether this token lets its holder append to the stream now."""
+
+
 class Slot:
     """One path in a batch: the head before, the draft after, and what was added in between.
 
-    start: offset of the first of ``pieces``. group: the slots that must be applied together with this one.
+    start: offset of the first of ``pieces``. fences: changed producers, ``None`` for one to be forgotten.
+    group: the slots that must be applied together with this one.
     """
 
     __slots__ = ("before", "changed", "draft", "fences", "group", "head", "path", "pieces", "start")
@@ -38,7 +52,7 @@ class Slot:
         self.path, self.before, self.draft = path, before, draft
         self.pieces: list[bytes] = []
         self.start = draft.tail if draft else 0
-        self.fences: dict[str, Fence] = {}
+        self.fences: dict[str, Fence | None] = {}
         self.changed = False
         self.group: list[Slot] = [self]
         self.head: Head | None = None
@@ -53,8 +67,9 @@ class Slot:
         for payload in split_chunks(self.pieces, is_json=content_types.is_json(self.draft.record.content_type)):
             chunks.append(Chunk(offset, payload))
             offset += len(payload)
-        rows = [ProducerRow(producer_id, *fence) for producer_id, fence in self.fences.items()]
-        return Mutation(self.path, expected, self.head, chunks, rows)
+        rows = [ProducerRow(producer_id, *fence) for producer_id, fence in self.fences.items() if fence]
+        forgotten = [producer_id for producer_id, fence in self.fences.items() if fence is None]
+        return Mutation(self.path, expected, self.head, chunks, rows, forgotten)
 
 
 class Batch:
@@ -64,10 +79,13 @@ class Batch:
         cache: heads and fences as last committed.
         now_ms: the batch's one moment.
         followed: whether a live reader holds this sid, which keeps its TTL from running out (§5.1).
+        watch: is told of what grows and goes; ``None`` for nobody.
     """
 
-    def __init__(self, cache: HeadCache, now_ms: int, followed: Callable[[int], bool]) -> None:
-        self._cache, self._followed = cache, followed
+    def __init__(
+        self, cache: HeadCache, now_ms: int, followed: Callable[[int], bool], *, watch: Watch | None = None
+    ) -> None:
+        self._cache, self._followed, self.watch = cache, followed, watch
         self.now_ms = now_ms
         self.slots: dict[str, Slot] = {}
 
@@ -105,7 +123,9 @@ class Batch:
     def fence(self, slot: Slot, producer_id: str) -> Fence | None:
         """Return a producer's fence as this batch sees it."""
         fence = slot.fences.get(producer_id)
-        if fence is None and slot.draft is not None and slot.before is not None and slot.before.sid == slot.draft.sid:
+        if producer_id in slot.fences:
+            return fence
+        if slot.draft is not None and slot.before is not None and slot.before.sid == slot.draft.sid:
             fence = self._cache.fence(slot.path, slot.draft.sid, producer_id)
         return fence
 
@@ -118,6 +138,8 @@ class Batch:
             slot.pieces.append(request.payload)
         if request.claim is not None:
             slot.fences[request.claim.producer_id] = Fence(request.claim.epoch, request.claim.seq)
+        if self.watch is not None and request.payload and slot.draft is not None:
+            self.watch.grew(self, slot, slot.draft.tail - len(request.payload))
 
     def put(self, slot: Slot, sid: int, record: Record) -> Draft:
         """Set a new incarnation at a path that holds none; its own bytes start where its lineage ends."""
@@ -142,6 +164,8 @@ class Batch:
         slot.changed = True
         if slot.draft is not None and decide_delete(slot.draft):
             self._remove(slot, slot.draft)
+        if self.watch is not None:
+            self.watch.removed(self, slot.path)
 
     def _remove(self, slot: Slot, draft: Draft) -> None:
         slot.draft, slot.pieces, slot.fences, slot.changed = None, [], {}, True

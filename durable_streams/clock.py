@@ -59,6 +59,14 @@ class Chance:
         """Return a fresh 63-bit version."""
         return self._random.getrandbits(63)
 
+    def wake_id(self) -> str:
+        """Return a name for one wake of a subscription that no other wake has."""
+        return f"w_{self._random.getrandbits(96):024x}"
+
+    def jitter(self) -> float:
+        """Return a number from -1 to 1."""
+        return self._random.uniform(-1.0, 1.0)
+
     def jitter_s(self) -> int:
         """Return 1 to ``JITTER_MAX_S`` seconds (§10.1)."""
         return self._random.randint(1, JITTER_MAX_S)

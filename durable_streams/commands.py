@@ -72,9 +72,14 @@ class AppendCommand(_Command["Appended | Duplicate"]):
         slot, draft = batch.existing(self.path)
         claim = self._request.claim
         fence = batch.fence(slot, claim.producer_id) if claim is not None else None
-        self._result = decide_append(draft, fence, self._request, now_ms=batch.now_ms)
+        permitted = draft.record.write_fenced and self._is_permitted(batch)
+        self._result = decide_append(draft, fence, self._request, now_ms=batch.now_ms, permitted=permitted)
         if isinstance(self._result, Appended):
             batch.add(slot, self._request)
+
+    def _is_permitted(self, batch: Batch) -> bool:
+        token = self._request.write_token
+        return token is not None and batch.watch is not None and batch.watch.permits(batch, self.path, token)
 
 
 class CreateCommand(_Command["Created"]):
@@ -118,6 +123,8 @@ class CreateCommand(_Command["Created"]):
         if payload:
             slot.pieces.append(payload)
         self._result = rules.start(draft, base, payload, closed=self._request.closed)
+        if batch.watch is not None and draft.tail:
+            batch.watch.grew(batch, slot, base)
 
     def _plan_fork(self, source: Slot, fork: ForkRequest) -> tuple[Record, int]:
         if source.draft is None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from durable_streams.batch import Batch, Slot
+from durable_streams.batch import Batch, Slot, Watch
 from durable_streams.engine.base import EngineFailedError, Mutation, Outcome, StorageFullError
 from durable_streams.protocol.errors import (
     OverloadedError,
@@ -94,6 +94,8 @@ class Committer:
         self._full_until_ms = 0
         self.failed = asyncio.Event()
         self.on_applied: Callable[[Slot], None] = lambda _slot: None
+        self.on_lost: Callable[[Slot], None] = lambda _slot: None
+        self.watch: Watch | None = None
         self.followed: Callable[[int], bool] = lambda _sid: False
 
     def submit(self, command: Command) -> None:
@@ -157,7 +159,7 @@ class Committer:
         return commands
 
     def _decide(self, commands: list[Command]) -> _Flight:
-        batch = Batch(self._cache, self._clock.now_ms(), self.followed)
+        batch = Batch(self._cache, self._clock.now_ms(), self.followed, watch=self.watch)
         refusals: dict[Command, StreamError] = {}
         for command in commands:
             try:
@@ -227,6 +229,7 @@ class Committer:
                 self.on_applied(slot)
                 continue
             self._cache.forget(slot.path)
+            self.on_lost(slot)
             errors[slot.path] = None
             if isinstance(result, StorageFullError):
                 errors[slot.path] = StoreFullError(str(result))

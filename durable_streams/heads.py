@@ -71,8 +71,8 @@ class HeadCache:
             self._remember(entry, {producer_id: as_fence(row)})
         return entry.fences[producer_id]
 
-    def store(self, head: Head, fences: Mapping[str, Fence]) -> None:
-        """Take over a committed head and the fences committed with it."""
+    def store(self, head: Head, fences: Mapping[str, Fence | None]) -> None:
+        """Take over a committed head and the fences committed with it, ``None`` for one removed."""
         entry = self._entries.get(head.path)
         if entry is None or entry.head.sid != head.sid:
             entry = self._keep(head)
@@ -82,6 +82,16 @@ class HeadCache:
     def forget(self, path: str) -> None:
         """Drop an entry: it was removed, or proved stale."""
         self._entries.pop(path, None)
+
+    def latest_touch_ms(self, head: Head) -> int:
+        """Return when a stored head was last touched as far as is known here, whether that is written down or not."""
+        known_ms = [head.touched_ms]
+        entry, touch = self._entries.get(head.path), self._touches.get(head.path)
+        if entry is not None and entry.head.sid == head.sid:
+            known_ms.append(entry.touched_ms)
+        if touch is not None and touch.sid == head.sid:
+            known_ms.append(touch.touched_ms)
+        return max(known_ms)
 
     def touch(self, entry: Entry, now_ms: int) -> None:
         """Note a read or write that slides a TTL (§5.1); ``take_touches`` hands it to the engine in time."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durable_streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand
+from durable_streams.engine.base import EngineError
 from durable_streams.many import ManyCommand
 from durable_streams.protocol.errors import GoneError, NotFoundError
 from durable_streams.protocol.expiry import deadline_ms, is_expired
 from durable_streams.protocol.head import decode_record
+from durable_streams.protocol.paths import RESERVED
 from durable_streams.protocol.read import Page, resolve_start
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Streams:
         self.hub, self._clock, self._chance = hub, runtime.clock, runtime.chance
         committer.on_applied = self._applied
         committer.followed = hub.is_followed
+        hub.on_left = self._left
 
     def submit_append(
         self, path: str, request: Append, settle: Callable[[Appended | Duplicate | StreamError], None]
@@ -97,12 +100,25 @@ class Streams:
         if head.soft_deleted:
             raise GoneError(path)
         if head.due_ms:
-            record = decode_record(head.record)
-            if is_expired(record, entry.touched_ms, self._clock.now_ms()) and (
-                record.ttl_s is None or not self.hub.is_followed(head.sid)
-            ):
+            if self._is_over(head, entry.touched_ms, self._clock.now_ms()):
                 raise NotFoundError(path)
         return entry
+
+    def _is_over(self, head: Head, touched_ms: int, now_ms: int) -> bool:
+        """Whether a stream has expired; a live reader keeps a TTL from running out (§5.1)."""
+        record = decode_record(head.record)
+        if not is_expired(record, touched_ms, now_ms):
+            return False
+        return record.ttl_s is None or not self.hub.is_followed(head.sid)
+
+    def _left(self, path: str, sid: int) -> None:
+        """The last live reader of a stream has left: its TTL starts anew, so that it can come back."""
+        try:
+            entry = self._cache.entry(path)
+        except EngineError:  # the store has failed; nothing lives on in it
+            return
+        if entry is not None and entry.head.sid == sid:
+            self._cache.touch(entry, self._clock.now_ms())
 
     def remaining_ms(self, head: Head) -> int | None:
         """Return how long the stream still lives if nobody touches it, ``None`` for ever."""
@@ -135,7 +151,11 @@ class Streams:
         return [head for head in heads if self._listed(head, now_ms)], next_after
 
     def _listed(self, head: Head, now_ms: int) -> bool:
-        return not head.soft_deleted and not is_expired(decode_record(head.record), head.touched_ms, now_ms)
+        if head.path.startswith(f"{RESERVED}/"):
+            return False
+        if head.soft_deleted:
+            return False
+        return not self._is_over(head, self._cache.latest_touch_ms(head), now_ms)
 
     def _applied(self, slot: Slot) -> None:
         """Tell the tail what a commit did to one path."""

@@ -64,6 +64,7 @@ class Mutation:
         engine drops its sid row and due row at once and leaves its chunks and producer rows to ``collect``.
     chunks: new chunks of ``head.sid``, in offset order, none empty.
     producers: producer rows of ``head.sid`` to put.
+    forgotten: ids of producer rows of ``head.sid`` to remove, none of them among ``producers``; no row, no error.
     """
 
     path: str
@@ -71,6 +72,7 @@ class Mutation:
     head: Head | None
     chunks: Sequence[Chunk] = ()
     producers: Sequence[ProducerRow] = ()
+    forgotten: Sequence[str] = ()
 
 
 class Outcome(enum.Enum):
@@ -118,6 +120,9 @@ class Engine(Protocol):
 
     def load_producers(self, keys: Sequence[tuple[int, str]]) -> list[ProducerRow | None]:
         """Return the producer rows of these (sid, producer id) pairs, in order."""
+
+    def scan_producers(self, sid: int, after: str, limit: int) -> list[ProducerRow]:
+        """Return up to ``limit`` producer rows of ``sid`` whose id sorts after ``after``, in UTF-8 order."""
 
     def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
         """Apply each group whole or not at all, all applied ones in one durable transaction; one outcome per group.

@@ -8,6 +8,7 @@ Invariant: every public method holds the one lock from its first look to its las
 from __future__ import annotations
 
 import bisect
+import heapq
 import threading
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,13 @@ class MemoryEngine:
         with self._lock:
             return [self._rows[sid].producers.get(name) if sid in self._rows else None for sid, name in keys]
 
+    def scan_producers(self, sid: int, after: str, limit: int) -> list[ProducerRow]:
+        """Return up to ``limit`` rows of ``sid`` after ``after``."""
+        with self._lock:
+            rows = self._rows[sid].producers if sid in self._rows else {}
+            found = heapq.nsmallest(limit, (name for name in rows if name.encode() > after.encode()), key=str.encode)
+            return [rows[name] for name in found]
+
     def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
         """Apply each group whole or not at all, in order."""
         with self._lock:
@@ -164,6 +172,8 @@ class MemoryEngine:
             rows.add(chunk)
         for producer in mutation.producers:
             rows.producers[producer.producer_id] = producer
+        for producer_id in mutation.forgotten:
+            rows.producers.pop(producer_id, None)
 
     def read(self, sid: int, start: int, end: int, max_bytes: int) -> list[Chunk]:  # noqa: PLR0917 - the seam's
         """Return consecutive chunks covering ``[start, end)`` from ``start`` on."""

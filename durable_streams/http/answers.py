@@ -10,7 +10,7 @@ from durable_streams.protocol.offsets import format_offset
 if TYPE_CHECKING:
     from durable_streams.http.messages import Fields
 
-EXTENSIONS: Final = "tail, list, batch, follow"
+EXTENSIONS: Final = "tail, list, batch, follow, streaming-append"
 """What this server adds to the protocol (§11.1), by name, in ``Stream-Extensions`` on HEAD and GET."""
 
 _EXPOSED = (
@@ -22,6 +22,8 @@ _EXPOSED = (
     names.STREAM_EXPIRES_AT,
     names.STREAM_SSE_DATA_ENCODING,
     names.STREAM_EXTENSIONS,
+    names.STREAM_PRODUCER_REQUIRED,
+    names.STREAM_WRITE_FENCE,
     names.PRODUCER_EPOCH,
     names.PRODUCER_SEQ,
     names.PRODUCER_EXPECTED_SEQ,
@@ -42,9 +44,13 @@ _ACCEPTED = (
     names.STREAM_FORKED_FROM,
     names.STREAM_FORK_OFFSET,
     names.STREAM_FORK_SUB_OFFSET,
+    names.STREAM_PRODUCER_REQUIRED,
+    names.STREAM_WRITE_FENCE,
+    names.STREAM_WRITE_TOKEN,
     names.PRODUCER_ID,
     names.PRODUCER_EPOCH,
     names.PRODUCER_SEQ,
+    "Stream-Append-Mode",
 )
 
 COMMON: Final[Fields] = (

@@ -14,6 +14,7 @@ from durable_streams.http import answers
 from durable_streams.http.messages import Answer
 from durable_streams.protocol import errors as e
 from durable_streams.protocol import headers as names
+from durable_streams.protocol import subscription_errors as s
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Fields
@@ -37,6 +38,7 @@ TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
     e.InvalidJsonError: (400, "invalid-json"),
     e.EmptyBatchError: (400, "empty-batch"),
     e.EpochMustStartAtZeroError: (400, "epoch-must-start-at-zero"),
+    e.ProducerRequiredError: (400, "producer-required"),
     e.NotFoundError: (404, "not-found"),
     e.GoneError: (410, "gone"),
     e.StreamExistsError: (409, "stream-exists"),
@@ -47,6 +49,17 @@ TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
     e.StreamSeqConflictError: (409, "stream-seq-conflict"),
     e.ProducerGapError: (409, "producer-gap"),
     e.StaleEpochError: (403, "stale-epoch"),
+    e.WriteFencedError: (403, "write-fenced"),
+    s.InvalidSubscriptionError: (400, "invalid-request"),
+    s.WebhookUrlRejectedError: (400, "webhook-url-rejected"),
+    s.TokenInvalidError: (401, "token-invalid"),
+    s.TokenExpiredError: (401, "token-expired"),
+    s.SubscriptionNotFoundError: (404, "subscription-not-found"),
+    s.SubscriptionExistsError: (409, "subscription-already-exists"),
+    s.FencedError: (409, "fenced"),
+    s.AlreadyClaimedError: (409, "already-claimed"),
+    s.NoPendingWorkError: (409, "no-pending-work"),
+    s.InvalidAckError: (409, "invalid-offset-ack"),
     e.BodyTooLargeError: (413, "body-too-large"),
     e.RequestTimeoutError: (408, "request-timeout"),
     e.OverloadedError: (503, "overloaded"),

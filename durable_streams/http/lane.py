@@ -46,6 +46,7 @@ _log = structlog.get_logger(__name__)
 
 _UNUSUAL: Final = frozenset(
     {
+        b"stream-append-mode",
         b"transfer-encoding",
         b"expect",
         b"upgrade",
@@ -70,6 +71,9 @@ _KNOWN: Final = {
         "Stream-Forked-From",
         "Stream-Fork-Offset",
         "Stream-Fork-Sub-Offset",
+        "Stream-Producer-Required",
+        "Stream-Write-Fence",
+        "Stream-Write-Token",
         "Producer-Id",
         "Producer-Epoch",
         "Producer-Seq",

@@ -56,6 +56,10 @@ class Reads:
             fields.append((names.STREAM_TTL, str(record.ttl_s)))
         if record.expires_at_ms is not None:
             fields.append((names.STREAM_EXPIRES_AT, format_expires_at(record.expires_at_ms)))
+        if record.producer_required:
+            fields.append((names.STREAM_PRODUCER_REQUIRED, "true"))
+        if record.write_fenced:
+            fields.append((names.STREAM_WRITE_FENCE, "true"))
         if head.closed:
             fields.append(answers.CLOSED)
         return Answer(200, (*fields, answers.NO_STORE, answers.SUPPORTED))

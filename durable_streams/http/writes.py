@@ -112,7 +112,7 @@ def parse_append(request: Request) -> Append:
             payload = json_mode.flatten(request.body)
         except InvalidRequestError as refusal:
             payload = refusal
-    return Append(payload, content_type, close, claim, stream_seq)
+    return Append(payload, content_type, close, claim, stream_seq, headers.get(names.STREAM_WRITE_TOKEN))
 
 
 def parse_create(request: Request, root: str) -> Create:
@@ -136,7 +136,10 @@ def parse_create(request: Request, root: str) -> Create:
     elif payload and fork is not None and content_type is None:
         # Whether these bytes are JSON messages depends on a source not looked at yet.
         raise InvalidHeaderError("Content-Type", "is needed when a fork is created with a body")
-    return Create(content_type, payload, names.parse_closed(headers), ttl_s, expires_at_ms, fork)
+    producer_required = names.parse_flag(headers, names.STREAM_PRODUCER_REQUIRED)
+    write_fenced = names.parse_flag(headers, names.STREAM_WRITE_FENCE)
+    closed = names.parse_closed(headers)
+    return Create(content_type, payload, closed, ttl_s, expires_at_ms, fork, producer_required, write_fenced)
 
 
 def _parse_fork(headers: Mapping[str, str], root: str) -> ForkRequest | None:

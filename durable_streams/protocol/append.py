@@ -11,9 +11,11 @@ from durable_streams.protocol import content_types
 from durable_streams.protocol.errors import (
     ContentTypeMismatchError,
     GoneError,
+    ProducerRequiredError,
     StreamClosedError,
     StreamError,
     StreamSeqConflictError,
+    WriteFencedError,
 )
 from durable_streams.protocol.head import CLOSED, Closer
 from durable_streams.protocol.producer import Fence, ProducerClaim, is_duplicate
@@ -27,6 +29,7 @@ class Append(NamedTuple):
 
     payload: the bytes to store (JSON already flattened), empty for a close alone; or the refusal its body deserves,
         kept until the checks before it have passed.
+    write_token: what a claim was given to write with; not looked at on streams without ``Stream-Write-Fence``.
     content_type: the request's content type; not looked at when ``payload`` is empty (§5.2).
     """
 
@@ -35,6 +38,7 @@ class Append(NamedTuple):
     close: bool = False
     claim: ProducerClaim | None = None
     stream_seq: str | None = None
+    write_token: str | None = None
 
 
 class Appended(NamedTuple):
@@ -60,7 +64,9 @@ class Duplicate(NamedTuple):
     highest: Fence | None
 
 
-def decide_append(draft: Draft, fence: Fence | None, request: Append, *, now_ms: int) -> Appended | Duplicate:
+def decide_append(
+    draft: Draft, fence: Fence | None, request: Append, *, now_ms: int, permitted: bool = False
+) -> Appended | Duplicate:
     """Apply one request to the draft, or say that it was applied before.
 
     Args:
@@ -68,14 +74,17 @@ def decide_append(draft: Draft, fence: Fence | None, request: Append, *, now_ms:
         fence: what is stored of ``request.claim``'s producer; ``None`` without a claim or for a new one (§5.2.1).
         request: what is asked.
         now_ms: Unix milliseconds, to slide the TTL to.
+        permitted: whether ``request.write_token`` is current; not looked at on streams without ``Stream-Write-Fence``.
 
     Raises:
         GoneError: soft-deleted.
         StreamClosedError: closed, and this is neither a bare close nor the retry of the closing request.
         ContentTypeMismatchError: a body of another type.
         InvalidRequestError: the refusal carried in ``request.payload``, or a new epoch not at seq 0.
+        ProducerRequiredError: no producer, where one is required.
         StaleEpochError: fenced.
         ProducerGapError: a seq was skipped.
+        WriteFencedError: neither a current write token nor, without any token, the producer's current epoch.
         StreamSeqConflictError: ``Stream-Seq`` not above the last.
     """
     if draft.soft_deleted:
@@ -83,8 +92,12 @@ def decide_append(draft: Draft, fence: Fence | None, request: Append, *, now_ms:
     if draft.closed:
         return _append_to_closed(draft, fence, request)
     payload = _checked_payload(draft, request)
+    if draft.record.producer_required and request.claim is None:
+        raise ProducerRequiredError("this stream takes appends from producers only (Stream-Producer-Required)")
     if request.claim is not None and is_duplicate(fence, request.claim):
         return Duplicate(draft.tail, closed=False, highest=fence)
+    if draft.record.write_fenced and not permitted:
+        _check_write_fence(fence, request)
     if request.stream_seq is not None:
         _check_stream_seq(draft.record.stream_seq, request.stream_seq)
         draft.record = draft.record._replace(stream_seq=request.stream_seq)
@@ -116,6 +129,14 @@ def _checked_payload(draft: Draft, request: Append) -> bytes:
     if isinstance(payload, StreamError):
         raise payload
     return payload
+
+
+def _check_write_fence(fence: Fence | None, request: Append) -> None:
+    """Without a current token only a producer that one let in goes on, and only in its current epoch."""
+    if request.write_token is not None:
+        raise WriteFencedError("the write token is not, or no longer, that of a current claim on this stream")
+    if fence is None or request.claim is None or request.claim.epoch != fence.epoch:
+        raise WriteFencedError("this stream takes appends with a claim's write token only (Stream-Write-Fence)")
 
 
 def _check_stream_seq(last: str | None, received: str) -> None:

@@ -37,6 +37,7 @@ class Create(NamedTuple):
 
     content_type: as given; ``None`` if the header was absent.
     payload: initial bytes as stored, or the refusal its body deserves.
+    producer_required, write_fenced: who may append; a fork inherits either from its source.
     """
 
     content_type: str | None
@@ -45,6 +46,8 @@ class Create(NamedTuple):
     ttl_s: int | None = None
     expires_at_ms: int | None = None
     fork: ForkRequest | None = None
+    producer_required: bool = False
+    write_fenced: bool = False
 
 
 class Created(NamedTuple):
@@ -86,8 +89,15 @@ def _difference(existing: Draft, request: Create) -> str | None:
         "TTL or expiry": not inherits_again and asked_expiry != stored_expiry,
         "closure status": request.closed != existing.closed,
         "fork source": not _same_fork(fork, request.fork),
+        "producer requirement": _differs(request.producer_required, record.producer_required, fork),
+        "write fence": _differs(request.write_fenced, record.write_fenced, fork),
     }
     return next((what for what, differs in differences.items() if differs), None)
+
+
+def _differs(asked: bool, stored: bool, fork: Fork | None) -> bool:  # noqa: FBT001 the two flags to compare
+    """Whether a restriction differs; a fork may have inherited what was not asked for."""
+    return asked != stored and (asked or fork is None)
 
 
 def _same_fork(fork: Fork | None, asked: ForkRequest | None) -> bool:
@@ -104,7 +114,13 @@ def new_record(request: Create) -> Record:
         InvalidHeaderError: a content type that is none.
     """
     content_type = content_types.check(request.content_type or content_types.DEFAULT)
-    return Record(content_type, request.ttl_s, request.expires_at_ms)
+    return Record(
+        content_type,
+        request.ttl_s,
+        request.expires_at_ms,
+        producer_required=request.producer_required,
+        write_fenced=request.write_fenced,
+    )
 
 
 def check_source(source: Draft, request: Create) -> int:
@@ -166,7 +182,13 @@ def fork_record(source: Draft, request: Create, *, anchor: int, base: int) -> Re
         lineage_up_to(source, base),
         _depth(source) + 1,
     )
-    return Record(source.record.content_type, *expiry, fork=fork)
+    return Record(
+        source.record.content_type,
+        *expiry,
+        fork=fork,
+        producer_required=request.producer_required or source.record.producer_required,
+        write_fenced=request.write_fenced or source.record.write_fenced,
+    )
 
 
 def start(draft: Draft, base: int, payload: bytes, *, closed: bool) -> Created:

@@ -105,6 +105,10 @@ class EmptyBatchError(InvalidRequestError):
     """``[]`` appended to a JSON stream: a no-op, surely a client's bug (§9.1.3)."""
 
 
+class ProducerRequiredError(InvalidRequestError):
+    """An append without a producer to a stream that requires one."""
+
+
 class EpochMustStartAtZeroError(InvalidRequestError):
     """A new producer epoch whose first seq is not 0 (§5.2.1)."""
 
@@ -193,6 +197,10 @@ class ProducerGapError(ConflictError):
     def __init__(self, expected_seq: int, received_seq: int) -> None:
         super().__init__(f"expected Producer-Seq {expected_seq}, received {received_seq}")
         self.expected_seq, self.received_seq = expected_seq, received_seq
+
+
+class WriteFencedError(StreamError):
+    """An append to a write-fenced stream by somebody who holds no current claim on it."""
 
 
 class StaleEpochError(StreamError):

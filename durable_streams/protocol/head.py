@@ -107,6 +107,9 @@ class Record(NamedTuple):
     stream_seq: last accepted ``Stream-Seq``, scoped per stream.
     closer: the producer triple of the closing append, if it carried one.
     fork: set on forks.
+    producer_required: plain appends, without a producer, are refused.
+    write_fenced: appends need the write token of a current claim, or a producer that was let in with one.
+    subscription: set on the heads of subscriptions, which are no streams: their state, opaque here.
     """
 
     content_type: str
@@ -115,11 +118,18 @@ class Record(NamedTuple):
     stream_seq: str | None = None
     closer: Closer | None = None
     fork: Fork | None = None
+    producer_required: bool = False
+    write_fenced: bool = False
+    subscription: str | None = None
+
+
+_ALWAYS = len(Record._fields) - len(("producer_required", "write_fenced", "subscription"))
+"""Fields that are always written; those behind them only on heads that use one of them."""
 
 
 def encode_record(record: Record) -> bytes:
     """Encode a record as a JSON array in field order; tuples become arrays."""
-    return orjson.dumps(_plain(record))
+    return orjson.dumps(_plain(record if any(record[_ALWAYS:]) else record[:_ALWAYS]))
 
 
 def _plain(value: object) -> object:
@@ -134,7 +144,7 @@ def decode_record(encoded: bytes) -> Record:
         ValueError: the bytes are not a record.
     """
     try:
-        content_type, ttl_s, expires_at_ms, stream_seq, closer, fork = orjson.loads(encoded)
+        content_type, ttl_s, expires_at_ms, stream_seq, closer, fork, *rest = orjson.loads(encoded)
         return Record(
             content_type,
             ttl_s,
@@ -142,6 +152,7 @@ def decode_record(encoded: bytes) -> Record:
             stream_seq,
             Closer(*closer) if closer else None,
             _decode_fork(*fork) if fork else None,
+            *rest,
         )
     except TypeError as error:
         raise ValueError(f"not a record: {error}") from None

@@ -24,9 +24,12 @@ STREAM_FORKED_FROM: Final = "Stream-Forked-From"
 STREAM_FORK_OFFSET: Final = "Stream-Fork-Offset"
 STREAM_FORK_SUB_OFFSET: Final = "Stream-Fork-Sub-Offset"
 STREAM_NEXT_OFFSET: Final = "Stream-Next-Offset"
+STREAM_PRODUCER_REQUIRED: Final = "Stream-Producer-Required"
 STREAM_SEQ: Final = "Stream-Seq"
 STREAM_SSE_DATA_ENCODING: Final = "Stream-SSE-Data-Encoding"
 STREAM_UP_TO_DATE: Final = "Stream-Up-To-Date"
+STREAM_WRITE_FENCE: Final = "Stream-Write-Fence"
+STREAM_WRITE_TOKEN: Final = "Stream-Write-Token"
 PRODUCER_ID: Final = "Producer-Id"
 PRODUCER_EPOCH: Final = "Producer-Epoch"
 PRODUCER_SEQ: Final = "Producer-Seq"
@@ -56,6 +59,20 @@ def parse_integer(name: str, value: str) -> int:
 def parse_closed(headers: Mapping[str, str]) -> bool:
     """Whether ``Stream-Closed`` is ``true`` in any case; every other value counts as absent (§4.1)."""
     return headers.get(STREAM_CLOSED, "").lower() == "true"
+
+
+def parse_flag(headers: Mapping[str, str], name: str) -> bool:
+    """Return whether a restriction is asked for: ``true``, or absent for no.
+
+    Raises:
+        InvalidHeaderError: any other value; a restriction misspelt must not be taken for none.
+    """
+    value = headers.get(name)
+    if value is None:
+        return False
+    if value.lower() != "true":
+        raise InvalidHeaderError(name, "must be true, or absent")
+    return True
 
 
 def parse_claim(headers: Mapping[str, str]) -> ProducerClaim | None:

@@ -55,6 +55,8 @@ def _check_sid(snapshot: Snapshot, head: Head) -> None:
 
 def _check_due(snapshot: Snapshot, head: Head, record: Record) -> None:
     deadline = None if head.soft_deleted else deadline_ms(record, head.touched_ms)
+    if record.subscription is not None:
+        deadline = head.due_ms or None  # a timer of its own, at any time
     if deadline is None:
         if head.due_ms:
             snapshot.findings.add(head.path, "in the due index although it never expires")

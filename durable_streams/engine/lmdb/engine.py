@@ -151,6 +151,13 @@ class LmdbEngine:
         rows = zip(keys_, (found.get(key) for key in encoded), strict=True)
         return [None if row is None else decode_producer_row(producer_id, row) for (_, producer_id), row in rows]
 
+    def scan_producers(self, sid: int, after: str, limit: int) -> list[ProducerRow]:
+        """Return up to ``limit`` rows of ``sid`` after ``after``, by UTF-8 byte order."""
+        with self._reading() as txn:
+            return list(
+                islice(reads.scan_producers(txn.cursor(self._databases.producer), sid, after.encode()), limit)
+            )
+
     def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
         """Apply each group whole or not at all, in one durable transaction.
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Plan:
     """The rows that the admitted groups change: value by key in each database, ``None`` to delete.
 
-    heads, sids, due, gc, chunks, producers: by encoded key; only the first three ever delete.
+    heads, sids, due, gc, chunks, producers: by encoded key; ``gc`` and ``chunks`` never delete.
     """
 
     def __init__(self, stored: Mapping[bytes, bytes], is_taken: Callable[[bytes], bool]) -> None:
@@ -110,3 +110,5 @@ class Plan:
             self.chunks[keys.encode_chunk(sid, offset)] = payload
         for producer in mutation.producers:
             self.producers[keys.encode_producer(sid, producer.producer_id)] = encode_producer_row(producer)
+        for producer_id in mutation.forgotten:
+            self.producers[keys.encode_producer(sid, producer_id)] = None

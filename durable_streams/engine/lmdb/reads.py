@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from durable_streams.engine.base import Chunk, Due
 from durable_streams.engine.lmdb import keys
-from durable_streams.engine.lmdb.rows import decode_head, decode_stamp
+from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row, decode_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lmdb import Cursor
 
+    from durable_streams.engine.base import ProducerRow
     from durable_streams.protocol.head import Head
 
 
@@ -73,6 +74,18 @@ def scan_heads(cursor: Cursor[memoryview], prefix: bytes, after: bytes) -> Itera
         found = cursor.next()
     while found and cursor.key()[: len(prefix)] == prefix:
         yield decode_head(keys.decode_path(cursor.key()), cursor.value())
+        found = cursor.next()
+
+
+def scan_producers(cursor: Cursor[memoryview], sid: int, after: bytes) -> Iterator[ProducerRow]:
+    """Yield the producer rows of ``sid`` whose id sorts after ``after``, in byte order."""
+    sid_key = keys.encode_sid(sid)
+    found = cursor.set_range(sid_key + after)
+    if found and cursor.key() == sid_key + after:
+        found = cursor.next()
+    while found and cursor.key()[: len(sid_key)] == sid_key:
+        _, producer_id = keys.decode_producer(cursor.key())
+        yield decode_producer_row(producer_id, cursor.value())
         found = cursor.next()
 
 
