@@ -109,8 +109,7 @@ class Reader:
         if not content_types.is_json(record.content_type):
             raise InvalidQueryError("tail", "counts messages, and only application/json streams have them")
         missing, position = count, head.tail
-        for segment_sid, segment_start, segment_end in reversed(segments_of(record, head.sid, head.tail)):
-            position = min(position, segment_end)
+        for segment_sid, segment_start, _ in reversed(segments_of(record, head.sid, head.tail)):
             while missing > 0 and position > segment_start:
                 if head.tail - position > TAIL_SCAN_MAX_BYTES:
                     raise InvalidQueryError("tail", f"the last {count} messages exceed {TAIL_SCAN_MAX_BYTES} bytes")
