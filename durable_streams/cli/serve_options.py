@@ -32,6 +32,7 @@ BOUNDS_HELP: Final = {
     "sse_buffer_bytes": "Unsent bytes of one live reader beyond which it is read to by offset instead of pushed to.",
     "write_timeout_ms": "A client that takes nothing of its answer for this long is cut.",
     "request_timeout_ms": "A request must have arrived whole within this.",
+    "upload_idle_ms": "A streaming append from which nothing comes for this long is ended.",
     "keepalive_timeout_ms": "An idle connection is closed after this.",
     "drain_timeout_ms": "Shutting down waits this long for requests under way.",
     "head_cache_count": "Streams whose state is kept decoded in memory.",
@@ -39,7 +40,7 @@ BOUNDS_HELP: Final = {
     "sweep_count": "Streams or rows that one slice of that work handles.",
     "slow_request_ms": "Requests slower than this are logged.",
 }
-"""Field of ``Bounds`` → what the option says. In the order of the help."""
+"""Field of ``Bounds`` → what its option says."""
 
 _ALIASES: Final = {"request_timeout_ms": ("--request-timeout",)}
 _LARGEST: Final = {"max_append_bytes": 1 << 30, "max_chunk_bytes": 1 << 30, "batch_bytes": 1 << 32}
@@ -53,11 +54,10 @@ def check_root(_context: click.Context, _parameter: click.Parameter, value: str)
     return value
 
 
-def _bound_option(name: str) -> Callable[[FC], FC]:
-    default = next(field.default for field in fields(Bounds) if field.name == name)
+def _bound_option(name: str, default: int) -> Callable[[FC], FC]:
     kind = Size(maximum=_LARGEST.get(name, 1 << 40)) if name.endswith("_bytes") else click.IntRange(min=1)
     names = (f"--{name.replace('_', '-')}", *_ALIASES.get(name, ()))
-    return option(*names, name, type=kind, default=default, help=BOUNDS_HELP[name])
+    return option(*names, name, type=kind, default=default, help=BOUNDS_HELP.get(name, ""))
 
 
 def _config_options() -> list[Callable[[Any], Any]]:
@@ -107,6 +107,8 @@ def _config_options() -> list[Callable[[Any], Any]]:
 
 def serve_options(command: FC) -> FC:
     """Declare all options of ``serve``."""
-    for declare in reversed([*_config_options(), *map(_bound_option, BOUNDS_HELP)]):
+    default = Bounds()
+    bounds = [_bound_option(field.name, getattr(default, field.name)) for field in fields(Bounds)]
+    for declare in reversed([*_config_options(), *bounds]):
         command = declare(command)
     return command

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-COUNT = 20_000
+COUNT = 60_000
 SMALL_BATCHES = ["--batch-bytes", "4KiB", "--in-flight-count", "2"]
 """So many requests that the middle of the input is easily hit."""
 
@@ -211,7 +211,7 @@ def test_a_progress_bar_is_for_terminals(url: str, lines: Path) -> None:
         shown = os.read(terminal, 65536).decode()
     finally:
         os.close(terminal)
-    assert finished.stdout.startswith(b"appended 20000 messages")
+    assert finished.stdout.startswith(b"appended 60000 messages")
     assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" in shown
     assert "B" in shown
 
