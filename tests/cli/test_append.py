@@ -139,14 +139,15 @@ def test_a_pipe_arrives_once_although_the_server_is_stopped_midway(server: Serve
 
 @pytest.mark.parametrize("piped", [False, True])
 def test_a_killed_command_is_repeated_and_adds_what_is_missing(url: str, lines: Path, *, piped: bool) -> None:
-    arguments = ["append", "x", *SMALL_BATCHES, "--producer-id", "import"]
+    arguments = ["append", "x", "--batch-bytes", "8KiB", "--producer-id", "import"]
     done("create", "x", "--content-type", "application/json", url=url)
-    with Running(*arguments, lines, url=url) as command:
+    with Running(*arguments, lines, "--in-flight-count", "1", url=url) as command:
         wait_for_tail(f"{url}/x", lines.stat().st_size // 3)
         assert command.running
         command.process.kill()
 
-    again = [*arguments, "--json", *([] if piped else [str(lines)])]
+    # At another pace, which must not move the ends of batches.
+    again = [*arguments, "--in-flight-count", "64", "--json", *([] if piped else [str(lines)])]
     counted = json.loads(done(*again, text=lines.read_text() if piped else "", url=url))
 
     assert counted["message_count"] == COUNT
