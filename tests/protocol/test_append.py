@@ -12,10 +12,12 @@ from durable_streams.protocol.errors import (
     GoneError,
     InvalidJsonError,
     ProducerGapError,
+    ProducerRequiredError,
     StaleEpochError,
     StreamClosedError,
     StreamError,
     StreamSeqConflictError,
+    WriteFencedError,
 )
 from durable_streams.protocol.head import CLOSED, SOFT_DELETED, Closer, Record
 from durable_streams.protocol.producer import Fence, ProducerClaim
@@ -35,8 +37,16 @@ class State(NamedTuple):
     closer: ProducerClaim | None
     stream_seq: str | None
     fence: Fence | None
+    producer_required: bool = False
+    write_fenced: bool = False
 
 
+CLAIMS = (
+    None,
+    *itertools.starmap(ProducerClaim, [("p", 0, 0), ("p", 0, 1), ("p", 1, 0), ("p", 1, 1), ("p", 1, 2)]),
+    ProducerClaim("q", 0, 1),
+)
+FENCES = (None, Fence(0, 0), Fence(1, 0))
 STATES = [
     State(*state)
     for state in itertools.product(
@@ -44,9 +54,15 @@ STATES = [
         (False, True),
         (None, ProducerClaim("p", 0, 1), ProducerClaim("p", 1, 0)),
         (None, "a", "b"),
-        (None, Fence(0, 0), Fence(1, 0)),
+        FENCES,
     )
     if state[1] or state[2] is None
+]
+RESTRICTED = [
+    State(False, closed, closer, "a", fence, required, fenced)  # noqa: FBT003 - not soft-deleted
+    for (closed, closer), fence, required, fenced in itertools.product(
+        ((False, None), (True, ProducerClaim("p", 0, 1))), FENCES, (False, True), (False, True)
+    )
 ]
 REQUESTS = [
     Append(*request)
@@ -54,11 +70,7 @@ REQUESTS = [
         PAYLOADS,
         ("text/plain", "text/html"),
         (False, True),
-        (
-            None,
-            *itertools.starmap(ProducerClaim, [("p", 0, 0), ("p", 0, 1), ("p", 1, 0), ("p", 1, 1), ("p", 1, 2)]),
-            ProducerClaim("q", 0, 1),
-        ),
+        CLAIMS,
         (None, "a", "b", "ba"),
     )
 ]
@@ -77,8 +89,18 @@ def fence_says(fence: Fence | None, claim: ProducerClaim) -> str | type[StreamEr
     return "accept" if claim.seq == fence.seq + 1 else ProducerGapError
 
 
-def by_the_book(state: State, request: Append) -> str | type[StreamError]:
-    """§5.2, §5.2.1, §5.3 in the order of §5.2 Error Precedence."""
+def passes_fence(state: State, request: Append, *, permitted: bool) -> bool:
+    """Ours: a write-fenced stream takes a current token, or a producer that had one, as long as it keeps its epoch."""
+    if permitted or not state.write_fenced:
+        return True
+    known = request.claim is not None and state.fence is not None and request.claim.epoch == state.fence.epoch
+    return known and request.write_token is None
+
+
+def by_the_book(  # noqa: PLR0911 - one for each rule, in their order
+    state: State, request: Append, *, permitted: bool = False
+) -> str | type[StreamError]:
+    """§5.2, §5.2.1, §5.3 in the order of §5.2 Error Precedence; what a stream requires of writers beside it."""
     has_body = request.payload != b""
     if state.soft_deleted:
         return GoneError
@@ -90,7 +112,11 @@ def by_the_book(state: State, request: Append) -> str | type[StreamError]:
         return ContentTypeMismatchError
     if request.payload is REFUSAL:
         return InvalidJsonError
+    if state.producer_required and request.claim is None:
+        return ProducerRequiredError
     verdict = "accept" if request.claim is None else fence_says(state.fence, request.claim)
+    if verdict == "accept" and not passes_fence(state, request, permitted=permitted):
+        return WriteFencedError
     if verdict == "accept" and None not in {state.stream_seq, request.stream_seq}:
         assert state.stream_seq is not None
         assert request.stream_seq is not None
@@ -105,14 +131,16 @@ def after_the_book(state: State, request: Append) -> tuple[int, bool, str | None
     return TAIL + size, request.close, request.stream_seq or state.stream_seq, closer, LATER_MS
 
 
-def check(state: State, request: Append) -> str | type[StreamError]:
+def check(state: State, request: Append, *, permitted: bool = False) -> str | type[StreamError]:
     """Decide, hold the result and what is left against the book, and say what the verdict was."""
     closer = Closer(*state.closer) if state.closer else None
-    stream = draft(record=Record("text/plain", ttl_s=9, stream_seq=state.stream_seq, closer=closer), tail=TAIL)
+    record = Record("text/plain", 9, None, state.stream_seq, closer)
+    required, fenced = state.producer_required, state.write_fenced
+    stream = draft(record=record._replace(producer_required=required, write_fenced=fenced), tail=TAIL)
     stream.state = CLOSED * state.closed | SOFT_DELETED * state.soft_deleted
     before = stream.head(1)
     try:
-        result = decide_append(stream, state.fence, request, now_ms=LATER_MS)
+        result = decide_append(stream, state.fence, request, now_ms=LATER_MS, permitted=permitted)
     except StreamError as refusal:
         assert stream.head(1) == before, "a refusal changed the stream"
         return type(refusal)
@@ -148,6 +176,18 @@ def test_every_request_against_every_state() -> None:
     }
 
 
+def test_every_writer_against_every_restriction() -> None:
+    seen = set()
+    tokens = ((None, False), ("token", False), ("token", True))
+    requests = itertools.product(PAYLOADS, (False, True), CLAIMS, (None, "a", "b"), tokens)
+    for state, (payload, close, claim, stream_seq, (token, permitted)) in itertools.product(RESTRICTED, requests):
+        request = Append(payload, "text/plain", close, claim, stream_seq, token)
+        verdict = by_the_book(state, request, permitted=permitted)
+        assert check(state, request, permitted=permitted) == verdict, (state, request, permitted)
+        seen.add(verdict)
+    assert {ProducerRequiredError, WriteFencedError, "accept", "duplicate"} < seen
+
+
 def test_a_refused_append_to_a_closed_stream_names_its_end() -> None:
     with pytest.raises(StreamClosedError) as refused:
         decide_append(draft(state=CLOSED, tail=TAIL), None, Append(b"x", "text/plain"), now_ms=NOW_MS)
@@ -164,7 +204,9 @@ def test_the_body_s_own_refusal_is_raised() -> None:
 def test_content_types_match_without_case_or_parameters(content_type: str) -> None:
     stream = draft(record=Record("text/plain;charset=ascii"))
 
-    assert isinstance(decide_append(stream, None, Append(b"x", content_type), now_ms=NOW_MS), Appended)
+    appended = decide_append(stream, None, Append(b"x", content_type), now_ms=NOW_MS)
+
+    assert appended == Appended(tail=1, closed=False, grew=True, claim=None)
 
 
 @pytest.mark.parametrize(

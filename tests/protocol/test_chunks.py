@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +59,39 @@ def test_small_appends_share_a_chunk(sizes: list[int]) -> None:
     assert all(len(chunk) <= CHUNK_TARGET_BYTES for chunk in chunks)
     for before, end in itertools.pairwise(ends[:-1]):
         assert min(size for size in appends if size > end) - before > CHUNK_TARGET_BYTES
+
+
+@pytest.mark.parametrize(
+    ("sizes", "chunks"),
+    [
+        ([CHUNK_TARGET_BYTES - 1, 1, 1], [CHUNK_TARGET_BYTES, 1]),
+        ([CHUNK_TARGET_BYTES, 1], [CHUNK_TARGET_BYTES, 1]),
+        ([1, CHUNK_TARGET_BYTES], [1, CHUNK_TARGET_BYTES]),
+        ([CHUNK_MAX_BYTES, 1], [CHUNK_MAX_BYTES, 1]),
+        ([2 * CHUNK_MAX_BYTES + 3], [CHUNK_MAX_BYTES, CHUNK_MAX_BYTES, 3]),
+        ([2 * CHUNK_MAX_BYTES], [CHUNK_MAX_BYTES, CHUNK_MAX_BYTES]),
+    ],
+)
+def test_bytes_are_cut_where_a_chunk_is_full(sizes: list[int], chunks: list[int]) -> None:
+    assert (CHUNK_TARGET_BYTES, CHUNK_MAX_BYTES) == (256 * 1024, 1024 * 1024)
+    assert [len(chunk) for chunk in split_chunks([b"x" * size for size in sizes], is_json=False)] == chunks
+
+
+@pytest.mark.parametrize(
+    ("sizes", "chunks"),
+    [
+        ([400, 400, 400, 400, 400], [800, 800, 400]),
+        ([600, 424, 1], [1024, 1]),
+        ([600, 425, 1], [600, 426]),
+        ([1025, 1], [1025, 1]),
+        ([1, 1025], [1, 1025]),
+    ],
+)
+def test_messages_share_a_chunk_while_they_fit(sizes: list[int], chunks: list[int]) -> None:
+    """In units of 1 KiB."""
+    batch = b"".join(message(size * 1024) for size in sizes)
+
+    assert [len(chunk) // 1024 for chunk in split_chunks([batch], is_json=True)] == chunks
 
 
 def test_no_append_no_chunk() -> None:

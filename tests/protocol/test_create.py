@@ -415,3 +415,38 @@ def test_the_last_fork_takes_deleted_ancestors_along_and_nothing_else(parents: l
             leaves = removed is not None and release(streams[removed])
         assert stored == {one for one in streams if is_needed(one)}
     assert not stored
+
+
+# --- who may append: restrictions set at creation ---
+
+RESTRICTIONS = list(itertools.product((False, True), (False, True)))
+
+
+def restricted(restrictions: tuple[bool, bool], fork: ForkRequest | None = None) -> Create:
+    required, fenced = restrictions
+    return Create("text/plain", b"", fork=fork, producer_required=required, write_fenced=fenced)
+
+
+@pytest.mark.parametrize("asked", RESTRICTIONS)
+@pytest.mark.parametrize("held", RESTRICTIONS)
+def test_a_fork_is_restricted_as_its_source_and_as_asked(held: tuple[bool, bool], asked: tuple[bool, bool]) -> None:
+    record = fork_of(draft("source", new_record(restricted(held))), restricted(asked, OF_TAIL))
+
+    assert (record.producer_required, record.write_fenced) == (held[0] or asked[0], held[1] or asked[1])
+
+
+@pytest.mark.parametrize("asked", RESTRICTIONS)
+@pytest.mark.parametrize("held", RESTRICTIONS)
+@pytest.mark.parametrize("fork", [None, OF_TAIL])
+def test_restrictions_are_part_of_the_configuration(
+    held: tuple[bool, bool], asked: tuple[bool, bool], fork: ForkRequest | None
+) -> None:
+    """A fork may have inherited what is not asked for; nothing asked for may be missing."""
+    record = new_record(restricted(held)) if fork is None else fork_of(source(), restricted(held, fork))
+    missing = any(wanted and not stands for wanted, stands in zip(asked, held, strict=True))
+
+    if missing or (fork is None and asked != held):
+        with pytest.raises(StreamExistsError, match=r"producer requirement|write fence"):
+            match_existing(draft(record=record), restricted(asked, fork))
+    else:
+        assert not match_existing(draft(record=record), restricted(asked, fork)).fresh

@@ -39,6 +39,9 @@ records = st.builds(
     st.none() | texts,
     st.none() | st.builds(Closer, texts, numbers, numbers),
     st.none() | forks,
+    flags,
+    flags,
+    st.none() | texts,
 )
 
 
@@ -61,7 +64,7 @@ def test_a_record_comes_back_as_it_was(record: Record) -> None:
         b"null",
         b"[]",
         b'["a/b",null,null,null,null]',
-        b'["a/b",null,null,null,null,null,null]',
+        b'["a/b",null,null,null,null,null,false,false,null,null]',
         b'["a/b",null,null,null,["p",1],null]',
         b'["a/b",null,null,null,7,null]',
         b'["a/b",null,null,null,null,["s",1,0,0,true,false]]',
@@ -72,6 +75,15 @@ def test_a_record_comes_back_as_it_was(record: Record) -> None:
 def test_what_is_no_record_does_not_decode(encoded: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         decode_record(encoded)
+
+
+def test_a_record_without_restrictions_costs_no_byte_for_them() -> None:
+    assert encode_record(Record("a/b")) == b'["a/b",null,null,null,null,null]'
+    assert decode_record(b'["a/b",null,null,null,null,null]') == Record("a/b")
+
+
+def test_the_bits_that_are_stored_stay_what_they_are() -> None:
+    assert (CLOSED, SOFT_DELETED) == (1, 2)
 
 
 @pytest.mark.parametrize("state", range(4))
@@ -86,4 +98,5 @@ def test_a_fork_s_own_bytes_begin_where_its_lineage_ends() -> None:
     fork = Fork("s", 1, 4, 0, asked_offset=True, inherited_expiry=False, lineage=(Segment(1, 4), Segment(2, 9)))
 
     assert fork.base == 9
+    assert fork.depth == 1
     assert fork._replace(lineage=()).base == 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from durable_streams.protocol import headers
 from durable_streams.protocol.errors import InvalidHeaderError
 from durable_streams.protocol.headers import (
     INTEGER_MAX,
@@ -10,12 +11,27 @@ from durable_streams.protocol.headers import (
     parse_claim,
     parse_closed,
     parse_expiry,
+    parse_flag,
     parse_integer,
     parse_stream_seq,
 )
 from durable_streams.protocol.producer import ProducerClaim
 
+NAMES = """
+    Stream-Closed Stream-Cursor Stream-Expires-At Stream-Extensions Stream-Fork-Offset Stream-Fork-Sub-Offset
+    Stream-Forked-From Stream-Next-Offset Stream-Producer-Required Stream-SSE-Data-Encoding Stream-Seq Stream-TTL
+    Stream-Up-To-Date Stream-Write-Fence Stream-Write-Token
+    Producer-Epoch Producer-Expected-Seq Producer-Id Producer-Received-Seq Producer-Seq
+"""
 CLAIM = {"Producer-Id": "p", "Producer-Epoch": "1", "Producer-Seq": "2"}
+
+
+def test_names() -> None:
+    """§13.2, §5.2.1, §5.8, and our own."""
+    spelt = {value for name, value in vars(headers).items() if name.startswith(("STREAM_", "PRODUCER_"))}
+
+    assert {name for name in spelt if isinstance(name, str)} == set(NAMES.split())
+    assert all(getattr(headers, name.upper().replace("-", "_")) == name for name in NAMES.split())
 
 
 @pytest.mark.parametrize(
@@ -45,6 +61,18 @@ def test_any_other_value_counts_as_absent(value: str) -> None:
     """§4.1. Whitespace around a value is taken off before it gets here."""
     assert not parse_closed({"Stream-Closed": value})
     assert not parse_closed({})
+
+
+@pytest.mark.parametrize(("present", "flag"), [({}, False), ({"X": "true"}, True), ({"X": "TRUE"}, True)])
+def test_a_restriction_is_there_or_not(present: dict[str, str], *, flag: bool) -> None:
+    assert parse_flag(present, "X") is flag
+
+
+@pytest.mark.parametrize("value", ["false", "", "1", "yes", "tru"])
+def test_a_misspelt_restriction_is_not_taken_for_none(value: str) -> None:
+    with pytest.raises(InvalidHeaderError) as refused:
+        parse_flag({"X": value}, "X")
+    assert refused.value.name == "X"
 
 
 def test_the_producer_triple() -> None:
@@ -105,19 +133,19 @@ def test_what_is_no_stream_seq(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "expiry"),
+    ("given", "expiry"),
     [
         ({}, (None, None)),
         ({"Stream-TTL": "60"}, (60, None)),
         ({"Stream-Expires-At": "2030-01-31T12:00:00Z"}, (None, 1_896_091_200_000)),
     ],
 )
-def test_one_way_to_expire(headers: dict[str, str], expiry: tuple[int | None, int | None]) -> None:
-    assert parse_expiry(headers) == expiry
+def test_one_way_to_expire(given: dict[str, str], expiry: tuple[int | None, int | None]) -> None:
+    assert parse_expiry(given) == expiry
 
 
 @pytest.mark.parametrize(
-    "headers",
+    "given",
     [
         {"Stream-TTL": "60", "Stream-Expires-At": "2030-01-31T12:00:00Z"},
         {"Stream-TTL": "", "Stream-Expires-At": ""},
@@ -125,6 +153,6 @@ def test_one_way_to_expire(headers: dict[str, str], expiry: tuple[int | None, in
         {"Stream-Expires-At": "never"},
     ],
 )
-def test_both_or_malformed_ways_are_refused(headers: dict[str, str]) -> None:
+def test_both_or_malformed_ways_are_refused(given: dict[str, str]) -> None:
     with pytest.raises(InvalidHeaderError):
-        parse_expiry(headers)
+        parse_expiry(given)
