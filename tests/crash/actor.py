@@ -72,12 +72,20 @@ class Actor:
                 self.ledger.postpone(op)
                 await op.predecessor
                 op.predecessor = None
-            elif answer.status == op.again if obeyed else answer.status in op.fresh:
-                self.ledger.settle(op, answer, obeyed=obeyed)
-                return answer
             else:
-                was = "obeyed" if obeyed else "not obeyed"
-                raise ProofError(f"{self.name}: {op.method} {op.path} {dict(op.headers)}, so far {was}: {answer}")
+                self.accept(op, answer, obeyed=obeyed)
+                return answer
+
+    def accept(self, op: Op, answer: Answer, *, obeyed: bool) -> None:
+        """Hold an answer against what must come. ``obeyed``: as the request was seen to be, unanswered, before.
+
+        Raises:
+            ProofError: it is another one.
+        """
+        if answer.status != op.again if obeyed else answer.status not in op.fresh:
+            was = "obeyed" if obeyed else "not obeyed"
+            raise ProofError(f"{self.name}: {op.method} {op.path} {dict(op.headers)}, so far {was}: {answer}")
+        self.ledger.settle(op, answer, obeyed=obeyed)
 
     async def _answer(self, op: Op) -> Answer | None:
         try:

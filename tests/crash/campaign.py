@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -25,6 +24,8 @@ from tests.crash.inspection import check_listing, look_at_all
 from tests.crash.ledger import Ledger
 from tests.crash.model import Stream
 from tests.crash.payloads import BYTES, JSON, TEXT
+from tests.crash.pipes import Piper
+from tests.crash.readiness import READY_MAX_S, timed_start
 from tests.crash.wire import ProofError, Turnstile, Wire
 from tests.crash.writers import CloseRace, Creator, Pipeliner, Plain, Producer, Sequencer
 from tests.serving import ServerExited, ServerProcess
@@ -40,7 +41,6 @@ WORK_S = (0.05, 1.2)
 EARLY_KILL_SHARE = 0.2
 """How often a server is killed once more while it starts."""
 DEATH_TIMEOUT_S = 60.0
-READY_MAX_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -113,10 +113,11 @@ class _Campaign:
         return streams
 
     def _cast(self, shared: list[Stream]) -> list[Actor]:
-        """Return the writers: 41 of them, half on streams that many share."""
+        """Return the writers: 45 of them, half on streams that many share."""
         makers: list[tuple[str, int, Callable[[str, Stream], Actor]]] = [
             ("plain", 8, lambda name, stream: Plain(self.stage, name, stream)),
             ("producer", 8, lambda name, stream: Producer(self.stage, name, stream)),
+            ("pipe", 4, lambda name, stream: Piper(self.stage, name, stream)),
             ("pipeliner", 4, lambda name, stream: Pipeliner(self.stage, name, stream)),
             ("hotforker", 2, lambda name, stream: HotForker(self.stage, name, stream)),
             ("family", 8, lambda name, _: Family(self.stage, name)),
@@ -188,9 +189,7 @@ class _Campaign:
         if self.plan.fault is not None:
             hit = self.rng.randint(10, 250)
             self.server.environment["DS_FAULT"] = f"{self.plan.fault}:{hit}:{self.server.data_dir.absolute()}"
-        began_s = time.perf_counter()
-        await asyncio.to_thread(self.server.start)
-        ready_s = time.perf_counter() - began_s
+        ready_s = await asyncio.to_thread(timed_start, self.server)
         self.ledger.tally.restarts.append(round(ready_s, 3))
         if ready_s >= READY_MAX_S:
             raise ProofError(f"ready only {ready_s:.2f} s after its start")

@@ -95,6 +95,7 @@ class Wire:
 
     def __init__(self, origin: str, turnstile: Turnstile) -> None:
         """Nothing is connected before the first request."""
+        self.origin = origin
         self.root = f"{origin}/v1/stream/"
         self.turnstile = turnstile
 
