@@ -38,6 +38,9 @@ class Watch(Protocol):
     def permits(self, batch: Batch, path: str, write_token: str) -> bool:
         """Whether this token lets its holder append to the stream now."""
 
+    def reset(self) -> None:
+        """What was told of the present batch has come to nothing."""
+
 
 class Slot:
     """One path in a batch: the head before, the draft after, and what was added in between.

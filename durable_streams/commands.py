@@ -32,7 +32,7 @@ class ForkBase(Protocol):
         """Return the position; raise ``InvalidRequestError`` if there is none."""
 
 
-class _Command(Generic[R]):
+class SettledCommand(Generic[R]):
     """Keeps the result of ``decide`` until the commit that holds it is durable."""
 
     __slots__ = ("_result", "_settle", "conflicts", "path", "size_bytes")
@@ -55,7 +55,7 @@ class _Command(Generic[R]):
         self._settle(error if error is not None else result)  # type: ignore[arg-type]
 
 
-class AppendCommand(_Command["Appended | Duplicate"]):
+class AppendCommand(SettledCommand["Appended | Duplicate"]):
     """Append and close (§5.2, §5.3)."""
 
     __slots__ = ("_request",)
@@ -82,7 +82,7 @@ class AppendCommand(_Command["Appended | Duplicate"]):
         return token is not None and batch.watch is not None and batch.watch.permits(batch, self.path, token)
 
 
-class CreateCommand(_Command["Created"]):
+class CreateCommand(SettledCommand["Created"]):
     """Create, or fork (§5.1, §4.2)."""
 
     __slots__ = ("_chance", "_fork_base", "_request")
@@ -134,7 +134,7 @@ class CreateCommand(_Command["Created"]):
         return rules.fork_record(source.draft, self._request, anchor=anchor, base=base), base
 
 
-class DeleteCommand(_Command[bool]):
+class DeleteCommand(SettledCommand[bool]):
     """Delete (§5.4). Result: whether it went at once rather than soft."""
 
     __slots__ = ()
@@ -149,7 +149,7 @@ class DeleteCommand(_Command[bool]):
         self._result = slot.draft is None
 
 
-class ExpireCommand(_Command[bool]):
+class ExpireCommand(SettledCommand[bool]):
     """End a stream whose time is over, or move its due row to its present deadline. Result: whether it ended."""
 
     __slots__ = ("_followed",)

@@ -138,6 +138,8 @@ class Committer:
             flight = self._decide(commands)
         except Exception as fault:  # noqa: BLE001 whatever it is, those waiting must hear of it
             _fail(commands, fault)
+            if self.watch is not None:
+                self.watch.reset()
             asyncio.get_running_loop().call_soon(self._kick)
             return
         if not flight.groups:

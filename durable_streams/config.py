@@ -69,6 +69,9 @@ class ServerConfig:
     lane: serve usual requests without aiohttp (``http/lane.py``).
     cache_scope: ``public`` lets shared caches keep pages, ``private`` only the reader's own (§10.1).
     log_format: ``logfmt`` or ``json``.
+    public_url: scheme and authority by which webhook receivers reach this server; ``None`` takes those of the request
+        that creates the subscription.
+    allow_local_webhooks: let webhooks go to loopback addresses, by http too; for development.
     """
 
     host: str = "127.0.0.1"
@@ -81,4 +84,6 @@ class ServerConfig:
     lane: bool = True
     cache_scope: Literal["public", "private"] = "private"
     log_format: Literal["logfmt", "json"] = "logfmt"
+    public_url: str | None = None
+    allow_local_webhooks: bool = False
     bounds: Bounds = Bounds()

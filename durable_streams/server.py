@@ -16,17 +16,23 @@ import structlog
 
 from durable_streams.clock import SystemClock
 from durable_streams.committer import Committer
+from durable_streams.delivery.dispatcher import Dispatcher
+from durable_streams.delivery.webhooks import WebhookClient
 from durable_streams.heads import HeadCache
 from durable_streams.http.aiohttp_front import AiohttpFront
 from durable_streams.http.control import Health
 from durable_streams.http.lane import LaneFront
 from durable_streams.http.reads import Reads
 from durable_streams.http.router import Router
+from durable_streams.http.subscriptions import SubscriptionRoutes
 from durable_streams.http.sse_connection import LiveReaders
 from durable_streams.packer import Packer
 from durable_streams.reader import Reader
 from durable_streams.runtime import Runtime
 from durable_streams.streams import Streams
+from durable_streams.subscriptions.keys import KEY_FILE, Keyring
+from durable_streams.subscriptions.service import Subscriptions
+from durable_streams.subscriptions.tokens import Tokens
 from durable_streams.tail import Hub
 from durable_streams.upkeep import Upkeep
 from durable_streams.writer import Writer
@@ -96,16 +102,44 @@ class Server:
         self._reads = Reads(self.streams, runtime, cache_scope=config.cache_scope)
         self._readers = LiveReaders(self.streams, runtime)
         health = Health(self.engine, self.committer)
-        router = Router(self.streams, self._reads, health, root=config.root)
+        self._compose_subscriptions(config)
+        router = Router(
+            self.streams, self._reads, health, subscriptions=self._compose_routes(config), root=config.root
+        )
         self._front = AiohttpFront(router, self._readers, config.bounds)
         self._lane = (
             LaneFront(router, self._readers, config.bounds, hand_over=self._front.connect) if config.lane else None
         )
-        self._upkeep = Upkeep(self.engine, self.streams, cache, writer=self._writer, runtime=runtime)
+        self._upkeep = Upkeep(
+            self.engine, self.streams, cache, subscriptions=self.subscriptions, writer=self._writer, runtime=runtime
+        )
+        self.subscriptions.load()
+
+    def _compose_subscriptions(self, config: ServerConfig) -> None:
+        clock = self._runtime.clock
+        self._keyring = Keyring(config.data_dir / KEY_FILE if self.engine.durable else None, clock)
+        self._keyring.open()
+        self._tokens = Tokens(self._keyring.token_secret)
+        self.subscriptions = Subscriptions(self.engine, self.committer, self._runtime, tokens=self._tokens)
+        client = WebhookClient(self._keyring, self._tokens, clock, allow_local=config.allow_local_webhooks)
+        self._dispatcher = Dispatcher(self.subscriptions, client)
+        self.subscriptions.deliver = self._dispatcher.offer
+
+    def _compose_routes(self, config: ServerConfig) -> SubscriptionRoutes:
+        return SubscriptionRoutes(
+            self.subscriptions,
+            self._keyring,
+            self._tokens,
+            clock=self._runtime.clock,
+            root=config.root,
+            public_url=config.public_url,
+            allow_local=config.allow_local_webhooks,
+        )
 
     async def stop(self) -> None:
         """Drain and close; takes at most ``drain_timeout_ms`` beyond the commits under way."""
         self._upkeep_task.cancel()
+        await self._dispatcher.close()
         self._listener.close()
         await self.committer.drain()
         self._reads.release_waiting()

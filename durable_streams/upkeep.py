@@ -1,6 +1,7 @@
 """Upkeep: what the server does on its own, in bounded slices.
 
-Owns: ending expired streams, removing the rows of dropped ones, merging small chunks, writing down read touches.
+Owns: ending expired streams, taking subscriptions on when their time has come, removing the rows of dropped ones,
+merging small chunks, writing down read touches.
 Must not know: when a stream expires; it submits a look, and the batch decides.
 """
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from durable_streams.engine.base import EngineFailedError, StorageFullError
+from durable_streams.protocol.subscription_config import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from durable_streams.heads import HeadCache
     from durable_streams.runtime import Runtime
     from durable_streams.streams import Streams
+    from durable_streams.subscriptions.service import Subscriptions
     from durable_streams.writer import Writer
 
 R = TypeVar("R")
@@ -29,10 +32,24 @@ _log = structlog.get_logger(__name__)
 class Upkeep:
     """Runs until cancelled; ``flush`` once more at a clean shutdown."""
 
-    def __init__(self, engine: Engine, streams: Streams, cache: HeadCache, *, writer: Writer, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        streams: Streams,
+        cache: HeadCache,
+        *,
+        subscriptions: Subscriptions,
+        writer: Writer,
+        runtime: Runtime,
+    ) -> None:
         self._engine, self._streams, self._cache, self._writer = engine, streams, cache, writer
         self._packer = streams.reader.packer
         self._clock, self._bounds = runtime.clock, runtime.bounds
+        self._subscriptions = subscriptions
+        subscriptions.due = self.wake_at
+        self._woken = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_ms = 0
 
     async def run(self) -> None:
         """Do one round after another, with a pause between them; a full slice is followed by the next at once."""
@@ -44,7 +61,39 @@ class Upkeep:
             except EngineFailedError as failure:
                 _log.critical("upkeep stops: the store failed", error=str(failure))
                 return
-            await asyncio.sleep(0 if busy else self._bounds.sweep_interval_ms / 1000)
+            await self._pause(0 if busy else self._bounds.sweep_interval_ms / 1000)
+
+    def wake_at(self, due_ms: int) -> None:
+        """Look at what is due at this time, rather than with the next round."""
+        now_ms = self._clock.now_ms()
+        if self._alarm is not None and self._alarm_ms <= due_ms:
+            return
+        if due_ms > now_ms + self._bounds.sweep_interval_ms:
+            return  # a round comes first, and looks then
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_ms = due_ms
+        self._alarm = asyncio.get_running_loop().call_later(max(0, due_ms - now_ms) / 1000, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._woken.set()
+
+    async def _pause(self, pause_s: float) -> None:
+        """Sleep, and end what becomes due meanwhile."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + pause_s
+        while True:
+            try:
+                async with asyncio.timeout_at(until_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                return
+            self._woken.clear()
+            try:
+                await self._expire()
+            except EngineFailedError:
+                return  # the next round says so
 
     async def round(self) -> bool:
         """Write touches, end what is over, collect and pack a slice each; True if there may be more to do at once."""
@@ -78,7 +127,8 @@ class Upkeep:
         due = self._engine.due(self._clock.now_ms(), self._bounds.sweep_count)
         looks = [asyncio.get_running_loop().create_future() for _ in due]
         for row, look in zip(due, looks, strict=True):
-            self._streams.submit_expiry(row.path, look.set_result)
+            submit = self._subscriptions.submit_timer if row.path.startswith(PREFIX) else self._streams.submit_expiry
+            submit(row.path, look.set_result)
         if looks:
             await asyncio.wait(looks)
         return len(due)

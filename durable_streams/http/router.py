@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from durable_streams.http.control import Health
     from durable_streams.http.messages import Request, Settle
     from durable_streams.http.reads import Reads
+    from durable_streams.http.subscriptions import SubscriptionRoutes
     from durable_streams.streams import Streams
 
 _log = structlog.get_logger(__name__)
@@ -30,12 +31,14 @@ class Router:
     """Answers every request of every front.
 
     Args:
-        streams, reads, health: the handlers' needs.
+        streams, reads, health, subscriptions: the handlers' needs.
         root: URL path of the stream root, ``/`` allowed.
     """
 
-    def __init__(self, streams: Streams, reads: Reads, health: Health, *, root: str) -> None:
-        self._streams, self._reads, self._health = streams, reads, health
+    def __init__(
+        self, streams: Streams, reads: Reads, health: Health, *, subscriptions: SubscriptionRoutes, root: str
+    ) -> None:
+        self._streams, self._reads, self._health, self._subscriptions = streams, reads, health, subscriptions
         self._root = "/" + root.strip("/")
         self._prefix = self._root.rstrip("/") + "/"
 
@@ -74,6 +77,8 @@ class Router:
         return problem(404, "not-found", f"streams are below {self._root}")
 
     def _control(self, encoded: str, request: Request, settle: Settle) -> Answer | SseStart | Pending:  # noqa: PLR0911 one per resource
+        if self._subscriptions.handles(encoded):
+            return self._subscriptions.route(encoded, request, settle)
         if encoded == f"{RESERVED}/streams":
             if request.method != "GET":
                 return _not_allowed("GET, OPTIONS")

@@ -10,13 +10,19 @@ import orjson
 import pytest
 
 from durable_streams.http.errors import PROBLEM_JSON, TABLE, answer_of
-from durable_streams.protocol import errors
+from durable_streams.protocol import errors, subscription_errors
 from durable_streams.protocol.errors import StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BASES = {errors.StreamError, errors.InvalidRequestError, errors.ConflictError, errors.UnavailableError}
+BASES = {
+    errors.StreamError,
+    errors.InvalidRequestError,
+    errors.ConflictError,
+    errors.UnavailableError,
+    subscription_errors.SubscriptionError,
+}
 """What the others derive from: never raised themselves."""
 
 

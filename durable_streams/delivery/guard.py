@@ -1,0 +1,109 @@
+"""Which URLs and addresses a webhook may reach (§12.8).
+
+Owns: the rules against server-side request forgery. Must not know: what is sent.
+Two checks, because a name can mean another address tomorrow: ``check_url`` when a subscription is created, and
+``guarded_socket`` for the very address of every connection, after all resolving.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from durable_streams.protocol.subscription_errors import WebhookUrlRejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+    AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
+
+_LOCAL_NAMES: Final = frozenset({"localhost", "local", "internal", "intranet", "lan", "home", "corp", "localdomain"})
+"""Last labels that no public name has."""
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_IPV4_COMPATIBLE: Final = ipaddress.ip_network("::/96")
+
+
+class ForbiddenAddressError(OSError):
+    """A connection to an address that webhooks must not reach."""
+
+
+def check_url(url: str, *, allow_local: bool) -> None:
+    """Check the URL of a subscription to be created, without resolving its host.
+
+    Args:
+        url: as the client gave it.
+        allow_local: whether loopback is allowed, by http too.
+
+    Raises:
+        WebhookUrlRejectedError: not https (or http to loopback, where allowed), with credentials or a fragment, or an
+            address or name that is surely not public.
+    """
+    if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
+        raise WebhookUrlRejectedError("a webhook URL is plain ASCII without blanks")
+    try:
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        raise WebhookUrlRejectedError("the webhook URL is malformed") from None
+    if not host or parts.username is not None or parts.password is not None or parts.fragment:
+        raise WebhookUrlRejectedError("a webhook URL has a host, and neither credentials nor a fragment")
+    local = _is_local_host(host)
+    if parts.scheme != "https" and not (parts.scheme == "http" and local and allow_local):
+        raise WebhookUrlRejectedError("a webhook URL must be https")
+    if local and allow_local:
+        return
+    address = _literal(host)
+    if address is not None and not is_public(address):
+        raise WebhookUrlRejectedError("the webhook URL's address is not a public one")
+    last = host.rpartition(".")[2]
+    if address is None and (last in _LOCAL_NAMES or "." not in host or _is_number(last)):
+        raise WebhookUrlRejectedError("the webhook URL's host is not a public name")
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_local_host(host: str) -> bool:
+    address = _literal(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _is_number(label: str) -> bool:
+    """Whether a host that ends so is an address in a form that resolvers still take: 127.1, 0x7f000001, 0177.1."""
+    return label.isdigit() or label.lower().startswith("0x")
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is reachable by everybody, and so is every IPv4 address that it carries inside."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.is_global and not address.is_multicast and all(map(is_public, _carried(address)))
+    return address.is_global and not address.is_multicast
+
+
+def _carried(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    carried = [found for found in (address.ipv4_mapped, address.sixtofour) if found is not None]
+    if address.teredo is not None:
+        carried += address.teredo
+    if address in _NAT64 or address in _IPV4_COMPATIBLE:
+        carried.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    return carried
+
+
+def guarded_socket(*, allow_local: bool) -> Callable[[AddressInfo], socket.socket]:
+    """Return what makes the socket of every webhook connection, and refuses by the address it is about to be for."""
+
+    def make(info: AddressInfo) -> socket.socket:
+        family, kind, protocol, _, target = info
+        address = ipaddress.ip_address(str(target[0]).partition("%")[0])
+        if not (is_public(address) or (allow_local and address.is_loopback)):
+            raise ForbiddenAddressError(f"webhooks must not reach {address}")
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+    return make

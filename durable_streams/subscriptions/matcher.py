@@ -1,0 +1,137 @@
+"""Which subscriptions a stream belongs to, and which of their streams may be ahead of their cursors.
+
+Owns: indexes in memory over patterns and explicit links; per subscription a list of streams to look at. Must not know:
+cursors and tails. Not a source of truth: everything here is rebuilt from heads and links at start, and a stream listed
+as perhaps pending is looked at before it counts.
+Invariant: a stream that is pending is listed, or its subscription is ``unknown``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from durable_streams.protocol.glob import GlobIndex
+from durable_streams.protocol.paths import RESERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CACHE_MAX: Final = 65_536
+"""Paths whose subscriptions are remembered."""
+GLOB, EXPLICIT = 1, 2
+"""Bits of a link: by pattern, by name (§6.1)."""
+
+Matches = tuple[tuple[str, int], ...]
+"""(head path of the subscription, link bits) of each subscription that a stream belongs to."""
+
+
+class Matcher:
+    """The loop's thread only."""
+
+    def __init__(self) -> None:
+        self._globs: GlobIndex[str] = GlobIndex()
+        self._patterns: dict[str, str] = {}
+        self._explicit: dict[str, set[str]] = {}
+        self._wake_streams: dict[str, int] = {}
+        self._cache: OrderedDict[str, Matches] = OrderedDict()
+        self._candidates: dict[str, dict[str, None]] = {}
+        self._unknown: set[str] = set()
+        self.paths: set[str] = set()
+
+    def add(self, path: str, pattern: str | None, wake_stream: str | None) -> None:
+        """Note a subscription."""
+        if path in self.paths:
+            return
+        self.paths.add(path)
+        if pattern is not None:
+            self._patterns[path] = pattern
+            self._globs.add(pattern, path)
+        if wake_stream is not None:
+            self._wake_streams[wake_stream] = self._wake_streams.get(wake_stream, 0) + 1
+        self._cache.clear()
+
+    def remove(self, path: str, wake_stream: str | None) -> None:
+        """Forget a subscription; its explicit links too."""
+        if path not in self.paths:
+            return
+        self.paths.discard(path)
+        pattern = self._patterns.pop(path, None)
+        if pattern is not None:
+            self._globs.discard(pattern, path)
+        if wake_stream is not None:
+            self._wake_streams[wake_stream] -= 1
+            if not self._wake_streams[wake_stream]:
+                del self._wake_streams[wake_stream]
+        for stream in [stream for stream, holders in self._explicit.items() if path in holders]:
+            self._unlink(path, stream)
+        self._candidates.pop(path, None)
+        self._unknown.discard(path)
+        self._cache.clear()
+
+    def link(self, path: str, streams: Iterable[str]) -> None:
+        """Note streams linked by name."""
+        for stream in streams:
+            self._explicit.setdefault(stream, set()).add(path)
+            self._cache.pop(stream, None)
+
+    def unlink(self, path: str, stream: str) -> None:
+        """A stream is no longer linked by name."""
+        if path in self._explicit.get(stream, ()):
+            self._unlink(path, stream)
+        self._cache.pop(stream, None)
+
+    def _unlink(self, path: str, stream: str) -> None:
+        holders = self._explicit[stream]
+        holders.discard(path)
+        if not holders:
+            del self._explicit[stream]
+
+    def match(self, stream: str) -> Matches:
+        """Return the subscriptions that a stream belongs to.
+
+        Wake streams belong to no pattern: an event of a wake would be pending work, and cause the next.
+        """
+        found = self._cache.get(stream)
+        if found is not None:
+            self._cache.move_to_end(stream)
+            return found
+        bits: dict[str, int] = {}
+        if stream not in self._wake_streams and not stream.startswith(f"{RESERVED}/"):
+            bits = dict.fromkeys(self._globs.match(stream), GLOB)
+        for path in self._explicit.get(stream, ()):
+            bits[path] = bits.get(path, 0) | EXPLICIT
+        found = self._cache[stream] = tuple(sorted(bits.items()))
+        if len(self._cache) > CACHE_MAX:
+            self._cache.popitem(last=False)
+        return found
+
+    def bits(self, path: str, stream: str) -> int:
+        """Return how a stream belongs to one subscription, 0 if it does not."""
+        return next((bits for holder, bits in self.match(stream) if holder == path), 0)
+
+    def note(self, path: str, stream: str) -> None:
+        """A stream may be ahead of its cursor."""
+        self._candidates.setdefault(path, {})[stream] = None
+
+    def dismiss(self, path: str, stream: str) -> None:
+        """A stream has been looked at, and is not ahead."""
+        self._candidates.get(path, {}).pop(stream, None)
+
+    def candidates(self, path: str) -> list[str] | None:
+        """Return the streams to look at, the one noted first first; ``None`` if nobody knows which."""
+        return None if path in self._unknown else list(self._candidates.get(path, ()))
+
+    def forget(self, path: str) -> None:
+        """Whatever is listed for a subscription may be incomplete."""
+        if path in self.paths:
+            self._unknown.add(path)
+
+    def forget_all(self) -> None:
+        """Whatever is listed for any subscription may be incomplete."""
+        self._unknown |= self.paths
+
+    def settle(self, path: str, streams: Iterable[str]) -> None:
+        """All links have been looked at, and these streams are ahead."""
+        self._unknown.discard(path)
+        self._candidates[path] = dict.fromkeys(streams)

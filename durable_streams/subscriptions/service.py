@@ -1,0 +1,231 @@
+"""The use cases of subscriptions, and the index over them that is kept up by commits.
+
+Owns: what is loaded at start, what a commit on a subscription sets off. Must not know: HTTP, how webhooks are sent.
+Invariant: whatever it sets off is a hint; the due index and the states in the store bring it back if it is lost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from durable_streams.protocol.errors import StreamError
+from durable_streams.protocol.head import decode_record
+from durable_streams.protocol.subscription import Phase, Subscription, decode_subscription
+from durable_streams.protocol.subscription_config import PREFIX, head_path
+from durable_streams.protocol.subscription_errors import SubscriptionNotFoundError
+from durable_streams.subscriptions import commands
+from durable_streams.subscriptions.commands import Attempt
+from durable_streams.subscriptions.links import load_links
+from durable_streams.subscriptions.matcher import EXPLICIT, Matcher
+from durable_streams.subscriptions.wakes import Wakes, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_streams.batch import Slot
+    from durable_streams.committer import Committer
+    from durable_streams.engine.base import Engine
+    from durable_streams.protocol.head import Head
+    from durable_streams.protocol.subscription import Event
+    from durable_streams.protocol.subscription_config import Creation
+    from durable_streams.runtime import Runtime
+    from durable_streams.subscriptions.commands import Claimed, WakeRequest
+    from durable_streams.subscriptions.links import Link
+    from durable_streams.subscriptions.tokens import Tokens
+
+    Settle = Callable[[bool | StreamError], None]
+
+PAGE: Final = 1_000
+
+
+class Described(NamedTuple):
+    """One subscription as it is stored, with the links asked for.
+
+    next_after: the link to go on after, ``None`` at the end.
+    """
+
+    id: str
+    subscription: Subscription
+    links: tuple[Link, ...]
+    next_after: str | None
+
+
+class Subscriptions:
+    """The subscriptions of one store. The loop's thread only.
+
+    deliver: called with the path of every webhook subscription that is waking; may be called again for the same wake.
+    due: called with every deadline that a commit has set, Unix milliseconds.
+    """
+
+    def __init__(self, engine: Engine, committer: Committer, runtime: Runtime, *, tokens: Tokens) -> None:
+        self._engine, self._committer, self._chance = engine, committer, runtime.chance
+        self._matcher = Matcher()
+        self._wakes = Wakes(engine, self._matcher, runtime.chance, tokens=tokens)
+        self.deliver: Callable[[str], None] = lambda _path: None
+        self.due: Callable[[int], None] = lambda _due_ms: None
+        self._streams_applied = committer.on_applied
+        committer.on_applied = self._applied
+        committer.on_lost = self._lost
+
+    # --- at start ---
+
+    def load(self) -> None:
+        """Read all subscriptions and go on with what was under way. Cost: one scan, and the explicit links."""
+        after = ""
+        while heads := self._engine.scan(PREFIX, after, PAGE):
+            for head in heads:
+                self._load(head)
+            after = heads[-1].path
+        self._watch()
+
+    def _load(self, head: Head) -> None:
+        subscription = _subscription(head)
+        config = subscription.config
+        self._matcher.add(head.path, config.pattern, config.wake_stream)
+        self._load_explicit(head, subscription)
+        if subscription.phase is not Phase.IDLE:
+            self._matcher.forget(head.path)
+        if subscription.linking:
+            self._link_existing(head.path, "", lambda _outcome: None)
+        if subscription.is_webhook and subscription.phase is Phase.WAKING:
+            self.deliver(head.path)
+
+    def _load_explicit(self, head: Head, subscription: Subscription) -> None:
+        if subscription.explicit_count:
+            links = load_links(self._engine, head.sid, {})
+            self._matcher.link(head.path, [link.path for link in links if link.bits & EXPLICIT])
+
+    def _watch(self) -> None:
+        self._committer.watch = self._wakes if self._matcher.paths else None
+
+    # --- what commits set off ---
+
+    def _applied(self, slot: Slot) -> None:
+        self._streams_applied(slot)
+        if not slot.path.startswith(PREFIX):
+            return
+        replaced = slot.before is not None and (slot.head is None or slot.before.sid != slot.head.sid)
+        if slot.before is not None and replaced:
+            self._matcher.remove(slot.path, _subscription(slot.before).config.wake_stream)
+        if slot.head is not None:
+            subscription = _subscription(slot.head)
+            self._matcher.add(slot.path, subscription.config.pattern, subscription.config.wake_stream)
+            if replaced:
+                self._load_explicit(slot.head, subscription)
+            if subscription.until_ms:
+                self.due(subscription.until_ms)
+            if subscription.is_webhook and subscription.phase is Phase.WAKING:
+                self.deliver(slot.path)
+        self._watch()
+
+    def _lost(self, slot: Slot) -> None:
+        if slot.path.startswith(PREFIX):
+            self._matcher.forget(slot.path)
+
+    # --- use cases ---
+
+    def submit_create(self, subscription_id: str, creation: Creation, base_url: str, *, settle: Settle) -> None:
+        """Create or re-confirm (§6.2); settled with whether it is new, when all standing streams are linked."""
+        path = head_path(subscription_id)
+
+        def created(outcome: bool | StreamError) -> None:  # noqa: FBT001 what the command settles with
+            if isinstance(outcome, StreamError) or creation.config.pattern is None or not self._is_linking(path):
+                settle(outcome)
+                return
+            self._link_existing(path, "", lambda linked: settle(linked if isinstance(linked, StreamError) else outcome))
+
+        new = (creation, base_url, self._chance)
+        self._committer.submit(commands.CreateSubscription(self._wakes, path, created, new=new))
+
+    def _is_linking(self, path: str) -> bool:
+        (head,) = self._engine.load([path])
+        return head is not None and _subscription(head).linking
+
+    def _link_existing(self, path: str, after: str, settle: Callable[[str | StreamError], None]) -> None:
+        def linked(outcome: str | StreamError) -> None:
+            if isinstance(outcome, StreamError) or not outcome:
+                settle(outcome)
+            else:
+                self._link_existing(path, outcome, settle)
+
+        self._committer.submit(commands.LinkExisting(self._wakes, path, linked, after=after))
+
+    def submit_delete(self, subscription_id: str, settle: Settle) -> None:
+        """Delete (§6.3)."""
+        self._committer.submit(commands.DeleteSubscription(self._wakes, head_path(subscription_id), settle))
+
+    def submit_add_streams(self, subscription_id: str, streams: tuple[str, ...], settle: Settle) -> None:
+        """Link streams by name (§6.4)."""
+        path = head_path(subscription_id)
+        self._committer.submit(commands.AddStreams(self._wakes, path, settle, streams=streams))
+
+    def submit_remove_stream(self, subscription_id: str, stream: str, settle: Settle) -> None:
+        """Remove a link by name (§6.4)."""
+        self._committer.submit(commands.RemoveStream(self._wakes, head_path(subscription_id), settle, stream=stream))
+
+    def submit_claim(
+        self, subscription_id: str, worker: str, settle: Callable[[Claimed | StreamError], None]
+    ) -> None:
+        """Claim (§7.2)."""
+        self._committer.submit(commands.Claim(self._wakes, head_path(subscription_id), settle, worker=worker))
+
+    def submit_ack(self, subscription_id: str, request: WakeRequest, settle: Settle, *, webhook: bool) -> None:
+        """Ack, or call back (§7.1, §7.2); settled with whether a new wake follows."""
+        path = head_path(subscription_id)
+        self._committer.submit(commands.Ack(self._wakes, path, settle, request=request, webhook=webhook))
+
+    def submit_release(self, subscription_id: str, request: WakeRequest, settle: Settle) -> None:
+        """Release (§7.2)."""
+        self._committer.submit(commands.Release(self._wakes, head_path(subscription_id), settle, request=request))
+
+    def submit_wake(self, subscription_id: str, settle: Settle) -> None:
+        """Wake now, whether or not work is pending."""
+        self._committer.submit(commands.Nudge(self._wakes, head_path(subscription_id), settle))
+
+    def submit_timer(self, path: str, settle: Settle) -> None:
+        """Queue a look at a subscription whose deadline has come; by head path, as the due index has it."""
+        self._committer.submit(commands.Timer(self._wakes, path, settle))
+
+    def submit_report(self, path: str, attempt: Attempt, event: Event, *, settle: Settle) -> None:
+        """Queue what became of a delivery."""
+        self._committer.submit(commands.ReportDelivery(self._wakes, path, settle, attempt=attempt, event=event))
+
+    def describe(self, subscription_id: str, after: str, limit: int) -> Described:
+        """Return a subscription with up to ``limit`` links that sort after ``after``.
+
+        Raises:
+            SubscriptionNotFoundError: none.
+        """
+        (head,) = self._engine.load([head_path(subscription_id)])
+        if head is None:
+            raise SubscriptionNotFoundError(f"no subscription {subscription_id!r}")
+        links: list[Link] = []
+        for link in load_links(self._engine, head.sid, {}, after):
+            if len(links) == limit:
+                return Described(subscription_id, _subscription(head), tuple(links), links[-1].path)
+            links.append(link)
+        return Described(subscription_id, _subscription(head), tuple(links), None)
+
+    def scan(self, after: str, limit: int) -> tuple[list[tuple[str, Subscription]], str | None]:
+        """Return one page of (id, subscription) in order of id, and the id to go on after."""
+        heads = self._engine.scan(PREFIX, PREFIX + after if after else "", limit)
+        found = [(head.path.removeprefix(PREFIX), _subscription(head)) for head in heads]
+        return found, found[-1][0] if len(found) == limit else None
+
+    def attempt(self, path: str) -> tuple[Subscription, Attempt] | None:
+        """Return what is to be delivered for a waking webhook subscription, as committed; ``None`` if nothing is."""
+        (head,) = self._engine.load([path])
+        if head is None:
+            return None
+        subscription = _subscription(head)
+        if subscription.phase is not Phase.WAKING or not subscription.is_webhook:
+            return None
+        links = tuple(cut(list(load_links(self._engine, head.sid, {}))))
+        return subscription, Attempt(head.sid, subscription.generation, subscription.wake_id, links)
+
+
+def _subscription(head: Head) -> Subscription:
+    encoded = decode_record(head.record).subscription
+    if encoded is None:
+        raise AssertionError(f"{head.path!r} holds no subscription")
+    return decode_subscription(encoded)

@@ -1,0 +1,216 @@
+"""Wakes: what a change of a stream does to the subscriptions it belongs to, in the batch that makes the change.
+
+Owns: links made in passing, cursors of streams that went, wake events, and the look for pending work when a wake ends.
+Must not know: HTTP, webhooks, timers.
+Invariants: an idle subscription has no pending work, in every committed state; a wake and its cause commit together, and
+so do a wake and its wake event.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import orjson
+import structlog
+
+from durable_streams.protocol import content_types
+from durable_streams.protocol.append import Append
+from durable_streams.protocol.producer import Fence
+from durable_streams.protocol.subscription import (
+    Event,
+    Facts,
+    Move,
+    Phase,
+    Subscription,
+    decode_subscription,
+    encode_subscription,
+    event_unwritten,
+    holds_lease,
+    move_of,
+    step,
+)
+from durable_streams.protocol.subscription_config import PREFIX, head_path
+from durable_streams.protocol.subscription_errors import SubscriptionError
+from durable_streams.subscriptions.links import Link, load_link, load_links, stream_state
+from durable_streams.subscriptions.matcher import EXPLICIT, GLOB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from durable_streams.batch import Batch, Slot
+    from durable_streams.clock import Chance
+    from durable_streams.engine.base import Engine
+    from durable_streams.subscriptions.matcher import Matcher
+    from durable_streams.subscriptions.tokens import Tokens
+
+SHOWN_MAX: Final = 1_000
+"""Links shown to a worker at once; of a subscription with more, only pending ones."""
+_log = structlog.get_logger(__name__)
+
+
+def subscription_of(slot: Slot) -> Subscription | None:
+    """Return the subscription at a slot, ``None`` for none."""
+    encoded = slot.draft.record.subscription if slot.draft is not None else None
+    return None if encoded is None else decode_subscription(encoded)
+
+
+class Wakes:
+    """What a batch tells of its streams (``batch.Watch``), and what commands on subscriptions share."""
+
+    def __init__(self, engine: Engine, matcher: Matcher, chance: Chance, *, tokens: Tokens) -> None:
+        self.engine, self.matcher, self._chance, self._tokens = engine, matcher, chance, tokens
+
+    # --- batch.Watch ---
+
+    def grew(self, batch: Batch, slot: Slot, start: int) -> None:
+        """Wake the idle subscriptions of a stream that has grown (§7), linking it first where it is new (§6.2)."""
+        for path, bits in self.matcher.match(slot.path):
+            holder = batch.slot(path)
+            subscription = subscription_of(holder)
+            if subscription is None:
+                continue
+            fence = batch.fence(holder, slot.path)
+            if fence is None:
+                if not bits & GLOB:
+                    continue  # links by name are made and removed by commands only
+                fence = Fence(GLOB, start)
+                self.put_link(holder, slot.path, fence)
+                batch.link(holder, slot)
+            self.matcher.note(path, slot.path)
+            if subscription.phase is Phase.IDLE and slot.draft is not None and slot.draft.tail > fence.seq:
+                batch.link(holder, slot)
+                self.apply(batch, holder, Event.PENDING, self.facts(batch, pending=slot.path))
+
+    def removed(self, batch: Batch, path: str) -> None:
+        """A stream that comes back at this path starts at 0: so do explicit cursors; links by pattern go."""
+        for holder_path, _ in self.matcher.match(path):
+            holder = batch.slot(holder_path)
+            fence = batch.fence(holder, path) if subscription_of(holder) is not None else None
+            if fence is not None:
+                batch.link(holder, batch.slots[path])
+                self.put_link(holder, path, Fence(fence.epoch, 0) if fence.epoch & EXPLICIT else None)
+
+    def permits(self, batch: Batch, path: str, write_token: str) -> bool:
+        """Whether a write token is that of a running claim on a subscription of this stream."""
+        try:
+            grant = self._tokens.open_write(write_token, batch.now_ms)
+        except SubscriptionError:
+            return False
+        holder = batch.slot(head_path(grant.subscription_id))
+        subscription = subscription_of(holder)
+        return (
+            subscription is not None
+            and holder.draft is not None
+            and holder.draft.sid == grant.sid
+            and holds_lease(subscription, grant.generation, batch.now_ms)
+            and self.matcher.bits(holder.path, path) != 0
+        )
+
+    def reset(self) -> None:
+        """Look at everything anew."""
+        self.matcher.forget_all()
+
+    # --- for commands ---
+
+    def facts(self, batch: Batch, *, pending: str | None = None, holder: str = "webhook") -> Facts:
+        """Return what a step needs to know, with a fresh wake id and jitter."""
+        return Facts(batch.now_ms, self._chance.wake_id(), pending, holder, self._chance.jitter())
+
+    def apply(self, batch: Batch, slot: Slot, event: Event, facts: Facts) -> Subscription:
+        """Take one step and put the outcome in the slot; a new wake of the pull kind writes its event (§7.2).
+
+        Raises:
+            FencedError, AlreadyClaimedError, NoPendingWorkError: as ``step``; nothing is changed then.
+        """
+        before = subscription_of(slot)
+        if before is None:
+            raise AssertionError("a step of nothing")
+        after = step(before, event, facts)
+        wakes = after.generation != before.generation or move_of(before, event) is Move.AGAIN
+        # Put first: the event below may be an append to a stream of this very subscription.
+        self.put(slot, after)
+        if wakes and not after.is_webhook and not self._write_event(batch, slot, after):
+            after = event_unwritten(after, facts)
+            self.put(slot, after)
+        return after
+
+    def put(self, slot: Slot, subscription: Subscription) -> None:
+        """Make this the state in the slot, and its deadline the head's."""
+        if slot.draft is None:
+            raise AssertionError("a state of nothing")
+        slot.draft.record = slot.draft.record._replace(subscription=encode_subscription(subscription))
+        slot.draft.due_ms = subscription.until_ms
+        slot.changed = True
+
+    def put_link(self, slot: Slot, stream: str, link: Fence | None) -> None:
+        """Put or, with ``None``, remove a link."""
+        slot.fences[stream] = link
+        slot.changed = True
+
+    def pending(self, batch: Batch, slot: Slot) -> str | None:
+        """Return a linked stream past its cursor as this batch leaves both, the one noted first if that is known."""
+        candidates = self.matcher.candidates(slot.path)
+        if candidates is None:
+            return self._search(batch, slot)
+        for stream in candidates:
+            link = load_link(batch, slot, stream)
+            if link is not None and link.is_pending:
+                return stream
+            self.matcher.dismiss(slot.path, stream)
+        return None
+
+    def _search(self, batch: Batch, slot: Slot) -> str | None:
+        """Look at all links, once after a start; stops at the first pending one."""
+        for link in self._all(batch, slot):
+            if link.is_pending:
+                return link.path
+        self.matcher.settle(slot.path, ())
+        return None
+
+    def _all(self, batch: Batch, slot: Slot) -> Iterator[Link]:
+        if slot.draft is None:
+            return
+        for link in load_links(self.engine, slot.draft.sid, slot.fences):
+            if link.path in batch.slots:
+                yield Link(link.path, link.bits, link.acked, *stream_state(batch, link.path))
+            else:
+                yield link
+
+    def shown(self, batch: Batch, slot: Slot) -> list[Link]:
+        """Return the links that a claim is answered with: all, or of very many the pending ones first noted."""
+        if slot.draft is None:
+            return []
+        candidates = self.matcher.candidates(slot.path)
+        if candidates is None or len(self.engine.scan_producers(slot.draft.sid, "", SHOWN_MAX + 1)) <= SHOWN_MAX:
+            links = list(self._all(batch, slot))
+        else:
+            links = [link for stream in candidates if (link := load_link(batch, slot, stream)) is not None]
+        return cut(links)
+
+    def _write_event(self, batch: Batch, slot: Slot, subscription: Subscription) -> bool:
+        """Append the wake event (§7.2) in this batch; False if there is no stream that takes it."""
+        path = subscription.config.wake_stream or ""
+        wake = batch.slot(path)
+        subscription_id = slot.path.removeprefix(PREFIX)
+        if wake.draft is None or wake.draft.soft_deleted or wake.draft.closed:
+            _log.warning("a wake stream is missing or closed", wake_stream=path, subscription=subscription_id)
+            return False
+        event = {
+            "type": "wake",
+            "subscription_id": subscription_id,
+            "stream": subscription.trigger,
+            "generation": subscription.generation,
+            "ts": batch.now_ms,
+        }
+        ending = b"," if content_types.is_json(wake.draft.record.content_type) else b"\n"
+        payload = orjson.dumps(event) + ending
+        wake.draft.tail += len(payload)
+        wake.draft.touch(batch.now_ms)
+        batch.link(slot, wake)
+        batch.add(wake, Append(payload, wake.draft.record.content_type))
+        return True
+
+
+def cut(links: list[Link]) -> list[Link]:
+    """Return at most ``SHOWN_MAX`` links: all, or pending ones only."""
+    return links if len(links) <= SHOWN_MAX else [link for link in links if link.is_pending][:SHOWN_MAX]
