@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 MODULES = sorted(path.stem for path in Path(durable_streams.protocol.__file__).parent.glob("*.py"))
 MODULES.remove("__init__")
-SUPPORTED_BY = {"coverage"}
+SUPPORTED_BY = {"coverage", "spec_map"}
 """Test modules that belong to no source module."""
 
 
