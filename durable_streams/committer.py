@@ -245,7 +245,7 @@ class Committer:
         self._queue.clear()
         self._queued_bytes, self._busy = 0, False
         for command in waiting:
-            command.settle(StoreFailedError("the store has failed"))
+            _settle(command, StoreFailedError("the store has failed"))
         self._idle.set()
 
 
@@ -261,8 +261,16 @@ def _settle_all(flight: _Flight, errors: dict[str, StreamError | None]) -> list[
                 retried.append(command)
                 continue
             error = OverloadedError("other writers kept moving the stream")
-        command.settle(error or flight.refusals.get(command))
+        _settle(command, error or flight.refusals.get(command))
     return retried
+
+
+def _settle(command: Command, error: StreamError | None) -> None:
+    """Answer one command; what goes wrong in telling one caller must not keep the others from hearing."""
+    try:
+        command.settle(error)
+    except Exception as fault:  # noqa: BLE001 our fault, told loudly; the commit itself stands
+        _log.error("answering a command failed", paths=command.paths(), exc_info=fault)
 
 
 def _fail(commands: list[Command], fault: Exception) -> None:
@@ -270,7 +278,7 @@ def _fail(commands: list[Command], fault: Exception) -> None:
     incident = secrets.token_hex(4)
     _log.error("deciding a batch failed", incident=incident, commands=len(commands), exc_info=fault)
     for command in commands:
-        command.settle(StoreFailedError(f"internal error {incident}"))
+        _settle(command, StoreFailedError(f"internal error {incident}"))
 
 
 def _shutting_down() -> ShuttingDownError:

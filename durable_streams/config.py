@@ -28,6 +28,7 @@ class Bounds:
     sse_buffer_bytes: unsent bytes of one live reader beyond which it is no longer pushed to, but reads by offset.
     write_timeout_ms: a peer that takes nothing for this long is cut.
     request_timeout_ms: a request must have arrived whole within this.
+    upload_idle_ms: a streaming append from which nothing comes for this long is ended.
     keepalive_timeout_ms: an idle connection is closed after this.
     drain_timeout_ms: shutdown takes at most this.
     head_cache_count: heads kept decoded in memory.
@@ -48,6 +49,7 @@ class Bounds:
     sse_buffer_bytes: int = 256 * KIB
     write_timeout_ms: int = 30_000
     request_timeout_ms: int = 30_000
+    upload_idle_ms: int = 600_000
     keepalive_timeout_ms: int = 75_000
     drain_timeout_ms: int = 4_000
     head_cache_count: int = 16_384

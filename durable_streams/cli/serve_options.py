@@ -33,6 +33,7 @@ BOUNDS_HELP: Final = {
     "write_timeout_ms": "A client that takes nothing of its answer for this long is cut.",
     "request_timeout_ms": "A request must have arrived whole within this.",
     "upload_idle_ms": "A streaming append from which nothing comes for this long is ended.",
+    "upload_idle_ms": "A streaming append from which nothing comes for this long is ended.",
     "keepalive_timeout_ms": "An idle connection is closed after this.",
     "drain_timeout_ms": "Shutting down waits this long for requests under way.",
     "head_cache_count": "Streams whose state is kept decoded in memory.",

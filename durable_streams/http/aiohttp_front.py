@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -22,6 +23,7 @@ from durable_streams.http import answers
 from durable_streams.http.content_coding import decode_body
 from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.messages import Answer, Request, SseStart
+from durable_streams.http.streaming_append import APPEND_MODE
 from durable_streams.protocol.errors import BodyTooLargeError, RequestTimeoutError, StreamError
 
 if TYPE_CHECKING:
@@ -127,7 +129,8 @@ class AiohttpFront:
 
     def __init__(self, router: Router, readers: LiveReaders, bounds: Bounds) -> None:
         self._router, self._readers, self._bounds = router, readers, bounds
-        self._server = web.Server(self._serve, request_factory=self._begin)
+        # A client that has gone ends its handler, so that nothing waits on its behalf; what it asked to be written is.
+        self._server = web.Server(self._serve, request_factory=self._begin, handler_cancellation=True)
 
     def connect(self) -> Connection:
         """Return the protocol of a new connection; it is cut if no whole request head arrives in time."""
@@ -166,13 +169,14 @@ class AiohttpFront:
     async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:
         began_s = time.perf_counter()
         try:
-            request = await self._read(raw)
+            if raw.method == "POST" and APPEND_MODE in raw.headers:
+                answer: Answer | SseStart = await self._upload(raw)
+            else:
+                answer = await self._answer(await self._read(raw))
         except StreamError as refusal:
-            answer: Answer | SseStart = answer_of(refusal)
+            answer = answer_of(refusal)
         except _MALFORMED as fault:
             answer = malformed(fault)
-        else:
-            answer = await self._answer(request)
         if isinstance(answer, SseStart):
             return self._hand_over(raw, answer)
         response = await self._send(raw, answer)
@@ -199,15 +203,33 @@ class AiohttpFront:
             if pending is not None and not settled.done():
                 pending.abandon()
 
+    async def _upload(self, raw: web.BaseRequest) -> Answer:
+        """Append a body as it arrives."""
+        upload = self._router.open_upload(_request(raw, b""), self._bounds.max_append_bytes)
+        chunked = raw.headers.get("Transfer-Encoding", "").lower() == "chunked"
+        arriving = aiter(raw.content.iter_chunks())
+        idle_s = self._bounds.upload_idle_ms / 1000
+        try:
+            while True:
+                async with asyncio.timeout(idle_s) as waiting:
+                    upload.on_refused = partial(waiting.reschedule, 0)  # then nobody waits for more
+                    arrived, ended = await anext(arriving)
+                upload.on_refused = None
+                if not await upload.feed(arrived, flushed=ended or not chunked):
+                    break
+        except StopAsyncIteration:
+            pass
+        except TimeoutError:
+            if not upload.refused:
+                raise RequestTimeoutError("the upload stood still for too long") from None
+        return await upload.finish()
+
     async def _read(self, raw: web.BaseRequest) -> Request:
         body = await self._body(raw) if raw.can_read_body else b""
         coding = raw.headers.get("Content-Encoding")
         if body and coding is not None:
             body = decode_body(body, coding, self._bounds.max_append_bytes)
-        url = raw.rel_url
-        return Request(
-            raw.method, url.raw_path, tuple(url.query.items()), raw.headers, body, f"{raw.scheme}://{raw.host}"
-        )
+        return _request(raw, body)
 
     async def _body(self, raw: web.BaseRequest) -> bytes:
         limit = self._bounds.max_append_bytes
@@ -266,6 +288,11 @@ class AiohttpFront:
                 raw.transport.abort()
             msg = "the peer took nothing for too long"
             raise ConnectionResetError(msg) from None
+
+
+def _request(raw: web.BaseRequest, body: bytes) -> Request:
+    url = raw.rel_url
+    return Request(raw.method, url.raw_path, tuple(url.query.items()), raw.headers, body, f"{raw.scheme}://{raw.host}")
 
 
 def _fields(answer: Answer) -> dict[str, str]:

@@ -12,7 +12,8 @@ from durable_streams.http.batch_append import post_batch
 from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.follow_many import start_follow
 from durable_streams.http.messages import Answer, Pending, SseStart
-from durable_streams.protocol.errors import ReservedPathError, StreamError
+from durable_streams.http.streaming_append import Upload
+from durable_streams.protocol.errors import NotFoundError, ReservedPathError, StreamError
 from durable_streams.protocol.paths import RESERVED, parse_path
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ class Router:
             return outcome
         settle(outcome)
         return None
+
+    def open_upload(self, request: Request, max_append_bytes: int) -> Upload:
+        """Begin an append that arrives piece by piece. Raises ``StreamError`` if it cannot be begun."""
+        encoded = request.path.removeprefix(self._prefix)
+        if not request.path.startswith(self._prefix):
+            raise NotFoundError(request.path)
+        return Upload(self._streams, parse_path(encoded), request.headers, max_append_bytes=max_append_bytes)
 
     def _route(self, request: Request, settle: Settle) -> Answer | SseStart | Pending:
         if request.path in _HEALTH and request.method != "OPTIONS":

@@ -1,0 +1,149 @@
+"""``Stream-Append-Mode: stream``: one request, appended as it arrives."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.http.wire import request_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.http.site import Site
+    from tests.http.wire import Client, Reply, Wire
+
+
+class Sending:
+    """An upload under way."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+
+    async def chunk(self, payload: bytes) -> None:
+        await self.wire.send(b"%x\r\n%s\r\n" % (len(payload), payload))
+
+    async def end(self) -> Reply:
+        await self.wire.send(b"0\r\n\r\n")
+        return await self.wire.reply()
+
+
+@asynccontextmanager
+async def upload(
+    client: Client, path: str, content_type: str = "application/json", **fields: str
+) -> AsyncIterator[Sending]:
+    headers = {
+        "Content-Type": content_type,
+        "Stream-Append-Mode": "stream",
+        "Transfer-Encoding": "chunked",
+        **{name.replace("_", "-"): value for name, value in fields.items()},
+    }
+    head = request_bytes("POST", client.target(path), {**headers, "Content-Length": ""})
+    async with client.wire() as wire:
+        await wire.send(head.replace(b"Content-Length: \r\n", b""))
+        yield Sending(wire)
+
+
+def producer(seq: int, epoch: int = 0) -> dict[str, str]:
+    return {"producer_id": "p", "producer_epoch": str(epoch), "producer_seq": str(seq)}
+
+
+async def test_each_line_is_readable_before_the_next_is_sent(client: Client) -> None:
+    await client.put("j", "application/json")
+    async with client.events("j", offset="-1") as events, upload(client, "j") as sending:
+        await events.control()
+        await sending.chunk(b'{"n":1.0}\n')
+        assert (await events.pair())[0] == '[{"n":1.0}]'
+        await sending.chunk(b'{"n":')
+        await sending.chunk(b"2}\n[3,4]\n")
+        shown = (await events.pair())[0]
+        if shown != '[{"n":2},3,4]':
+            assert [shown, (await events.pair())[0]] == ['[{"n":2}]', "[3,4]"]
+        await sending.chunk(b"\n \n5")  # no newline behind the last
+        reply = await sending.end()
+    assert (reply.status, reply.headers["stream-append-count"]) == (204, "4")
+    read = await client.get("j")
+    assert (read.body, read.offset) == (b'[{"n":1.0},{"n":2},3,4,5]', reply.offset)
+
+
+async def test_each_flushed_chunk_is_an_append_on_other_streams(site: Site) -> None:
+    await site.client.put("t")
+    async with upload(site.client, "t", "text/plain", **producer(0)) as sending:
+        for part in (b"a", b"b\n", b"c"):
+            await sending.chunk(part)
+        reply = await sending.end()
+    assert reply.headers["stream-append-count"] == "3"
+    assert (await site.client.get("t")).body == b"ab\nc"
+    # Three appends took the seqs 0 to 2.
+    assert (await site.client.post("t", b"d", **producer(4))).status == 409
+    assert (await site.client.post("t", b"d", **producer(3))).status == 200
+
+
+async def test_a_broken_upload_sent_again_adds_only_what_was_missing(client: Client) -> None:
+    await client.put("j", "application/json")
+    lines = [b'{"line":%d}\n' % number for number in range(100)]
+    async with client.events("j", offset="-1") as events, upload(client, "j", **producer(0)) as broken:
+        await events.control()
+        await broken.chunk(b"".join(lines[:40]) + lines[40][:5])
+        while not (await events.pair())[0].endswith('{"line":39}]'):
+            pass
+    async with upload(client, "j", **producer(0), stream_closed="true") as again:
+        await again.chunk(b"".join(lines))
+        reply = await again.end()
+    assert (reply.status, reply.headers["stream-append-count"], reply.closed) == (204, "100", True)
+    assert (await client.get("j")).body == b"[" + b",".join(line.strip() for line in lines) + b"]"
+
+
+async def test_a_refused_line_ends_the_upload_and_keeps_those_before(client: Client) -> None:
+    await client.put("j", "application/json")
+    async with upload(client, "j") as sending:
+        await sending.chunk(b"1\n2\nNaN\n4\n")
+        reply = await sending.wire.reply()
+        assert (reply.status, reply.code, reply.headers["stream-append-count"]) == (400, "invalid-json", "2")
+        await sending.wire.rest()
+    assert (await client.get("j")).body == b"[1,2]"
+
+
+async def test_a_stream_closed_by_another_ends_the_upload(client: Client) -> None:
+    await client.put("j", "application/json")
+    async with client.events("j", offset="-1") as events, upload(client, "j") as sending:
+        await events.control()
+        await sending.chunk(b"1\n")
+        await events.pair()
+        await client.finish("j")
+        await sending.chunk(b"2\n")
+        reply = await sending.wire.reply()
+    assert (reply.status, reply.code, reply.closed) == (409, "stream-closed", True)
+    assert reply.headers["stream-append-count"] == "1"
+
+
+async def test_a_body_with_a_length_works_too(client: Client) -> None:
+    await client.put("j", "application/json")
+    reply = await client.post("j", b"1\n2\n3", "application/json", stream_append_mode="stream")
+    assert (reply.status, reply.headers["stream-append-count"]) == (204, "3")
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Stream-Append-Mode": "batch"}, "invalid-header"),
+        ({"Stream-Seq": "1"}, "invalid-header"),
+        ({"Producer-Id": "p"}, "invalid-header"),
+        ({"Content-Type": ""}, "missing-content-type"),
+    ],
+)
+async def test_what_cannot_be_begun_is_refused(client: Client, headers: dict[str, str], code: str) -> None:
+    await client.put("j", "application/json")
+    fields = {"Content-Type": "application/json", "Stream-Append-Mode": "stream", **headers}
+    reply = await client.send("POST", client.target("j"), fields, b"1\n")
+    assert (reply.status, reply.code) == (400, code)
+    assert (await client.get("j")).body == b"[]"
+
+
+async def test_nothing_to_append_is_refused(client: Client) -> None:
+    await client.put("j", "application/json")
+    reply = await client.post("j", b" \n", "application/json", stream_append_mode="stream")
+    assert (reply.status, reply.code) == (400, "empty-body")
+    assert (await client.post("none", b"1", "application/json", stream_append_mode="stream")).code == "not-found"
