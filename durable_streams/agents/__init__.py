@@ -1,0 +1,51 @@
+"""Agents: model output into durable streams, stoppable by anyone, readable by any chat client.
+
+A program of its own that talks to the server over HTTP through ``durable_streams.client``; never imports the server.
+
+    from durable_streams.agents import write
+    from durable_streams.agents.sources.openai import OpenAIChat
+    await write(Agent(OpenAIChat(client, "model")), to="http://127.0.0.1:4437/v1/stream/answer", messages=history)
+
+As a service: ``durable-streams agent serve``; ``docs/agents.md`` has its endpoints.
+"""
+
+from __future__ import annotations
+
+from durable_streams.agents.codecs import AguiEvents, Codec, Identity, RawText, UiChunks
+from durable_streams.agents.errors import (
+    AgentError,
+    AlreadyWrittenError,
+    MissingExtraError,
+    RunEndedError,
+    UpstreamCutError,
+    UpstreamError,
+)
+from durable_streams.agents.run import Run, current_run
+from durable_streams.agents.sources.base import Model, Source
+from durable_streams.agents.sources.loop import Agent
+from durable_streams.agents.tools import Tool
+from durable_streams.agents.write import Written, write
+from durable_streams.agents.writer import Pace
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "AguiEvents",
+    "AlreadyWrittenError",
+    "Codec",
+    "Identity",
+    "MissingExtraError",
+    "Model",
+    "Pace",
+    "RawText",
+    "Run",
+    "RunEndedError",
+    "Source",
+    "Tool",
+    "UiChunks",
+    "UpstreamCutError",
+    "UpstreamError",
+    "Written",
+    "current_run",
+    "write",
+]

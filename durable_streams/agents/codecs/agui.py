@@ -1,0 +1,212 @@
+"""AG-UI events, as TanStack AI and CopilotKit read them.
+
+A run is between ``RUN_STARTED`` and ``RUN_FINISHED`` or ``RUN_ERROR``. A stop is ``RUN_FINISHED`` with outcome
+``cancelled``: clients end cleanly, whereas an error would be shown in every tab.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, assert_never
+
+import orjson
+
+from durable_streams.agents.codecs.base import joined_deltas
+from durable_streams.agents.events import (
+    INTERRUPTED,
+    UNKNOWN,
+    Cited,
+    Custom,
+    Ending,
+    Finished,
+    Noted,
+    ReasoningDelta,
+    ReasoningEnded,
+    StepEnded,
+    StepStarted,
+    TextDelta,
+    TextEnded,
+    ToolCalled,
+    ToolFailed,
+    ToolInputDelta,
+    ToolRejected,
+    ToolReturned,
+)
+
+if TYPE_CHECKING:
+    from durable_streams.agents.codecs.base import Chunk, Identity
+    from durable_streams.agents.events import Event
+
+_DELTAS: Final = frozenset({"TEXT_MESSAGE_CONTENT", "REASONING_MESSAGE_CONTENT", "TOOL_CALL_ARGS"})
+
+
+class AguiEvents:
+    """One run as AG-UI events. Each text part is a message of its own; the first has the answer's id."""
+
+    def __init__(self) -> None:
+        self._message_id = self._run_id = self._thread_id = ""
+        self._texts: dict[str, str] = {}
+        self._reasonings: dict[str, str] = {}
+        self._calls: dict[str, str] = {}
+        self._returned: set[str] = set()
+        self._text_count = 0
+        self._step_count = 0
+        self._in_step = False
+
+    @property
+    def content_type(self) -> str:
+        """JSON mode."""
+        return "application/json"
+
+    def begin(self, identity: Identity) -> list[Chunk]:
+        """Return ``RUN_STARTED``."""
+        self._message_id, self._run_id, self._thread_id = identity.message_id, identity.run_id, identity.thread_id
+        return [self._of_run("RUN_STARTED")]
+
+    def end(self, ending: Ending) -> list[Chunk]:
+        """Return the ends of what is open, and ``RUN_FINISHED`` or ``RUN_ERROR``."""
+        chunks = [chunk for part in list(self._texts) for chunk in self._text_end(part)]
+        chunks += [chunk for part in list(self._reasonings) for chunk in self._reasoning_end(part)]
+        error = UNKNOWN if ending.how in {"lost", "failed"} else INTERRUPTED
+        for call_id, state in list(self._calls.items()):
+            if state == "input":
+                chunks.append({"type": "TOOL_CALL_END", "toolCallId": call_id})
+            chunks += self._result(call_id, error)
+        chunks += self._step_end()
+        if ending.how == "finished":
+            return [*chunks, {**self._of_run("RUN_FINISHED"), "outcome": {"type": "success"}}]
+        if ending.how == "aborted":
+            said = {"ending": ending.how, "by": ending.by, "reason": ending.reason}
+            return [*chunks, {**self._of_run("RUN_FINISHED"), "outcome": {"type": "cancelled"}, "result": said}]
+        return [*chunks, {**self._of_run("RUN_ERROR"), "message": ending.reason or ending.how, "code": ending.how}]
+
+    def merge(self, first: Chunk, second: Chunk) -> Chunk | None:
+        """Join neighbouring deltas of one message or call."""
+        return joined_deltas(first, second, kinds=_DELTAS, same=("messageId", "toolCallId"))
+
+    def encode(self, chunk: Chunk) -> bytes:
+        """Return compact JSON."""
+        return orjson.dumps(chunk, default=str)
+
+    def feed(self, event: Event) -> list[Chunk]:  # noqa: C901, PLR0911, PLR0912 the whole table in one place
+        """Return the event's AG-UI events."""
+        match event:
+            case TextDelta(part, text):
+                return self._text(part, text)
+            case TextEnded(part):
+                return self._text_end(part)
+            case ReasoningDelta(part, text):
+                return self._reasoning(part, text)
+            case ReasoningEnded(part):
+                return self._reasoning_end(part)
+            case ToolInputDelta(call_id, tool, text):
+                return self._tool_input(call_id, tool, text)
+            case ToolCalled(call_id, tool, given):
+                return self._tool_called(call_id, tool, given)
+            case ToolRejected(call_id, tool, text, error):
+                return [*self._tool_called(call_id, tool, text), *self._result(call_id, error)]
+            case ToolReturned(call_id, output):
+                text = output if isinstance(output, str) else orjson.dumps(output, default=str).decode()
+                return self._result(call_id, text)
+            case ToolFailed(call_id, error):
+                return self._result(call_id, error)
+            case StepStarted():
+                return self._step_start()
+            case StepEnded():
+                return self._step_end()
+            case Cited(source_id, url, title):
+                return [_custom("source", {"sourceId": source_id, "url": url, "title": title})]
+            case Custom(name, value):
+                return [_custom(name, value)]
+            case Noted(values):
+                return [_custom("metadata", dict(values))]
+            case Finished():
+                return []
+            case _:
+                assert_never(event)
+
+    def _of_run(self, kind: str) -> Chunk:
+        return {"type": kind, "threadId": self._thread_id, "runId": self._run_id}
+
+    def _text(self, part: str, text: str) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        if not text:
+            return chunks
+        if part not in self._texts:
+            suffix = f"-{self._text_count}" if self._text_count else ""
+            self._texts[part] = f"{self._message_id}{suffix}"
+            self._text_count += 1
+            chunks.append({"type": "TEXT_MESSAGE_START", "messageId": self._texts[part], "role": "assistant"})
+        return [*chunks, {"type": "TEXT_MESSAGE_CONTENT", "messageId": self._texts[part], "delta": text}]
+
+    def _text_end(self, part: str) -> list[Chunk]:
+        message_id = self._texts.pop(part, None)
+        return [] if message_id is None else [{"type": "TEXT_MESSAGE_END", "messageId": message_id}]
+
+    def _reasoning(self, part: str, text: str) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        if not text:
+            return chunks
+        if part not in self._reasonings:
+            message_id = self._reasonings[part] = f"{self._message_id}-{part}"
+            chunks.append({"type": "REASONING_START", "messageId": message_id})
+            chunks.append({"type": "REASONING_MESSAGE_START", "messageId": message_id, "role": "reasoning"})
+        return [*chunks, {"type": "REASONING_MESSAGE_CONTENT", "messageId": self._reasonings[part], "delta": text}]
+
+    def _reasoning_end(self, part: str) -> list[Chunk]:
+        message_id = self._reasonings.pop(part, None)
+        if message_id is None:
+            return []
+        return [
+            {"type": "REASONING_MESSAGE_END", "messageId": message_id},
+            {"type": "REASONING_END", "messageId": message_id},
+        ]
+
+    def _tool_input(self, call_id: str, tool: str, text: str) -> list[Chunk]:
+        if self._calls.get(call_id) == "called" or call_id in self._returned:
+            return []
+        chunks: list[Chunk] = []
+        if call_id not in self._calls:
+            self._calls[call_id] = "input"
+            chunks.append(
+                {
+                    "type": "TOOL_CALL_START",
+                    "toolCallId": call_id,
+                    "toolCallName": tool,
+                    "parentMessageId": self._message_id,
+                }
+            )
+        if text:
+            chunks.append({"type": "TOOL_CALL_ARGS", "toolCallId": call_id, "delta": text})
+        return chunks
+
+    def _tool_called(self, call_id: str, tool: str, given: object) -> list[Chunk]:
+        if self._calls.get(call_id) == "called" or call_id in self._returned:
+            return []
+        text = "" if call_id in self._calls else orjson.dumps(given, default=str).decode()
+        chunks = self._tool_input(call_id, tool, text)
+        self._calls[call_id] = "called"
+        return [*chunks, {"type": "TOOL_CALL_END", "toolCallId": call_id}]
+
+    def _result(self, call_id: str, content: str) -> list[Chunk]:
+        if self._calls.pop(call_id, None) is None:
+            return []
+        self._returned.add(call_id)
+        message_id = f"{self._message_id}-{call_id}"
+        return [{"type": "TOOL_CALL_RESULT", "messageId": message_id, "toolCallId": call_id, "content": content}]
+
+    def _step_start(self) -> list[Chunk]:
+        if self._in_step:
+            return []
+        self._in_step = True
+        self._step_count += 1
+        return [{"type": "STEP_STARTED", "stepName": f"step-{self._step_count}"}]
+
+    def _step_end(self) -> list[Chunk]:
+        if not self._in_step:
+            return []
+        self._in_step = False
+        return [{"type": "STEP_FINISHED", "stepName": f"step-{self._step_count}"}]
+
+
+def _custom(name: str, value: object) -> Chunk:
+    return {"type": "CUSTOM", "name": name, "value": value}

@@ -1,0 +1,36 @@
+"""Runs a source into a writer: the one task that, when cancelled, stops the model.
+
+Invariant: however this ends, the source's generator has been closed, so its upstream is released.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from durable_streams.agents.events import Ending, Finished, Usage
+
+if TYPE_CHECKING:
+    from durable_streams.agents.run import Run
+    from durable_streams.agents.sources.base import Source
+    from durable_streams.agents.writer import StreamWriter
+
+
+async def drive(source: Source, run: Run, writer: StreamWriter) -> Ending:
+    """Write all the source says, and return its ending, which is not written yet.
+
+    Raises:
+        RunEndedError: somebody else has ended the run.
+        Exception: the source's own.
+    """
+    run.enter()
+    ending = Ending("finished")
+    usage: Usage | None = None
+    async with aclosing(source.open(run)) as events:
+        async for event in events:
+            if isinstance(event, Finished):
+                usage = usage if event.usage is None else event.usage + (usage or Usage())
+                ending = Ending("finished", finish_reason=event.reason, usage=usage)
+            writer.put(event)
+            await writer.room()
+    return ending

@@ -1,0 +1,193 @@
+"""What a model or an agent does, in one vocabulary between every source and every codec.
+
+Owns: the event types and the kinds of ending. Must not know: any vendor's format, any stream.
+Invariant: a part's deltas come between nothing and its end; a tool call's result comes after the call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FinishReason: TypeAlias = Literal["stop", "length", "content-filter", "tool-calls", "error", "other"]
+"""Why a model ended by itself."""
+
+How: TypeAlias = Literal["finished", "aborted", "failed", "lost"]
+"""finished: by itself. aborted: somebody stopped it. failed: an error. lost: its owner died."""
+
+INTERRUPTED: Final = "interrupted"
+"""The error of a tool call that a stop cut short."""
+UNKNOWN: Final = "unknown: the run ended before the result was recorded; it may have taken effect"
+"""The error of a tool call whose owner died: nobody can say whether it happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """One call of the model begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """The call of the model, and the tools it asked for, are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More of a text part; the first one opens it."""
+
+    part: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextEnded:
+    """A text part is complete."""
+
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """More of a reasoning part; the first one opens it."""
+
+    part: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningEnded:
+    """A reasoning part is complete. ``signature`` is what Anthropic wants to see again with it."""
+
+    part: str
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInputDelta:
+    """More of the JSON text of a tool's input; the first one announces the call."""
+
+    call_id: str
+    tool: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """The input is complete: the call may run once this is durable. A second one for a call is ignored."""
+
+    call_id: str
+    tool: str
+    input: object
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRejected:
+    """The model's input is not valid JSON; the call does not run."""
+
+    call_id: str
+    tool: str
+    text: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned:
+    """A call's result; any JSON value."""
+
+    call_id: str
+    output: object
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFailed:
+    """A call ended without a result."""
+
+    call_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """A source the answer refers to."""
+
+    source_id: str
+    url: str
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """An application's own value; the same ``key`` replaces the earlier one."""
+
+    name: str
+    value: object
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Metadata of the message, merged into what is there."""
+
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that one call of the model took."""
+
+    input_count: int = 0
+    output_count: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.input_count + other.input_count, self.output_count + other.output_count)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One call of the model ended by itself; the last one's reason is the answer's."""
+
+    reason: FinishReason
+    usage: Usage | None = None
+
+
+Event: TypeAlias = (
+    StepStarted
+    | StepEnded
+    | TextDelta
+    | TextEnded
+    | ReasoningDelta
+    | ReasoningEnded
+    | ToolInputDelta
+    | ToolCalled
+    | ToolRejected
+    | ToolReturned
+    | ToolFailed
+    | Cited
+    | Custom
+    | Noted
+    | Finished
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended, and on whose account.
+
+    Attributes:
+        how: the kind.
+        reason: a sentence or a word for people; of a failure, what went wrong.
+        by: who stopped it.
+        at_ms: Unix milliseconds; 0 is not recorded.
+        finish_reason: the model's own reason, if it ended by itself.
+        usage: tokens of all calls of the model, as far as known.
+    """
+
+    how: How
+    reason: str | None = None
+    by: str | None = None
+    at_ms: int = 0
+    finish_reason: FinishReason = "stop"
+    usage: Usage | None = None

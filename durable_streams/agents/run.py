@@ -1,0 +1,103 @@
+"""One attempt at an answer, as its source sees it: what was asked, and where to say what happens.
+
+Invariant: ``call`` runs a function only when the call is durable, and returns only when its result is; a run that
+somebody else has ended runs nothing more.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from durable_streams.agents.events import ToolCalled, ToolFailed, ToolReturned
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from durable_streams.agents.codecs.base import Identity
+    from durable_streams.agents.events import Event
+    from durable_streams.agents.wires.base import UIMessage
+
+T = TypeVar("T")
+
+_current: ContextVar[Run] = ContextVar("run")
+
+
+class Sink(Protocol):
+    """Where events go."""
+
+    def put(self, event: Event) -> None:
+        """Take an event and return at once."""
+
+    async def flush(self) -> None:
+        """Return when everything taken is durable.
+
+        Raises:
+            RunEndedError: somebody else has ended the run.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt.
+
+    Attributes:
+        identity: what the answer is called.
+        messages: the history, oldest first, the prompt last; AI SDK ``UIMessage`` objects.
+        sink: where events go.
+        request: the rest of the request's body, for a source's own options.
+    """
+
+    identity: Identity
+    messages: Sequence[UIMessage]
+    sink: Sink
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+    def emit(self, event: Event) -> None:
+        """Say what happened, from anywhere inside the run; a source may also yield it."""
+        self.sink.put(event)
+
+    async def durable(self) -> None:
+        """Return when everything said so far is durable.
+
+        Raises:
+            RunEndedError: somebody else has ended the run.
+        """
+        await self.sink.flush()
+
+    async def call(self, call: ToolCalled, function: Callable[[], Awaitable[T]]) -> T:
+        """Run a tool's function: the call is durable before it, the result after.
+
+        Args:
+            call: announced before unless the model's own stream has done so.
+            function: the work; a stop cancels it.
+
+        Raises:
+            RunEndedError: somebody else has ended the run; the function has not run.
+            Exception: the function's own, recorded as the call's failure.
+        """
+        self.emit(call)
+        await self.durable()
+        try:
+            output = await function()
+        except Exception as error:
+            self.emit(ToolFailed(call.call_id, str(error) or type(error).__name__))
+            await self.durable()
+            raise
+        self.emit(ToolReturned(call.call_id, output))
+        await self.durable()
+        return output
+
+    def enter(self) -> None:
+        """Make this the run that ``current_run`` finds, in this task and those it starts."""
+        _current.set(self)
+
+
+def current_run() -> Run:
+    """Return the run that the calling code is part of, for a framework's tools to call ``Run.call`` on.
+
+    Raises:
+        LookupError: there is none.
+    """
+    return _current.get()

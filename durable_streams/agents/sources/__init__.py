@@ -1,0 +1,1 @@
+"""Where events come from: models and agent frameworks, each releasing its upstream when cancelled."""

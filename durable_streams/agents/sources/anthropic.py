@@ -1,0 +1,49 @@
+"""Models through the ``anthropic`` package.
+
+Remedy: none needed beyond entering the stream as the package asks for; closing it ends the request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from durable_streams.agents.sources.packages import translated
+from durable_streams.agents.wires.anthropic import AnthropicWire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from durable_streams.agents.events import Event
+    from durable_streams.agents.tools import Tool
+    from durable_streams.agents.wires.base import UIMessage
+
+
+class Anthropic:
+    """Messages; see ``Model``.
+
+    Args:
+        client: an ``anthropic.AsyncAnthropic``.
+        model: the model's name.
+        max_tokens: bound of an answer.
+        options: further arguments of ``messages.stream``.
+    """
+
+    def __init__(self, client: Any, model: str, *, max_tokens: int = 4096, **options: Any) -> None:  # noqa: ANN401 a package that may be absent
+        self._client, self._model, self._max_tokens, self._options = client, model, max_tokens, options
+
+    async def stream(
+        self, messages: Sequence[UIMessage], tools: Sequence[Tool], *, prefix: str = ""
+    ) -> AsyncGenerator[Event, None]:
+        """Answer once; see ``Model``."""
+        wire = AnthropicWire(self._max_tokens)
+        body = wire.request(self._model, messages, tools) | self._options
+        body.pop("stream")
+        decoder = wire.decoder(prefix)
+        with translated("anthropic"):
+            async with self._client.messages.stream(**body) as said:
+                async for event in said:
+                    # The package adds events of its own, such as `text`, which the decoder does not know.
+                    for own in decoder.feed(event.model_dump()):
+                        yield own
+        for own in decoder.finish():
+            yield own

@@ -1,0 +1,70 @@
+"""Models through the ``openai`` package: Chat Completions and Responses.
+
+Remedy: leaving the iteration of an ``AsyncStream`` early keeps the request running unless the stream itself is closed,
+so it is entered as a context manager.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from durable_streams.agents.sources.packages import translated
+from durable_streams.agents.wires.openai_chat import OpenAIChatWire
+from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from durable_streams.agents.events import Event
+    from durable_streams.agents.tools import Tool
+    from durable_streams.agents.wires.base import UIMessage
+
+
+class OpenAIChat:
+    """Chat Completions; see ``Model``.
+
+    Args:
+        client: an ``openai.AsyncOpenAI``.
+        model: the model's name.
+        options: further arguments of ``chat.completions.create``.
+    """
+
+    def __init__(self, client: Any, model: str, **options: Any) -> None:  # noqa: ANN401 a package that may be absent
+        self._client, self._model, self._options = client, model, options
+
+    async def stream(
+        self, messages: Sequence[UIMessage], tools: Sequence[Tool], *, prefix: str = ""
+    ) -> AsyncGenerator[Event, None]:
+        """Answer once; see ``Model``."""
+        wire = OpenAIChatWire()
+        body = wire.request(self._model, messages, tools) | self._options
+        decoder = wire.decoder(prefix)
+        with translated("openai"):
+            async with await self._client.chat.completions.create(**body) as chunks:
+                async for chunk in chunks:
+                    for event in decoder.feed(chunk.model_dump(exclude_unset=True)):
+                        yield event
+        for event in decoder.finish():
+            yield event
+
+
+class OpenAIResponses:
+    """Responses; see ``Model``. Arguments as ``OpenAIChat``."""
+
+    def __init__(self, client: Any, model: str, **options: Any) -> None:  # noqa: ANN401 as above
+        self._client, self._model, self._options = client, model, options
+
+    async def stream(
+        self, messages: Sequence[UIMessage], tools: Sequence[Tool], *, prefix: str = ""
+    ) -> AsyncGenerator[Event, None]:
+        """Answer once; see ``Model``."""
+        wire = OpenAIResponsesWire()
+        body = wire.request(self._model, messages, tools) | self._options
+        decoder = wire.decoder(prefix)
+        with translated("openai"):
+            async with await self._client.responses.create(**body) as events:
+                async for said in events:
+                    for event in decoder.feed(said.model_dump(exclude_unset=True)):
+                        yield event
+        for event in decoder.finish():
+            yield event

@@ -1,0 +1,218 @@
+"""Writes one attempt to its stream: every delta once, in order, whatever is lost on the way.
+
+Theory. Appends carry ``Producer-Id: gen``, an epoch and seq 0, 1, 2 …; one is on its way at a time, and a lost answer
+is repeated with the same bytes until there is one. The first delta leaves at once; from then on one append leaves every
+``linger_ms``, or sooner when ``max_batch_bytes`` wait. While one is on its way the next collects, so a slow server
+makes appends larger, not later.
+Invariant: a refusal because somebody else closed the stream, or claimed a later epoch, ends writing for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from durable_streams.agents.coalescer import Coalescer
+from durable_streams.agents.errors import AlreadyWrittenError, RunEndedError
+from durable_streams.client import ProducerClaim, StaleEpochError, StreamClosedError, StreamNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_streams.agents.codecs.base import Codec, Identity
+    from durable_streams.agents.events import Ending, Event
+    from durable_streams.client import AsyncDurableStream, IdempotentAppendResult
+
+GENERATOR: Final = "gen"
+"""Producer id of whoever owns the run."""
+BUFFER_BYTES: Final = 256 * 1024
+"""A source that outruns the server by more than this is made to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How deltas are gathered.
+
+    Attributes:
+        linger_ms: shortest time between two appends that are not full.
+        max_batch_bytes: an append leaves at this size without waiting; joined deltas stay below it.
+    """
+
+    linger_ms: int = 50
+    max_batch_bytes: int = 4096
+
+
+class StreamWriter:
+    """The owner's end of a run's stream.
+
+    Args:
+        stream: an existing, empty stream of the codec's content type.
+        codec: makes chunks of events.
+        pace: how deltas are gathered.
+        epoch: of the producer; above 0 only for an owner that takes over.
+
+    Attributes:
+        on_failure: called once, from the loop, with the error that ends writing.
+        failure: that error.
+    """
+
+    def __init__(
+        self,
+        stream: AsyncDurableStream,
+        codec: Codec,
+        *,
+        pace: Pace | None = None,
+        epoch: int = 0,
+    ) -> None:
+        pace = pace or Pace()
+        self._stream, self._codec, self._epoch = stream, codec, epoch
+        self._linger_s, self._max_batch_bytes = pace.linger_ms / 1000, pace.max_batch_bytes
+        self._buffer = Coalescer(codec, pace.max_batch_bytes)
+        self._loop = asyncio.get_running_loop()
+        self._seq = 0
+        self._next_s = 0.0
+        self._put_count = self._durable_count = 0
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._ending = False
+        self.failure: Exception | None = None
+        self.on_failure: Callable[[Exception], object] | None = None
+
+    def begin(self, identity: Identity) -> None:
+        """Write what comes first; it leaves at once."""
+        self._add(self._codec.begin(identity))
+
+    def put(self, event: Event) -> None:
+        """Take an event and return at once. After a failure or the end nothing is taken."""
+        if self.failure is None and not self._ending:
+            self._add(self._codec.feed(event))
+
+    async def room(self) -> None:
+        """Wait while the buffer is full.
+
+        Raises:
+            Exception: why writing has ended.
+        """
+        while self.failure is None and self._buffer.size_bytes > BUFFER_BYTES:
+            await self._change()
+        self._raise_failure()
+
+    async def flush(self) -> None:
+        """Return when everything put so far is durable.
+
+        Raises:
+            RunEndedError: somebody else has ended the run.
+            AlreadyWrittenError: the stream holds another attempt.
+            DurableStreamError, FetchError: any other refusal, or no answer.
+        """
+        mark = self._put_count
+        if self._durable_count < mark and self._task is None:
+            self._send()
+        while self.failure is None and self._durable_count < mark:
+            if self._task is None:
+                self._send()
+            await self._change()
+        self._raise_failure()
+
+    async def settle(self) -> None:
+        """Take nothing more, and wait until no append is on its way. What is buffered goes with the ending."""
+        self._ending = True
+        self._cancel_timer()
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def end(self, ending: Ending, claim: ProducerClaim | None = None) -> IdempotentAppendResult:
+        """Write what is buffered and the ending, and close the stream, all in one append.
+
+        Args:
+            ending: how the run ended.
+            claim: ``None`` closes as the generator; another triple if the ending is somebody else's decision.
+
+        Raises:
+            RunEndedError: somebody else has ended the run otherwise.
+            DurableStreamError, FetchError: any other refusal, or no answer; the stream may still be open.
+        """
+        await self.settle()
+        self._raise_failure()
+        self._buffer.add(self._codec.end(ending))
+        claim = claim or ProducerClaim(GENERATOR, self._epoch, self._seq)
+        return await self._append(claim, self._buffer.take(), close=True)
+
+    def abandon(self) -> None:
+        """Write nothing more; an append on its way is left to its fate."""
+        self._ending = True
+        self._cancel_timer()
+
+    def _add(self, chunks: list[dict[str, object]]) -> None:
+        if not chunks:
+            return
+        self._buffer.add(chunks)
+        self._put_count += 1
+        if self._task is None:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        wait_s = self._next_s - self._loop.time()
+        if wait_s <= 0 or self._buffer.size_bytes >= self._max_batch_bytes:
+            self._send()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(wait_s, self._send)
+
+    def _send(self) -> None:
+        self._cancel_timer()
+        if self._task is None and len(self._buffer) and self.failure is None and not self._ending:
+            self._task = self._loop.create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        mark, messages = self._put_count, self._buffer.take()
+        self._next_s = self._loop.time() + self._linger_s
+        try:
+            await self._append(ProducerClaim(GENERATOR, self._epoch, self._seq), messages, close=False)
+        except Exception as error:  # noqa: BLE001 whatever it is, writing has ended and the run is told
+            self._fail(error)
+        else:
+            self._seq += 1
+            self._durable_count = mark
+        self._task = None
+        self._tell()
+        if len(self._buffer) and self.failure is None and not self._ending:
+            self._schedule()
+
+    async def _append(self, claim: ProducerClaim, messages: list[bytes], *, close: bool) -> IdempotentAppendResult:
+        try:
+            result = await self._stream.append_as(claim, messages, close=close)
+        except (StreamClosedError, StaleEpochError, StreamNotFoundError) as refusal:
+            raise RunEndedError(self._stream.url) from refusal
+        if claim.producer_id == GENERATOR and result.duplicate and not result.in_doubt:
+            raise AlreadyWrittenError(self._stream.url)
+        return result
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error
+        self._cancel_timer()
+        if self.on_failure is not None:
+            self._loop.call_soon(self.on_failure, error)
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _change(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _tell(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,44 @@
+"""A streams server in the test's own loop, a scripted model, and readers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from durable_streams.client import astream
+from durable_streams.config import Bounds, ServerConfig
+from durable_streams.engine.memory import MemoryEngine
+from durable_streams.server import Server
+from tests.agents.upstream import ScriptedUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def root(tmp_path: Path) -> AsyncIterator[str]:
+    """URL of the root of a streams server."""
+    bounds = Bounds(long_poll_timeout_ms=500, sse_lifetime_ms=60_000)
+    server = Server(ServerConfig(port=0, engine="memory", data_dir=tmp_path, bounds=bounds), MemoryEngine())
+    await server.start()
+    yield server.url.rstrip("/")
+    await server.stop()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    async with ScriptedUpstream() as running:
+        yield running
+
+
+async def stored(url: str) -> list[Any]:
+    """Return all items of a JSON stream."""
+    async with astream(url, live=False) as response:
+        return await response.read_json()
+
+
+def text_of(chunks: list[dict[str, Any]]) -> str:
+    """Return the text in UI chunks."""
+    return "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
