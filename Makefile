@@ -42,8 +42,8 @@ format: $(PYTHON_STAMP) ## sort imports, apply safe fixes, format
 coverage: $(PYTHON_STAMP) ## every branch of durable_streams/protocol from tests/protocol alone
 	$(BIN)/python -m pytest tests/protocol -q --cov=durable_streams.protocol --cov-branch --cov-fail-under=100
 
-crash: $(PYTHON_STAMP) ## kill -9 the server CRASH_ROUNDS (200) times and compare every stream with its model
-	@CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/python -m pytest tests/crash --timeout=0 $(PYTEST_ARGS)
+crash: $(PYTHON_STAMP) ## kill -9 the server CRASH_ROUNDS (200) times and compare every stream; CRASH_SEED=N repeats
+	@CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/python -m pytest tests/crash --timeout=0 --log-cli-level=INFO $(PYTEST_ARGS)
 
 lock: $(VENV)/.created ## write the exact versions: requirements-dev.lock and tests/js/package-lock.json
 	$(BIN)/python -m pip install --quiet uv
