@@ -99,9 +99,9 @@ class Streams:
         head = entry.head
         if head.soft_deleted:
             raise GoneError(path)
-        if head.due_ms:
-            if self._is_over(head, entry.touched_ms, self._clock.now_ms()):
-                raise NotFoundError(path)
+        if head.due_ms and self._is_over(head, entry.touched_ms, self._clock.now_ms()):
+            # With forks it is deleted softly, now or when the sweep comes by: the answer is the same (§4.2).
+            raise GoneError(path) if head.refs else NotFoundError(path)
         return entry
 
     def _is_over(self, head: Head, touched_ms: int, now_ms: int) -> bool:
