@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from durable_streams.engine.memory import MemoryEngine
+
 if TYPE_CHECKING:
-    from tests.http.site import Site
+    from collections.abc import Mapping, Sequence
+
+    from durable_streams.engine.base import Mutation, Outcome
+    from tests.http.conftest import Run
     from tests.http.wire import Client, Reply
 
 
-async def post(client: Client, *lines: bytes | dict[str, object]) -> Reply:
+async def post(client: Client, *lines: bytes | Mapping[str, object]) -> Reply:
     body = b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
     return await client.send("POST", client.target("__ds/batch"), {"Content-Type": "application/x-ndjson"}, body)
 
@@ -59,21 +64,25 @@ async def test_a_producer_is_fenced_line_by_line(client: Client) -> None:
     assert (await client.get("p")).body == b"[0,1,2]"
 
 
-async def test_a_thousand_streams_take_one_commit(site: Site) -> None:
+class CountingEngine(MemoryEngine):
+    """Counts its commits."""
+
     commits = 0
-    commit = site.engine.commit
 
-    def counted(groups):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 the engine's own
-        nonlocal commits
-        commits += 1
-        return commit(groups)
+    def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
+        self.commits += 1
+        return super().commit(groups)
 
-    for number in range(1000):
-        await site.client.put(f"s/{number}", "application/json")
-    site.engine.commit = counted  # type: ignore[method-assign] counts; everything still happens
-    reply = await post(site.client, *({"path": f"s/{number}", "json": number} for number in range(1000)))
+
+async def test_a_thousand_streams_take_one_commit(run: Run) -> None:
+    engine = CountingEngine()
+    async with run(engine=engine) as site:
+        for number in range(1000):
+            await site.client.put(f"s/{number}", "application/json")
+        before = engine.commits
+        reply = await post(site.client, *({"path": f"s/{number}", "json": number} for number in range(1000)))
     assert {outcome["status"] for outcome in outcomes(reply)} == {204}
-    assert commits == 1
+    assert engine.commits == before + 1
 
 
 @pytest.mark.parametrize(
