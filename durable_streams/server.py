@@ -24,8 +24,8 @@ from durable_streams.http.control import Health
 from durable_streams.http.lane import LaneFront
 from durable_streams.http.reads import Reads
 from durable_streams.http.router import Router
-from durable_streams.http.subscriptions import SubscriptionRoutes
 from durable_streams.http.sse_connection import LiveReaders
+from durable_streams.http.subscriptions import SubscriptionRoutes
 from durable_streams.packer import Packer
 from durable_streams.reader import Reader
 from durable_streams.runtime import Runtime
@@ -103,9 +103,7 @@ class Server:
         self._readers = LiveReaders(self.streams, runtime)
         health = Health(self.engine, self.committer)
         self._compose_subscriptions(config)
-        router = Router(
-            self.streams, self._reads, health, subscriptions=self._compose_routes(config), root=config.root
-        )
+        router = Router(self.streams, self._reads, health, subscriptions=self._compose_routes(config), root=config.root)
         self._front = AiohttpFront(router, self._readers, config.bounds)
         self._lane = (
             LaneFront(router, self._readers, config.bounds, hand_over=self._front.connect) if config.lane else None

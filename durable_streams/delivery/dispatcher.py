@@ -18,8 +18,8 @@ from durable_streams.protocol.subscription_config import PREFIX
 if TYPE_CHECKING:
     from durable_streams.delivery.webhooks import WebhookClient
     from durable_streams.protocol.subscription import Event
-    from durable_streams.subscriptions.commands import Attempt
     from durable_streams.subscriptions.service import Subscriptions
+    from durable_streams.subscriptions.wake_commands import Attempt
 
 DELIVERIES_MAX: Final = 128
 """Webhooks under way at once; others wait."""

@@ -23,9 +23,9 @@ from durable_streams.subscriptions.tokens import TOKEN_LIFE_MS, Grant
 if TYPE_CHECKING:
     from durable_streams.clock import Clock
     from durable_streams.protocol.subscription import Subscription
-    from durable_streams.subscriptions.commands import Attempt
     from durable_streams.subscriptions.keys import Keyring
     from durable_streams.subscriptions.tokens import Tokens
+    from durable_streams.subscriptions.wake_commands import Attempt
 
 RESPONSE_MAX_BYTES: Final = 64 * 1024
 """Of a longer answer nothing counts but its status."""

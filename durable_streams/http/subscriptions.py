@@ -35,9 +35,9 @@ from durable_streams.protocol.subscription_errors import (
     SubscriptionError,
     TokenInvalidError,
 )
-from durable_streams.subscriptions.commands import WakeRequest
 from durable_streams.subscriptions.links import link_fields
 from durable_streams.subscriptions.tokens import TOKEN_LIFE_MS, Grant
+from durable_streams.subscriptions.wake_commands import WakeRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from durable_streams.clock import Clock
     from durable_streams.http.messages import Pending, Request, Settle
     from durable_streams.protocol.subscription import Subscription
-    from durable_streams.subscriptions.commands import Claimed
     from durable_streams.subscriptions.keys import Keyring
     from durable_streams.subscriptions.links import Link
     from durable_streams.subscriptions.service import Described, Subscriptions
     from durable_streams.subscriptions.tokens import Tokens
+    from durable_streams.subscriptions.wake_commands import Claimed
 
 COLLECTION: Final = f"{RESERVED}/subscriptions"
 JWKS: Final = f"{RESERVED}/jwks.json"
@@ -107,7 +107,7 @@ class SubscriptionRoutes:
         except SubscriptionError as refusal:
             return refused(refusal)
 
-    def _route(self, encoded: str, request: Request, settle: Settle) -> Answer | Pending:
+    def _route(self, encoded: str, request: Request, settle: Settle) -> Answer | Pending:  # noqa: PLR0911 one per resource
         if encoded == JWKS:
             return self._jwks(request)
         if encoded == COLLECTION:

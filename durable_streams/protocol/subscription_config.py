@@ -140,7 +140,11 @@ def parse_id(encoded: str) -> str:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         text = ""
-    if not 0 < len(raw) <= ID_MAX_BYTES or not text or any(character < " " or character == "\x7f" for character in text):
+    if (
+        not 0 < len(raw) <= ID_MAX_BYTES
+        or not text
+        or any(character < " " or character == "\x7f" for character in text)
+    ):
         raise InvalidSubscriptionError(f"a subscription id has 1 to {ID_MAX_BYTES} bytes of UTF-8")
     return text
 

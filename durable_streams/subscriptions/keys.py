@@ -162,7 +162,9 @@ def _read(path: Path) -> _Keys:
 
 def _write(path: Path, keys: _Keys) -> None:
     """Replace the file in one step, durably."""
-    signing = [{"private": _b64(pair.private.private_bytes_raw()), "retired_ms": pair.retired_ms} for pair in keys.pairs]
+    signing = [
+        {"private": _b64(pair.private.private_bytes_raw()), "retired_ms": pair.retired_ms} for pair in keys.pairs
+    ]
     stored = orjson.dumps({"token_secret": _b64(keys.token_secret), "signing": signing})
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from durable_streams.protocol.offsets import format_offset
 from durable_streams.subscriptions.matcher import EXPLICIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from durable_streams.batch import Batch, Slot
     from durable_streams.engine.base import Engine
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from durable_streams.protocol.producer import Fence
 
 PAGE: Final = 1_000
+SHOWN_MAX: Final = 1_000
+"""Links shown to a worker at once; of a subscription with more, only pending ones."""
 
 
 class Link(NamedTuple):
@@ -63,7 +65,7 @@ def stream_state(batch: Batch, path: str) -> tuple[int, int]:
     return (draft.tail, draft.sid) if draft is not None and not draft.soft_deleted else (0, 0)
 
 
-def load_links(engine: Engine, sid: int, overlay: Mapping[str, Fence | None], after: str = "") -> Iterator[Link]:
+def load_links(engine: Engine, sid: int, overlay: Mapping[str, Fence | None], *, after: str = "") -> Iterator[Link]:
     """Yield the links of a subscription in path order, streams as committed.
 
     Args:
@@ -88,6 +90,23 @@ def load_links(engine: Engine, sid: int, overlay: Mapping[str, Fence | None], af
         if last:
             return
         after = end
+
+
+def load_some(engine: Engine, sid: int, streams: Sequence[str]) -> list[Link]:
+    """Return the links of these streams that stand, as committed."""
+    rows = engine.load_producers([(sid, stream) for stream in streams])
+    found = zip(rows, engine.load(streams), strict=True)
+    return [Link(row.producer_id, row.epoch, row.seq, *_committed(head)) for row, head in found if row is not None]
+
+
+def has_many(engine: Engine, sid: int) -> bool:
+    """Whether a subscription has more links than are shown at once."""
+    return len(engine.scan_producers(sid, "", SHOWN_MAX + 1)) > SHOWN_MAX
+
+
+def cut(links: list[Link]) -> list[Link]:
+    """Return at most ``SHOWN_MAX`` links: all, or pending ones only."""
+    return links if len(links) <= SHOWN_MAX else [link for link in links if link.is_pending][:SHOWN_MAX]
 
 
 def load_link(batch: Batch, slot: Slot, stream: str) -> Link | None:

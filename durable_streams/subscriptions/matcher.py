@@ -9,13 +9,14 @@ Invariant: a stream that is pending is listed, or its subscription is ``unknown`
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from durable_streams.protocol.glob import GlobIndex
 from durable_streams.protocol.paths import RESERVED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 CACHE_MAX: Final = 65_536
 """Paths whose subscriptions are remembered."""
@@ -33,6 +34,7 @@ class Matcher:
         self._globs: GlobIndex[str] = GlobIndex()
         self._patterns: dict[str, str] = {}
         self._explicit: dict[str, set[str]] = {}
+        self._linked: dict[str, set[str]] = {}
         self._wake_streams: dict[str, int] = {}
         self._cache: OrderedDict[str, Matches] = OrderedDict()
         self._candidates: dict[str, dict[str, None]] = {}
@@ -63,7 +65,7 @@ class Matcher:
             self._wake_streams[wake_stream] -= 1
             if not self._wake_streams[wake_stream]:
                 del self._wake_streams[wake_stream]
-        for stream in [stream for stream, holders in self._explicit.items() if path in holders]:
+        for stream in tuple(self._linked.get(path, ())):
             self._unlink(path, stream)
         self._candidates.pop(path, None)
         self._unknown.discard(path)
@@ -73,6 +75,7 @@ class Matcher:
         """Note streams linked by name."""
         for stream in streams:
             self._explicit.setdefault(stream, set()).add(path)
+            self._linked.setdefault(path, set()).add(stream)
             self._cache.pop(stream, None)
 
     def unlink(self, path: str, stream: str) -> None:
@@ -86,6 +89,10 @@ class Matcher:
         holders.discard(path)
         if not holders:
             del self._explicit[stream]
+        linked = self._linked[path]
+        linked.discard(stream)
+        if not linked:
+            del self._linked[path]
 
     def match(self, stream: str) -> Matches:
         """Return the subscriptions that a stream belongs to.
@@ -118,9 +125,18 @@ class Matcher:
         """A stream has been looked at, and is not ahead."""
         self._candidates.get(path, {}).pop(stream, None)
 
-    def candidates(self, path: str) -> list[str] | None:
-        """Return the streams to look at, the one noted first first; ``None`` if nobody knows which."""
-        return None if path in self._unknown else list(self._candidates.get(path, ()))
+    def knows(self, path: str) -> bool:
+        """Whether every pending stream of a subscription is listed."""
+        return path not in self._unknown
+
+    def candidates(self, path: str) -> Iterator[str]:
+        """Yield the streams listed, the one noted first first; ``dismiss`` before going on is allowed."""
+        listed = self._candidates.get(path, {})
+        kept = 0
+        while len(listed) > kept:
+            stream = next(islice(listed, kept, None))
+            yield stream
+            kept += stream in listed
 
     def forget(self, path: str) -> None:
         """Whatever is listed for a subscription may be incomplete."""
@@ -131,7 +147,7 @@ class Matcher:
         """Whatever is listed for any subscription may be incomplete."""
         self._unknown |= self.paths
 
-    def settle(self, path: str, streams: Iterable[str]) -> None:
-        """All links have been looked at, and these streams are ahead."""
+    def settle(self, path: str) -> None:
+        """All links have been looked at, and no stream is ahead."""
         self._unknown.discard(path)
-        self._candidates[path] = dict.fromkeys(streams)
+        self._candidates.pop(path, None)

@@ -6,6 +6,7 @@ Invariant: whatever it sets off is a hint; the due index and the states in the s
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from durable_streams.protocol.errors import StreamError
@@ -13,11 +14,11 @@ from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.subscription import Phase, Subscription, decode_subscription
 from durable_streams.protocol.subscription_config import PREFIX, head_path
 from durable_streams.protocol.subscription_errors import SubscriptionNotFoundError
-from durable_streams.subscriptions import commands
-from durable_streams.subscriptions.commands import Attempt
-from durable_streams.subscriptions.links import load_links
+from durable_streams.subscriptions import commands, wake_commands
+from durable_streams.subscriptions.links import SHOWN_MAX, cut, has_many, load_links, load_some
 from durable_streams.subscriptions.matcher import EXPLICIT, Matcher
-from durable_streams.subscriptions.wakes import Wakes, cut
+from durable_streams.subscriptions.wake_commands import Attempt
+from durable_streams.subscriptions.wakes import Wakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
     from durable_streams.protocol.subscription import Event
     from durable_streams.protocol.subscription_config import Creation
     from durable_streams.runtime import Runtime
-    from durable_streams.subscriptions.commands import Claimed, WakeRequest
     from durable_streams.subscriptions.links import Link
     from durable_streams.subscriptions.tokens import Tokens
+    from durable_streams.subscriptions.wake_commands import Claimed, WakeRequest
 
     Settle = Callable[[bool | StreamError], None]
 
@@ -163,32 +164,30 @@ class Subscriptions:
         """Remove a link by name (§6.4)."""
         self._committer.submit(commands.RemoveStream(self._wakes, head_path(subscription_id), settle, stream=stream))
 
-    def submit_claim(
-        self, subscription_id: str, worker: str, settle: Callable[[Claimed | StreamError], None]
-    ) -> None:
+    def submit_claim(self, subscription_id: str, worker: str, settle: Callable[[Claimed | StreamError], None]) -> None:
         """Claim (§7.2)."""
-        self._committer.submit(commands.Claim(self._wakes, head_path(subscription_id), settle, worker=worker))
+        self._committer.submit(wake_commands.Claim(self._wakes, head_path(subscription_id), settle, worker=worker))
 
     def submit_ack(self, subscription_id: str, request: WakeRequest, settle: Settle, *, webhook: bool) -> None:
         """Ack, or call back (§7.1, §7.2); settled with whether a new wake follows."""
         path = head_path(subscription_id)
-        self._committer.submit(commands.Ack(self._wakes, path, settle, request=request, webhook=webhook))
+        self._committer.submit(wake_commands.Ack(self._wakes, path, settle, request=request, webhook=webhook))
 
     def submit_release(self, subscription_id: str, request: WakeRequest, settle: Settle) -> None:
         """Release (§7.2)."""
-        self._committer.submit(commands.Release(self._wakes, head_path(subscription_id), settle, request=request))
+        self._committer.submit(wake_commands.Release(self._wakes, head_path(subscription_id), settle, request=request))
 
     def submit_wake(self, subscription_id: str, settle: Settle) -> None:
         """Wake now, whether or not work is pending."""
-        self._committer.submit(commands.Nudge(self._wakes, head_path(subscription_id), settle))
+        self._committer.submit(wake_commands.Nudge(self._wakes, head_path(subscription_id), settle))
 
     def submit_timer(self, path: str, settle: Settle) -> None:
         """Queue a look at a subscription whose deadline has come; by head path, as the due index has it."""
-        self._committer.submit(commands.Timer(self._wakes, path, settle))
+        self._committer.submit(wake_commands.Timer(self._wakes, path, settle))
 
     def submit_report(self, path: str, attempt: Attempt, event: Event, *, settle: Settle) -> None:
         """Queue what became of a delivery."""
-        self._committer.submit(commands.ReportDelivery(self._wakes, path, settle, attempt=attempt, event=event))
+        self._committer.submit(wake_commands.ReportDelivery(self._wakes, path, settle, attempt=attempt, event=event))
 
     def describe(self, subscription_id: str, after: str, limit: int) -> Described:
         """Return a subscription with up to ``limit`` links that sort after ``after``.
@@ -200,7 +199,7 @@ class Subscriptions:
         if head is None:
             raise SubscriptionNotFoundError(f"no subscription {subscription_id!r}")
         links: list[Link] = []
-        for link in load_links(self._engine, head.sid, {}, after):
+        for link in load_links(self._engine, head.sid, {}, after=after):
             if len(links) == limit:
                 return Described(subscription_id, _subscription(head), tuple(links), links[-1].path)
             links.append(link)
@@ -220,8 +219,11 @@ class Subscriptions:
         subscription = _subscription(head)
         if subscription.phase is not Phase.WAKING or not subscription.is_webhook:
             return None
-        links = tuple(cut(list(load_links(self._engine, head.sid, {}))))
-        return subscription, Attempt(head.sid, subscription.generation, subscription.wake_id, links)
+        if self._matcher.knows(path) and has_many(self._engine, head.sid):
+            links = load_some(self._engine, head.sid, list(islice(self._matcher.candidates(path), SHOWN_MAX)))
+        else:
+            links = list(load_links(self._engine, head.sid, {}))
+        return subscription, Attempt(head.sid, subscription.generation, subscription.wake_id, tuple(cut(links)))
 
 
 def _subscription(head: Head) -> Subscription:

@@ -2,13 +2,14 @@
 
 Owns: links made in passing, cursors of streams that went, wake events, and the look for pending work when a wake ends.
 Must not know: HTTP, webhooks, timers.
-Invariants: an idle subscription has no pending work, in every committed state; a wake and its cause commit together, and
-so do a wake and its wake event.
+Invariants: an idle subscription has no pending work, in every committed state; a wake and its cause commit together,
+and so do a wake and its wake event.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import orjson
 import structlog
@@ -31,7 +32,15 @@ from durable_streams.protocol.subscription import (
 )
 from durable_streams.protocol.subscription_config import PREFIX, head_path
 from durable_streams.protocol.subscription_errors import SubscriptionError
-from durable_streams.subscriptions.links import Link, load_link, load_links, stream_state
+from durable_streams.subscriptions.links import (
+    SHOWN_MAX,
+    Link,
+    cut,
+    has_many,
+    load_link,
+    load_links,
+    stream_state,
+)
 from durable_streams.subscriptions.matcher import EXPLICIT, GLOB
 
 if TYPE_CHECKING:
@@ -43,8 +52,6 @@ if TYPE_CHECKING:
     from durable_streams.subscriptions.matcher import Matcher
     from durable_streams.subscriptions.tokens import Tokens
 
-SHOWN_MAX: Final = 1_000
-"""Links shown to a worker at once; of a subscription with more, only pending ones."""
 _log = structlog.get_logger(__name__)
 
 
@@ -116,7 +123,7 @@ class Wakes:
         """Return what a step needs to know, with a fresh wake id and jitter."""
         return Facts(batch.now_ms, self._chance.wake_id(), pending, holder, self._chance.jitter())
 
-    def apply(self, batch: Batch, slot: Slot, event: Event, facts: Facts) -> Subscription:
+    def apply(self, batch: Batch, slot: Slot, event: Event, facts: Facts) -> Subscription:  # noqa: PLR0917 one step's whole
         """Take one step and put the outcome in the slot; a new wake of the pull kind writes its event (§7.2).
 
         Raises:
@@ -149,10 +156,9 @@ class Wakes:
 
     def pending(self, batch: Batch, slot: Slot) -> str | None:
         """Return a linked stream past its cursor as this batch leaves both, the one noted first if that is known."""
-        candidates = self.matcher.candidates(slot.path)
-        if candidates is None:
+        if not self.matcher.knows(slot.path):
             return self._search(batch, slot)
-        for stream in candidates:
+        for stream in self.matcher.candidates(slot.path):
             link = load_link(batch, slot, stream)
             if link is not None and link.is_pending:
                 return stream
@@ -164,7 +170,7 @@ class Wakes:
         for link in self._all(batch, slot):
             if link.is_pending:
                 return link.path
-        self.matcher.settle(slot.path, ())
+        self.matcher.settle(slot.path)
         return None
 
     def _all(self, batch: Batch, slot: Slot) -> Iterator[Link]:
@@ -180,12 +186,10 @@ class Wakes:
         """Return the links that a claim is answered with: all, or of very many the pending ones first noted."""
         if slot.draft is None:
             return []
-        candidates = self.matcher.candidates(slot.path)
-        if candidates is None or len(self.engine.scan_producers(slot.draft.sid, "", SHOWN_MAX + 1)) <= SHOWN_MAX:
-            links = list(self._all(batch, slot))
-        else:
-            links = [link for stream in candidates if (link := load_link(batch, slot, stream)) is not None]
-        return cut(links)
+        if self.matcher.knows(slot.path) and has_many(self.engine, slot.draft.sid):
+            noted = islice(self.matcher.candidates(slot.path), SHOWN_MAX)
+            return cut([link for stream in noted if (link := load_link(batch, slot, stream)) is not None])
+        return cut(list(self._all(batch, slot)))
 
     def _write_event(self, batch: Batch, slot: Slot, subscription: Subscription) -> bool:
         """Append the wake event (§7.2) in this batch; False if there is no stream that takes it."""
@@ -209,8 +213,3 @@ class Wakes:
         batch.link(slot, wake)
         batch.add(wake, Append(payload, wake.draft.record.content_type))
         return True
-
-
-def cut(links: list[Link]) -> list[Link]:
-    """Return at most ``SHOWN_MAX`` links: all, or pending ones only."""
-    return links if len(links) <= SHOWN_MAX else [link for link in links if link.is_pending][:SHOWN_MAX]

@@ -154,9 +154,7 @@ class LmdbEngine:
     def scan_producers(self, sid: int, after: str, limit: int) -> list[ProducerRow]:
         """Return up to ``limit`` rows of ``sid`` after ``after``, by UTF-8 byte order."""
         with self._reading() as txn:
-            return list(
-                islice(reads.scan_producers(txn.cursor(self._databases.producer), sid, after.encode()), limit)
-            )
+            return list(islice(reads.scan_producers(txn.cursor(self._databases.producer), sid, after.encode()), limit))
 
     def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
         """Apply each group whole or not at all, in one durable transaction.
