@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
 import orjson
 
@@ -205,6 +205,8 @@ def step(subscription: Subscription, event: Event, facts: Facts) -> Subscription
             raise FencedError(subscription.generation)
         case Move.REFUSE:
             raise _refusal(subscription)
+        case never:
+            assert_never(never)
 
 
 def _woken(subscription: Subscription, facts: Facts) -> Subscription:
