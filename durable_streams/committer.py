@@ -136,6 +136,9 @@ class Committer:
         commands = self._take()
         try:
             flight = self._decide(commands)
+        except EngineFailedError as fault:
+            self._engine_failed(commands, fault)
+            return
         except Exception as fault:  # noqa: BLE001 whatever it is, those waiting must hear of it
             _fail(commands, fault)
             if self.watch is not None:
@@ -207,7 +210,7 @@ class Committer:
 
     def _finish(self, flight: _Flight, outcome: list[Outcome | StorageFullError] | BaseException) -> None:
         if isinstance(outcome, BaseException):
-            self._engine_failed(flight, outcome)
+            self._engine_failed(flight.commands, outcome)
             return
         errors: dict[str, StreamError | None] = {}
         for group, result in zip(flight.groups, outcome, strict=True):
@@ -237,11 +240,11 @@ class Committer:
                 errors[slot.path] = StoreFullError(str(result))
                 self._full_until_ms = self._clock.now_ms() + FULL_MS
 
-    def _engine_failed(self, flight: _Flight, fault: BaseException) -> None:
+    def _engine_failed(self, commands: list[Command], fault: BaseException) -> None:
         """Fail-stop: nothing about the disk is certain any more, so nothing more is promised."""
         _log.critical("the store failed; no more writes are accepted", error=str(fault), exc_info=fault)
         self.failed.set()
-        waiting = [*flight.commands, *self._queue]
+        waiting = [*commands, *self._queue]
         self._queue.clear()
         self._queued_bytes, self._busy = 0, False
         for command in waiting:

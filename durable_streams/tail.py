@@ -10,10 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
+
 from durable_streams.protocol.sse import Encoding, control_event, data_event, whole_text_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from durable_streams.protocol.head import Head
+
+_log = structlog.get_logger(__name__)
 
 
 class Frame:
@@ -60,18 +66,22 @@ class Follower(Protocol):
 class Tail:
     """The followers of one incarnation. ``held``: text bytes not yet shown because their character is not whole."""
 
-    __slots__ = ("encoding", "end", "followers", "held")
+    __slots__ = ("encoding", "end", "followers", "held", "path")
 
-    def __init__(self, end: int, encoding: Encoding, held: bytes) -> None:
-        self.end, self.encoding, self.held = end, encoding, held
+    def __init__(self, head: Head, encoding: Encoding, held: bytes) -> None:
+        self.path, self.end, self.encoding, self.held = head.path, head.tail, encoding, held
         self.followers: dict[Follower, None] = {}
 
 
 class Hub:
-    """All tails with at least one follower. The loop's thread only."""
+    """All tails with at least one follower. The loop's thread only.
+
+    on_left: called with path and sid when the last follower of a stream has left of its own accord.
+    """
 
     def __init__(self) -> None:
         self._tails: dict[int, Tail] = {}
+        self.on_left: Callable[[str, int], None] = lambda _path, _sid: None
 
     def follow(self, head: Head, encoding: Encoding, follower: Follower, *, held: bytes = b"") -> None:
         """Tell ``follower`` of everything committed from ``head.tail`` on.
@@ -80,7 +90,7 @@ class Hub:
         """
         tail = self._tails.get(head.sid)
         if tail is None:
-            tail = self._tails[head.sid] = Tail(head.tail, encoding, held)
+            tail = self._tails[head.sid] = Tail(head, encoding, held)
         tail.followers[follower] = None
 
     def unfollow(self, sid: int, follower: Follower) -> None:
@@ -90,6 +100,7 @@ class Hub:
             tail.followers.pop(follower, None)
             if not tail.followers:
                 del self._tails[sid]
+                self.on_left(tail.path, sid)
 
     def is_followed(self, sid: int) -> bool:
         """Whether a live reader holds this incarnation."""
@@ -103,7 +114,11 @@ class Hub:
         frame = Frame(tail.end, payload, tail.encoding, held=tail.held, closed=closed)
         tail.end, tail.held = frame.end, frame.held
         for follower in tuple(tail.followers):
-            follower.on_frame(frame)
+            try:
+                follower.on_frame(frame)
+            except Exception as fault:  # noqa: BLE001 one reader's trouble must not keep writers from their answers
+                _log.error("a follower failed", path=tail.path, exc_info=fault)
+                self.unfollow(sid, follower)
 
     def gone(self, sid: int) -> None:
         """Tell all followers that their stream is no more."""

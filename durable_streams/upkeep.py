@@ -8,7 +8,8 @@ Must not know: when a stream expires; it submits a look, and the batch decides.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 _log = structlog.get_logger(__name__)
+
+
+def _resolve(look: asyncio.Future[Any], result: object) -> None:
+    if not look.done():  # shutting down: nobody looks any more
+        look.set_result(result)
 
 
 class Upkeep:
@@ -128,7 +134,7 @@ class Upkeep:
         looks = [asyncio.get_running_loop().create_future() for _ in due]
         for row, look in zip(due, looks, strict=True):
             submit = self._subscriptions.submit_timer if row.path.startswith(PREFIX) else self._streams.submit_expiry
-            submit(row.path, look.set_result)
+            submit(row.path, partial(_resolve, look))
         if looks:
             await asyncio.wait(looks)
         return len(due)

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import structlog
+
+from durable_streams.engine.base import EngineError
 from durable_streams.protocol.errors import StreamError
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.sse import Encoding, control_event, data_event, encoding_of, whole_text_bytes
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from durable_streams.protocol.read import Page
     from durable_streams.streams import Streams
     from durable_streams.tail import Frame
+
+_log = structlog.get_logger(__name__)
 
 
 class FeedStart(NamedTuple):
@@ -102,6 +107,10 @@ class Feed:
                 return
             page = streams.reader.page(head, self.position)
         except StreamError:  # deleted or expired while catching up
+            self._end(gone=True)
+            return
+        except EngineError as fault:
+            _log.error("a live reader cannot be served", path=self._path, error=str(fault))
             self._end(gone=True)
             return
         held = self._show(page)
