@@ -200,7 +200,7 @@ class AiohttpFront:
         try:
             return await settled
         finally:
-            if pending is not None and not settled.done():
+            if pending is not None and (settled.cancelled() or not settled.done()):
                 pending.abandon()
 
     async def _upload(self, raw: web.BaseRequest) -> Answer:
