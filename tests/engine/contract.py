@@ -236,6 +236,26 @@ class ReadContract:
         row = ProducerRow("p", 2, 0)
         assert engine.load_producers(asked) == [row, None, ProducerRow("ü", 0, 0), None, None, row]
 
+    def test_producer_rows_are_scanned_in_utf8_byte_order(self, engine: Engine) -> None:
+        rows = [ProducerRow(name, n, n) for n, name in enumerate(["a", "ab", "z", "\uffff", "\U0001f600"])]
+        engine.commit([[create(head("a", 1), producers=rows[::-1])], [create(head("b", 2), producers=rows[:1])]])
+        assert engine.scan_producers(1, "", 9) == rows
+        assert engine.scan_producers(1, "", 2) == rows[:2]
+        assert engine.scan_producers(1, "ab", 9) == rows[2:]
+        assert engine.scan_producers(1, "aa", 9) == rows[1:]
+        assert engine.scan_producers(1, rows[-1].producer_id, 9) == []
+        assert engine.scan_producers(2, "", 9) == rows[:1]
+        assert engine.scan_producers(3, "", 9) == []
+
+    def test_forgotten_producers_are_gone_and_others_stay(self, engine: Engine) -> None:
+        old, new = head("a", 1, version=1), head("a", 1, version=2)
+        rows = [ProducerRow("p", 1, 1), ProducerRow("q", 2, 2)]
+        engine.commit([[create(old, producers=rows)], [create(head("b", 2), producers=rows)]])
+        forgets = Mutation("a", (1, 1), new, producers=[ProducerRow("r", 3, 3)], forgotten=["p", "never there"])
+        assert engine.commit([[forgets]]) == [APPLIED]
+        assert engine.scan_producers(1, "", 9) == [rows[1], ProducerRow("r", 3, 3)]
+        assert engine.load_producers([(1, "p"), (2, "p")]) == [None, rows[0]]
+
     def test_scan_walks_in_utf8_byte_order(self, engine: Engine) -> None:
         # UTF-16 order, which some languages sort by, would put U+FFFF after U+10000.
         paths = ["a", "a/b", "a/c", "a0", "ab", "b", "z", "é", "\uffff", "\U00010000"]

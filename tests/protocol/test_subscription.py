@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from durable_streams.protocol.subscription import (
+    RETRY_MAX_MS,
     TABLE,
     WEBHOOK_HOLDER,
     Event,
@@ -22,224 +23,225 @@ from durable_streams.protocol.subscription import (
     event_unwritten,
     holds_lease,
     is_lease_over,
-    move_of,
     step,
 )
 from durable_streams.protocol.subscription_config import Config, Kind
-from durable_streams.protocol.subscription_errors import AlreadyClaimedError, FencedError, NoPendingWorkError
+from durable_streams.protocol.subscription_errors import (
+    AlreadyClaimedError,
+    FencedError,
+    NoPendingWorkError,
+    SubscriptionError,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-NOW_MS = 1_000_000
+NOW_MS = 1_800_000_000_000
 LEASE_MS = 30_000
-HOOK = Config(Kind.WEBHOOK, "a/*", "https://worker.example", None, LEASE_MS, None)
-PULL = Config(Kind.PULL_WAKE, "a/*", None, "wake", LEASE_MS, "d")
-FACTS = Facts(NOW_MS, wake_id="w9", pending="a/b", holder="worker")
-NOTHING_PENDING = FACTS._replace(pending=None)
+PULL = Config(Kind.PULL_WAKE, "a/*", None, "wake", LEASE_MS, None)
+WEBHOOK = Config(Kind.WEBHOOK, "a/*", "https://a.example", None, LEASE_MS, "d")
 
 
-def subscription(phase: Phase, config: Config = PULL, **fields: object) -> Subscription:
-    """Return a subscription in the middle of its life, with what belongs to the phase."""
-    made = Subscription(config, "hash", "http://x/v1/stream", 5, phase, generation=4)
-    if phase is not Phase.IDLE:
-        made = made._replace(wake_id="w4", trigger="a/a")
-    if phase is Phase.CLAIMED:
-        made = made._replace(holder="holder", until_ms=NOW_MS + 10)
-    if phase is Phase.RETRYING:
-        made = made._replace(failures=2, until_ms=NOW_MS + 10)
-    return made._replace(**fields)  # type: ignore[arg-type] # as the case has them
+def made(config: Config, phase: Phase, **fields: object) -> Subscription:
+    """A subscription at generation 3, as the phase goes with the other fields."""
+    busy = {"wake_id": "w3", "trigger": "a/x"} if phase is not Phase.IDLE else {}
+    by_phase: dict[Phase, dict[str, object]] = {
+        Phase.IDLE: {},
+        Phase.WAKING: {"until_ms": NOW_MS + 9 if config.kind is Kind.WEBHOOK else 0},
+        Phase.CLAIMED: {"holder": "w", "until_ms": NOW_MS + 9},
+        Phase.RETRYING: {"failures": 2, "until_ms": NOW_MS + 9},
+    }
+    plain = Subscription(config, "hash", "http://x/v1", 5, phase, 3)
+    return plain._replace(**{**busy, **by_phase[phase], **fields})  # type: ignore[arg-type] # as the case has them
 
 
-def woken(before: Subscription, facts: Facts) -> Subscription:
-    until_ms = NOW_MS + LEASE_MS if before.config is HOOK else 0
-    return before._replace(
-        phase=Phase.WAKING,
-        generation=5,
-        wake_id="w9",
-        trigger=facts.pending or "",
-        holder="",
-        until_ms=until_ms,
-        failures=0,
-    )
+FACTS = Facts(NOW_MS, "w4", None, "me", 1.0)
+PENDING = FACTS._replace(pending="a/y")
 
 
-def rested(before: Subscription, facts: Facts) -> Subscription:
-    if facts.pending is not None:
-        return woken(before, facts)
-    return before._replace(phase=Phase.IDLE, wake_id="", trigger="", holder="", until_ms=0, failures=0)
+def test_the_table_is_whole() -> None:
+    assert set(TABLE) == set(itertools.product(Phase, Event))
 
 
-EFFECTS: dict[Move, Callable[[Subscription, Facts], Subscription]] = {
-    Move.STAY: lambda before, _facts: before,
-    Move.WAKE: woken,
-    Move.AGAIN: lambda before, _facts: before._replace(
-        phase=Phase.WAKING, until_ms=NOW_MS + LEASE_MS if before.config is HOOK else 0
-    ),
-    Move.HOLD: lambda before, facts: before._replace(
-        phase=Phase.CLAIMED, holder=before.holder or facts.holder, until_ms=NOW_MS + LEASE_MS, failures=0
-    ),
-    Move.REST: rested,
-    Move.RETRY: lambda before, _facts: before._replace(
-        phase=Phase.RETRYING,
-        failures=before.failures + 1,
-        until_ms=NOW_MS + backoff_ms(before.failures + 1, 0),
-    ),
-}
-REFUSALS: dict[tuple[Phase, Move], type[Exception]] = {
-    **{(phase, Move.FENCE): FencedError for phase in Phase},
-    **{(phase, Move.REFUSE): NoPendingWorkError for phase in Phase},
-    (Phase.CLAIMED, Move.REFUSE): AlreadyClaimedError,
-}
-
-
-@pytest.mark.parametrize("facts", [FACTS, NOTHING_PENDING])
-@pytest.mark.parametrize("config", [HOOK, PULL])
-@pytest.mark.parametrize(("phase", "event"), list(itertools.product(Phase, Event)))
-def test_every_event_in_every_phase(*, phase: Phase, event: Event, config: Config, facts: Facts) -> None:
-    before = subscription(phase, config)
-    move = move_of(before, event)
-
-    if move in EFFECTS:
-        assert step(before, event, facts) == EFFECTS[move](before, facts)
+@pytest.mark.parametrize("config", [PULL, WEBHOOK])
+@pytest.mark.parametrize(("phase", "event"), sorted(TABLE))
+@pytest.mark.parametrize("facts", [FACTS, PENDING])
+def test_every_event_in_every_phase(config: Config, phase: Phase, event: Event, facts: Facts) -> None:  # noqa: PLR0917 parametrized
+    """What each move leaves, field by field."""
+    before = made(config, phase)
+    wake_until_ms = NOW_MS + LEASE_MS if before.is_webhook else 0
+    woken = before._replace(
+        phase=Phase.WAKING, generation=4, wake_id="w4", trigger=facts.pending or "", holder="", until_ms=wake_until_ms
+    )._replace(failures=0)
+    idle = before._replace(phase=Phase.IDLE, wake_id="", trigger="", holder="", until_ms=0, failures=0)
+    held = before._replace(phase=Phase.CLAIMED, holder=before.holder or "me", until_ms=NOW_MS + LEASE_MS, failures=0)
+    failures = before.failures + 1
+    expected: dict[Move, Subscription | type[SubscriptionError]] = {
+        Move.STAY: before,
+        Move.WAKE: woken,
+        Move.AGAIN: before._replace(phase=Phase.WAKING, until_ms=wake_until_ms),
+        Move.HOLD: held,
+        Move.REST: idle if facts.pending is None else woken,
+        Move.RETRY: before._replace(
+            phase=Phase.RETRYING, failures=failures, until_ms=NOW_MS + backoff_ms(failures, 1.0)
+        ),
+        Move.FENCE: FencedError,
+        Move.REFUSE: AlreadyClaimedError if phase is Phase.CLAIMED else NoPendingWorkError,
+    }
+    wanted = expected[TABLE[phase, event]]
+    if isinstance(wanted, Subscription):
+        assert step(before, event, facts) == wanted
     else:
-        with pytest.raises(REFUSALS[phase, move]):
+        with pytest.raises(wanted):
             step(before, event, facts)
 
 
-def test_the_table_knows_every_pair() -> None:
-    assert set(TABLE) == set(itertools.product(Phase, Event))
-    assert set(TABLE.values()) == set(Move)
-
-
-class TestPromises:
-    """What §7 says, whatever the table's words for it."""
-
-    @pytest.mark.parametrize("phase", [Phase.WAKING, Phase.CLAIMED, Phase.RETRYING])
-    def test_one_wake_is_in_flight_at_a_time(self, phase: Phase) -> None:
-        before = subscription(phase)
-        assert step(before, Event.PENDING, FACTS) == before
-
-    @pytest.mark.parametrize(("phase", "event"), list(itertools.product(Phase, Event)))
-    def test_a_new_wake_is_a_new_generation_and_nothing_else_is(self, phase: Phase, event: Event) -> None:
-        before = subscription(phase)
-        try:
-            after = step(before, event, FACTS)
-        except (FencedError, AlreadyClaimedError, NoPendingWorkError):
-            return
-        assert after.generation - before.generation == (after.wake_id == "w9")
-
-    def test_a_lease_that_ends_makes_way_for_pending_work(self) -> None:
-        after = step(subscription(Phase.CLAIMED), Event.TIMER, FACTS)
-        assert (after.phase, after.holder, after.generation) == (Phase.WAKING, "", 5)
-
-    def test_a_lease_that_ends_without_work_leaves_nobody_holding_anything(self) -> None:
-        after = step(subscription(Phase.CLAIMED), Event.TIMER, NOTHING_PENDING)
-        assert (after.phase, after.holder, after.wake_id, after.until_ms) == (Phase.IDLE, "", "", 0)
-
-    @pytest.mark.parametrize("event", [Event.ACK, Event.DONE, Event.RELEASE])
-    def test_nobody_acks_what_is_over(self, event: Event) -> None:
-        with pytest.raises(FencedError) as refused:
-            step(subscription(Phase.IDLE), event, FACTS)
-        assert refused.value.generation == 4
-
-    def test_a_second_claim_learns_who_was_first(self) -> None:
-        with pytest.raises(AlreadyClaimedError) as refused:
-            step(subscription(Phase.CLAIMED), Event.CLAIM, FACTS)
-        assert (refused.value.current_holder, refused.value.generation) == ("holder", 4)
-
-    def test_a_claim_and_every_ack_begin_the_lease_anew(self) -> None:
-        claimed = step(subscription(Phase.WAKING), Event.CLAIM, FACTS)
-        acked = step(claimed, Event.ACK, FACTS._replace(now_ms=NOW_MS + 7))
-        assert (claimed.holder, claimed.until_ms) == ("worker", NOW_MS + LEASE_MS)
-        assert (acked.holder, acked.until_ms) == ("worker", NOW_MS + 7 + LEASE_MS)
-
-    def test_who_is_not_named_is_the_webhook(self) -> None:
-        assert step(subscription(Phase.WAKING, HOOK), Event.DELIVERED, Facts(NOW_MS)).holder == WEBHOOK_HOLDER
-
-
-CURRENT = (4, 4, "w4")
-
-
-@pytest.mark.parametrize("phase", [Phase.WAKING, Phase.CLAIMED, Phase.RETRYING])
-def test_the_current_wake_passes(phase: Phase) -> None:
-    check_wake(subscription(phase), CURRENT, NOW_MS)
-
-
-@pytest.mark.parametrize("claimed", [(3, 4, "w4"), (4, 3, "w4"), (4, 4, "w3"), (5, 5, "w4"), (4, 4, "")])
-def test_any_other_is_fenced(claimed: tuple[int, int, str]) -> None:
-    """§7.3: token's generation, request's generation, wake id."""
-    with pytest.raises(FencedError) as refused:
-        check_wake(subscription(Phase.CLAIMED), claimed, NOW_MS)
-    assert refused.value.generation == 4
-
-
-def test_no_wake_is_current_when_idle() -> None:
-    with pytest.raises(FencedError):
-        check_wake(subscription(Phase.IDLE), (4, 4, ""), NOW_MS)
-
-
-@pytest.mark.parametrize(("later_ms", "over"), [(9, False), (10, True), (11, True)])
-def test_a_lease_is_over_when_its_time_comes(later_ms: int, *, over: bool) -> None:
-    held = subscription(Phase.CLAIMED)
-
-    assert is_lease_over(held, NOW_MS + later_ms) is over
-    assert holds_lease(held, 4, NOW_MS + later_ms) is not over
-    if over:
-        with pytest.raises(FencedError):
-            check_wake(held, CURRENT, NOW_MS + later_ms)
-    else:
-        check_wake(held, CURRENT, NOW_MS + later_ms)
-
-
-def test_only_a_claim_of_this_generation_holds_a_lease() -> None:
-    assert not holds_lease(subscription(Phase.CLAIMED), 3, NOW_MS)
-    assert not holds_lease(subscription(Phase.WAKING), 4, NOW_MS)
-    assert not is_lease_over(subscription(Phase.RETRYING), NOW_MS + 99)
-
-
-def test_a_wake_event_that_could_not_be_written_is_tried_again_later() -> None:
-    before = subscription(Phase.WAKING, failures=1)
-
-    assert event_unwritten(before, FACTS) == before._replace(failures=2, until_ms=NOW_MS + 2_000)
+def test_a_refused_claim_names_the_holder() -> None:
+    with pytest.raises(AlreadyClaimedError) as refused:
+        step(made(PULL, Phase.CLAIMED), Event.CLAIM, FACTS)
+    assert (refused.value.current_holder, refused.value.generation) == ("w", 3)
 
 
 @pytest.mark.parametrize(
-    ("failures", "jitter", "wait_ms"),
-    [(1, 0, 1_000), (2, 0, 2_000), (6, 0, 32_000), (7, 0, 60_000), (10_000, 0, 60_000), (1, -1, 800), (7, 1, 72_000)],
+    ("claimed", "passes"),
+    [((3, 3, "w3"), True), ((2, 3, "w3"), False), ((3, 2, "w3"), False), ((3, 3, "w2"), False), ((3, 3, ""), False)],
 )
-def test_backoff_doubles_up_to_a_minute(failures: int, jitter: float, wait_ms: int) -> None:
-    assert backoff_ms(failures, jitter) == wait_ms
+@pytest.mark.parametrize("phase", [Phase.WAKING, Phase.CLAIMED, Phase.RETRYING])
+def test_only_the_current_wake_passes(phase: Phase, claimed: tuple[int, int, str], *, passes: bool) -> None:
+    if passes:
+        check_wake(made(WEBHOOK, phase), claimed, NOW_MS)
+        return
+    with pytest.raises(FencedError):
+        check_wake(made(WEBHOOK, phase), claimed, NOW_MS)
 
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
-counts = st.integers(0, 2**53)
-configs = st.builds(
-    Config, st.sampled_from(Kind), st.none() | texts, st.none() | texts, st.none() | texts, counts, st.none() | texts
+def test_an_idle_subscription_has_no_wake_to_speak_of() -> None:
+    with pytest.raises(FencedError):
+        check_wake(made(PULL, Phase.IDLE), (3, 3, ""), NOW_MS)
+
+
+@pytest.mark.parametrize(("at_ms", "over"), [(NOW_MS + 8, False), (NOW_MS + 9, True), (NOW_MS + 10, True)])
+def test_a_lease_that_has_run_out_fences_before_anybody_notes_it(at_ms: int, *, over: bool) -> None:
+    claimed = made(PULL, Phase.CLAIMED)
+
+    assert is_lease_over(claimed, at_ms) is over
+    assert holds_lease(claimed, 3, at_ms) is not over
+    assert not holds_lease(claimed, 2, at_ms)
+    if over:
+        with pytest.raises(FencedError):
+            check_wake(claimed, (3, 3, "w3"), at_ms)
+
+
+def test_no_other_phase_holds_a_lease() -> None:
+    for phase in set(Phase) - {Phase.CLAIMED}:
+        assert not is_lease_over(made(WEBHOOK, phase), NOW_MS + 99)
+        assert not holds_lease(made(WEBHOOK, phase), 3, NOW_MS)
+
+
+def test_an_event_that_could_not_be_written_is_tried_again() -> None:
+    waking = made(PULL, Phase.WAKING)
+
+    once = event_unwritten(waking, FACTS)
+    assert (once.phase, once.failures, once.until_ms) == (Phase.WAKING, 1, NOW_MS + 1200)
+    assert event_unwritten(once, FACTS).until_ms == NOW_MS + 2400
+
+
+@pytest.mark.parametrize(
+    ("failures", "jitter", "expected_ms"),
+    [(1, 0.0, 1000), (2, 0.0, 2000), (6, 0.0, 32_000), (7, 0.0, 60_000), (999, 0.0, RETRY_MAX_MS), (1, -1.0, 800)],
+)
+def test_backoff(failures: int, jitter: float, expected_ms: int) -> None:
+    assert backoff_ms(failures, jitter) == expected_ms
+
+
+@given(st.integers(1, 10_000), st.floats(-1, 1))
+def test_backoff_stays_within_a_fifth_of_its_bounds(failures: int, jitter: float) -> None:
+    assert 800 <= backoff_ms(failures, jitter) <= 72_000
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+numbers = st.integers(0, 2**53)
+subscriptions = st.builds(
+    Subscription,
+    st.builds(Config, st.sampled_from(Kind), *[st.none() | texts] * 3, numbers, st.none() | texts),
+    texts,
+    texts,
+    numbers,
+    st.sampled_from(Phase),
+    numbers,
+    *[texts] * 3,
+    *[numbers] * 3,
+    st.booleans(),
 )
 
 
-@given(
-    st.builds(
-        Subscription,
-        configs,
-        texts,
-        texts,
-        counts,
-        st.sampled_from(Phase),
-        generation=counts,
-        wake_id=texts,
-        trigger=texts,
-        holder=texts,
-        until_ms=counts,
-        failures=counts,
-        explicit_count=counts,
-        linking=st.booleans(),
-    )
-)
-def test_a_subscription_comes_back_as_it_was(kept: Subscription) -> None:
-    decoded = decode_subscription(encode_subscription(kept))
+@given(subscriptions)
+def test_a_subscription_comes_back_as_it_was(subscription: Subscription) -> None:
+    decoded = decode_subscription(encode_subscription(subscription))
 
-    assert decoded == kept
-    assert [type(part) for part in (*decoded, *decoded.config)] == [type(part) for part in (*kept, *kept.config)]
-    assert decoded.is_webhook is (kept.config.kind is Kind.WEBHOOK)
+    assert decoded == subscription
+    assert [type(part) for part in decoded] == [type(part) for part in subscription]
+
+
+class Life(RuleBasedStateMachine):
+    """Any history of events: whatever comes, in whatever order, these stay true."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_ms = NOW_MS
+        self.wakes = 0
+        self.pending = False
+        self.subscription = made(PULL, Phase.IDLE)
+        self.seen: dict[int, str] = {3: ""}
+        self.config = PULL
+
+    @rule(config=st.sampled_from([PULL, WEBHOOK]))
+    @precondition(lambda self: self.wakes == 0)
+    def choose(self, config: Config) -> None:
+        self.subscription = self.subscription._replace(config=config)
+
+    @rule(by_ms=st.integers(1, 40_000))
+    def wait(self, by_ms: int) -> None:
+        self.now_ms += by_ms
+
+    @rule(pending=st.booleans())
+    def work(self, pending: bool) -> None:  # noqa: FBT001 hypothesis passes by name
+        self.pending = pending
+
+    @rule(event=st.sampled_from(Event), jitter=st.floats(-1, 1))
+    def happen(self, event: Event, jitter: float) -> None:
+        if event is Event.PENDING:
+            self.pending = True
+        before = self.subscription
+        self.wakes += 1
+        facts = Facts(self.now_ms, f"wake{self.wakes}", "a/x" if self.pending else None, "me", jitter)
+        try:
+            self.subscription = step(before, event, facts)
+        except SubscriptionError:
+            return
+        after = self.subscription
+        assert after.generation - before.generation in {0, 1}, "generations grow one by one"
+        if after.phase is Phase.IDLE and before.phase is not Phase.IDLE:
+            assert not self.pending, "never idle with work pending"
+        if after.generation != before.generation:
+            self.seen[after.generation] = after.wake_id
+
+    @invariant()
+    def every_generation_has_one_wake_id(self) -> None:
+        now = self.subscription
+        assert now.wake_id in {"", self.seen[now.generation]}
+        assert (now.wake_id == "") == (now.phase is Phase.IDLE)
+
+    @invariant()
+    def what_must_end_by_itself_has_a_time_to(self) -> None:
+        now = self.subscription
+        ends = now.phase in {Phase.CLAIMED, Phase.RETRYING} or (now.phase is Phase.WAKING and now.is_webhook)
+        assert bool(now.until_ms) == ends
+        assert (now.holder != "") == (now.phase is Phase.CLAIMED)
+        assert now.until_ms <= self.now_ms + 72_000
+
+
+TestLife = Life.TestCase
+
+
+def test_a_webhook_s_wake_is_held_by_it() -> None:
+    delivered = step(made(WEBHOOK, Phase.WAKING), Event.DELIVERED, Facts(NOW_MS))
+
+    assert delivered.holder == WEBHOOK_HOLDER
