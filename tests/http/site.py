@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from durable_streams.clock import ManualClock
 from durable_streams.config import Bounds, ServerConfig
 from durable_streams.server import Server, make_engine
-from tests.http.wire import Client
+from tests.http.wire import WAIT_S, Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from durable_streams.engine.base import Engine
@@ -66,3 +67,10 @@ async def running(
         yield Site(server, store, clock)
     finally:
         await server.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Give the loop turns until something has come about; ``TimeoutError`` if it does not."""
+    async with asyncio.timeout(WAIT_S):
+        while not condition():  # noqa: ASYNC110 it watches the server, which has no events for tests
+            await asyncio.sleep(0.001)

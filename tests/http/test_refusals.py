@@ -165,6 +165,7 @@ def appends() -> list[Row]:
         "leading zero": b"01",
         "bare minus": b"-",
         "comment": b"[1] // x",
+        "number no double can hold": b"1e400",
         "byte order mark": b"\xef\xbb\xbf1",
         "nested arrays": b"[" * 100_000 + b"]" * 100_000,
         "nested objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
