@@ -124,6 +124,11 @@ class Actor:
             closes=stream if closed else None,
         )
 
+    def deletion(self, stream: Stream) -> Op:
+        """Return the request that deletes a stream that has no forks and is none."""
+        gone = {stream.path: Status.ABSENT}
+        return Op("DELETE", stream.path, {}, fresh=frozenset({204}), again=404, after=gone)
+
     def append(self, stream: Stream) -> Op:
         """Return a plain append: at most one copy, whatever happens, so it is never sent again."""
         write = self.next_write(stream, self.message_count(stream))

@@ -27,7 +27,7 @@ from tests.crash.payloads import BYTES, JSON, TEXT
 from tests.crash.pipes import Piper
 from tests.crash.readiness import READY_MAX_S, timed_start
 from tests.crash.wire import ProofError, Turnstile, Wire
-from tests.crash.writers import CloseRace, Creator, Pipeliner, Plain, Producer, Sequencer
+from tests.crash.writers import Closer, CloseRace, Creator, Pipeliner, Plain, Producer, Sequencer
 from tests.serving import ServerExited, ServerProcess
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class _Campaign:
         return streams
 
     def _cast(self, shared: list[Stream]) -> list[Actor]:
-        """Return the writers: 45 of them, half on streams that many share."""
+        """Return the writers: 49 of them, half on streams that many share."""
         makers: list[tuple[str, int, Callable[[str, Stream], Actor]]] = [
             ("plain", 8, lambda name, stream: Plain(self.stage, name, stream)),
             ("producer", 8, lambda name, stream: Producer(self.stage, name, stream)),
@@ -122,6 +122,7 @@ class _Campaign:
             ("hotforker", 2, lambda name, stream: HotForker(self.stage, name, stream)),
             ("family", 8, lambda name, _: Family(self.stage, name)),
             ("creator", 4, lambda name, _: Creator(self.stage, name)),
+            ("closer", 4, lambda name, _: Closer(self.stage, name)),
             ("race", 2, lambda name, _: CloseRace(self.stage, name)),
             ("sequencer", 1, lambda name, _: Sequencer(self.stage, name)),
             ("ephemeral", 4, lambda name, _: Ephemeral(self.stage, name)),

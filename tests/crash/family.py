@@ -151,7 +151,7 @@ class Family(Actor):
         path = member.stream.path
         soft = bool(member.forks)
         after = {path: Status.SOFT_DELETED} if soft else dict.fromkeys(self._ends_with(member), Status.ABSENT)
-        await self.act(Op("DELETE", path, {}, fresh=frozenset({DUPLICATE}), again=410 if soft else 404, after=after))
+        await self.act(Op("DELETE", path, {}, fresh=frozenset({204}), again=410 if soft else 404, after=after))
         if soft:
             return
         for gone in after:
@@ -229,8 +229,7 @@ class HotForker(Actor):
         await self.act(Op("PUT", self.path, headers, fresh=CREATED, again=AGAIN, after={self.path: Status.OPEN}))
         for _ in range(self.rng.randrange(5)):
             await self.act(self.append(fork))
-        gone = {self.path: Status.ABSENT}
-        await self.act(Op("DELETE", self.path, {}, fresh=frozenset({DUPLICATE}), again=404, after=gone))
+        await self.act(self.deletion(fork))
 
     async def _start_of_source(self, length: int) -> bytes:
         """Return acknowledged bytes: they are the same for ever."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.crash.actor import DUPLICATE, Actor, Session
+from tests.crash.actor import CLOSING, DUPLICATE, Actor, Session
 from tests.crash.ledger import Op
 from tests.crash.model import Status, Stream
 from tests.crash.payloads import CONTENT_TYPES, JSON
@@ -124,14 +124,32 @@ class Creator(Actor):
             await self._create()
         await self.act(self.append(self.rng.choice(self.kept)))
         if len(self.kept) > self.KEPT:
-            path = self.kept.pop(0).path
-            await self.act(Op("DELETE", path, {}, fresh=frozenset({DUPLICATE}), again=404, after={path: Status.ABSENT}))
+            await self.act(self.deletion(self.kept.pop(0)))
 
     async def _create(self) -> None:
         ttl_s = self.rng.choice((None, None, 86_400))
         stream = Stream(f"many/{self.name}/{self._number}", self.rng.choice(CONTENT_TYPES), ttl_s)
         await self.act(self.creation(stream, with_body=self.rng.random() < 0.5))
         self.kept.append(stream)
+
+
+class Closer(Actor):
+    """Ends one stream after another with a last append: both or neither must stand."""
+
+    async def turn(self) -> None:
+        """Create a stream, end it, and mostly delete it."""
+        self._number += 1
+        stream = Stream(f"closed/{self.name}/{self._number}", self.rng.choice(CONTENT_TYPES))
+        await self.act(self.creation(stream))
+        if self.rng.random() < 0.5:
+            last = Session(self, stream).append(close=True)
+        else:
+            last = self.append(stream)
+            last.headers, last.again = {**last.headers, **CLOSING}, 409
+            last.after, last.closes = {stream.path: Status.CLOSED}, stream
+        await self.act(last)
+        if self.rng.random() < 0.8:
+            await self.act(self.deletion(stream))
 
 
 class CloseRace(Actor):
