@@ -21,8 +21,10 @@ COMMANDS: Final = {
     "delete": "streams",
     "fork": "streams",
     "list": "streams",
+    "subscriptions": "subscriptions",
     "check": "store",
     "backup": "store",
+    "agent": "agent",
 }
 """Command → module of this package, which has it as ``<command>_command``."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+/?", re.ASCII)
 _ROOT = re.compile(r"/|(/[A-Za-z0-9_~.-]+)+/?", re.ASCII)
 
 BOUNDS_HELP: Final = {
@@ -32,7 +33,6 @@ BOUNDS_HELP: Final = {
     "sse_buffer_bytes": "Unsent bytes of one live reader beyond which it is read to by offset instead of pushed to.",
     "write_timeout_ms": "A client that takes nothing of its answer for this long is cut.",
     "request_timeout_ms": "A request must have arrived whole within this.",
-    "upload_idle_ms": "A streaming append from which nothing comes for this long is ended.",
     "upload_idle_ms": "A streaming append from which nothing comes for this long is ended.",
     "keepalive_timeout_ms": "An idle connection is closed after this.",
     "drain_timeout_ms": "Shutting down waits this long for requests under way.",
@@ -52,6 +52,13 @@ def check_root(_context: click.Context, _parameter: click.Parameter, value: str)
     """Refuse a root that no URL path would match."""
     if _ROOT.fullmatch(value) is None or "/./" in f"{value}/" or "/../" in f"{value}/":
         raise click.BadParameter(f"{value!r} is not a URL path such as /v1/stream or /")
+    return value
+
+
+def check_origin(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no scheme and authority."""
+    if value is not None and _ORIGIN.fullmatch(value) is None:
+        raise click.BadParameter(f"{value!r} is not of the form https://host or https://host:port")
     return value
 
 
@@ -102,6 +109,18 @@ def _config_options() -> list[Callable[[Any], Any]]:
             type=click.Choice(["logfmt", "json"]),
             default=default.log_format,
             help="How log lines on stderr are written.",
+        ),
+        option(
+            "--public-url",
+            callback=check_origin,
+            metavar="URL",
+            help="Scheme and host by which webhook receivers reach this server. [default: those of the request that "
+            "creates the subscription]",
+        ),
+        option(
+            "--allow-local-webhooks",
+            is_flag=True,
+            help="Let webhooks go to this machine, by http too. For development.",
         ),
     ]
 

@@ -13,6 +13,8 @@ Produce: ``async with IdempotentProducer(url, producer_id, content_type=…) as 
          (its receipt: ``await receipt.durable()``),
          ``await producer.drain()`` now and then, ``await producer.flush()``, ``await producer.close_stream(final)``.
 List:    ``async for entry in list_streams(root_url, prefix=…)``.
+Work:    ``async with Worker(root_url, subscription_id) as worker:`` ``async for work in worker:`` ``work.items``; the
+         subscription itself by ``AsyncSubscription``, all of them by ``list_subscriptions(root_url)``.
 """
 
 from __future__ import annotations
@@ -41,6 +43,15 @@ from durable_streams.client.outbox import Receipt
 from durable_streams.client.producer import IdempotentProducer
 from durable_streams.client.response import AsyncStreamResponse
 from durable_streams.client.retry import RetryPolicy
+from durable_streams.client.subscription import AsyncSubscription, Claim, LinkedStream, list_subscriptions
+from durable_streams.client.subscription_errors import (
+    AlreadyClaimedError,
+    LeaseLostError,
+    NoPendingWorkError,
+    SubscriptionError,
+    SubscriptionExistsError,
+    SubscriptionNotFoundError,
+)
 from durable_streams.client.values import (
     AppendResult,
     CloseResult,
@@ -53,13 +64,17 @@ from durable_streams.client.values import (
     StreamEvent,
     StreamListing,
 )
+from durable_streams.client.worker import Work, Worker
 from durable_streams.protocol.producer import ProducerClaim
 
 __all__ = [
+    "AlreadyClaimedError",
     "AppendResult",
     "AsyncDurableStream",
     "AsyncStreamResponse",
     "AsyncStreamSession",
+    "AsyncSubscription",
+    "Claim",
     "CloseResult",
     "DurableStreamError",
     "FetchError",
@@ -67,7 +82,10 @@ __all__ = [
     "HeadersLike",
     "IdempotentAppendResult",
     "IdempotentProducer",
+    "LeaseLostError",
+    "LinkedStream",
     "LiveMode",
+    "NoPendingWorkError",
     "Offset",
     "ParamsLike",
     "ProducerBufferFullError",
@@ -88,6 +106,12 @@ __all__ = [
     "StreamExistsError",
     "StreamListing",
     "StreamNotFoundError",
+    "SubscriptionError",
+    "SubscriptionExistsError",
+    "SubscriptionNotFoundError",
+    "Work",
+    "Worker",
     "astream",
     "list_streams",
+    "list_subscriptions",
 ]
