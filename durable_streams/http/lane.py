@@ -16,151 +16,27 @@ from __future__ import annotations
 
 import asyncio
 from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-import httptools
 import structlog
 
-from durable_streams.http import answers
+from durable_streams.http.lane_head import BODY_MAX_BYTES, HEAD_MAX_BYTES, parse_head, render_head
 from durable_streams.http.messages import Request, SseStart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durable_streams.config import Bounds
+    from durable_streams.http.lane_head import UsualHead
     from durable_streams.http.messages import Answer, Pending
     from durable_streams.http.router import Router
     from durable_streams.http.sse_connection import LiveReaders
 
-HEAD_MAX_BYTES: Final = 8 * 1024
-"""A longer head is not usual: aiohttp's own bounds apply."""
-BODY_MAX_BYTES: Final = 1024 * 1024
-"""A longer body is not usual: aiohttp reads it in pieces."""
 HELD_MAX_BYTES: Final = HEAD_MAX_BYTES + BODY_MAX_BYTES
 """Bytes held behind the request under way before the connection is no longer read from."""
 SWEEP_S: Final = 1.0
 _HEAD_END: Final = b"\r\n\r\n"
 _log = structlog.get_logger(__name__)
-
-_UNUSUAL: Final = frozenset(
-    {
-        b"stream-append-mode",
-        b"transfer-encoding",
-        b"expect",
-        b"upgrade",
-        b"connection",
-        b"content-encoding",
-        b"te",
-        b"trailer",
-        b"http2-settings",
-    }
-)
-_KNOWN: Final = {
-    name.lower().encode(): name
-    for name in (
-        "Host",
-        "Content-Length",
-        "Content-Type",
-        "If-None-Match",
-        "Stream-Closed",
-        "Stream-Seq",
-        "Stream-TTL",
-        "Stream-Expires-At",
-        "Stream-Forked-From",
-        "Stream-Fork-Offset",
-        "Stream-Fork-Sub-Offset",
-        "Stream-Producer-Required",
-        "Stream-Write-Fence",
-        "Stream-Write-Token",
-        "Producer-Id",
-        "Producer-Epoch",
-        "Producer-Seq",
-        "Authorization",
-    )
-}
-"""The headers that handlers look at, by lower-case name."""
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
-
-
-class _NotUsualError(Exception):
-    """This request is aiohttp's."""
-
-
-class _Head(NamedTuple):
-    method: str
-    path: str
-    query: tuple[tuple[str, str], ...]
-    headers: dict[str, str]
-    origin: str
-    body_bytes: int
-
-
-class _HeadParser:
-    """Collects what httptools finds in one request head, and refuses what is not usual."""
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.headers: dict[str, str] = {}
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        lowered = name.lower()
-        if lowered in _UNUSUAL and not (lowered == b"connection" and value.lower() == b"keep-alive"):
-            raise _NotUsualError
-        known = _KNOWN.get(lowered)
-        if known is not None:
-            if known in self.headers:  # doubled: whichever counts, aiohttp says
-                raise _NotUsualError
-            self.headers[known] = value.decode("utf-8")
-
-
-@lru_cache(maxsize=4096)
-def parse_head(raw: bytes) -> _Head | None:
-    """Return a usual request's head, ``None`` for any other. Cached: clients repeat themselves.
-
-    ``raw`` is one head, from the request line through the empty line.
-    """
-    found = _HeadParser()
-    parser = httptools.HttpRequestParser(found)
-    try:
-        parser.feed_data(raw)
-        path, query = _split_url(found.url)
-        method = parser.get_method().decode("ascii")
-        host, length = found.headers.get("Host", ""), found.headers.pop("Content-Length", "0")
-    except (httptools.HttpParserError, UnicodeDecodeError, _NotUsualError):
-        return None
-    if parser.get_http_version() != "1.1" or method not in _METHODS or not host or not length.isdigit():
-        return None
-    body_bytes = int(length)
-    if body_bytes > BODY_MAX_BYTES or (body_bytes and method not in {"POST", "PUT"}):
-        return None
-    return _Head(method, path, query, found.headers, f"http://{host}", body_bytes)
-
-
-def _split_url(url: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return path and query of an origin-form target whose query needs no decoding."""
-    path, _, query = url.decode("ascii").partition("?")
-    if not path.startswith("/") or "#" in url.decode("ascii") or "%" in query or "+" in query or ";" in query:
-        raise _NotUsualError
-    pairs = [pair.partition("=") for pair in query.split("&") if pair]
-    return path, tuple((key, value) for key, _, value in pairs)
-
-
-_COMMON: Final = "".join(f"{name}: {value}\r\n" for name, value in answers.COMMON)
-_STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
-_BODILESS: Final = frozenset({204, 304})
-
-
-def render_head(answer: Answer, method: str) -> bytes:
-    """Return an answer's head as aiohttp would write it, up to the value of its last field, ``Date``."""
-    fields = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
-    sizeless = answer.status in _BODILESS or (method == "HEAD" and not answer.body)
-    length = "" if sizeless else f"Content-Length: {len(answer.body)}\r\n"
-    return f"{_STATUS[answer.status]}{fields}{_COMMON}{length}Date: ".encode()
 
 
 class LaneFront:
@@ -233,7 +109,7 @@ class LaneConnection(asyncio.Protocol):
         self._waiting = self._paused = self._settling = False
         self._pending: Pending | None = None
         self._transport: asyncio.Transport
-        self._asked: _Head
+        self._asked: UsualHead
         self._since_s = loop.time()
         self._unsent_bytes = 0
 
@@ -292,7 +168,7 @@ class LaneConnection(asyncio.Protocol):
                 if len(self._buffer) > HEAD_MAX_BYTES or b"\n\n" in self._buffer:
                     self._hand_over()
                 return
-            head = parse_head(self._buffer[:end]) if end <= HEAD_MAX_BYTES else None
+            head = parse_head(self._buffer[:end])
             if head is None or head.body_bytes > self._front.bounds.max_append_bytes:
                 self._hand_over()
                 return
@@ -303,7 +179,7 @@ class LaneConnection(asyncio.Protocol):
             self._buffer = self._buffer[total:]
             self._ask(head, body)
 
-    def _ask(self, head: _Head, body: bytes) -> None:
+    def _ask(self, head: UsualHead, body: bytes) -> None:
         self._waiting, self._asked = True, head
         self._since_s = self._loop.time()
         self._settling = True
