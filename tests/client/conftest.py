@@ -38,6 +38,8 @@ async def make(root: str) -> AsyncIterator[Callable[..., Awaitable[AsyncDurableS
     async with aiohttp.ClientSession() as session:
 
         async def create(path: str = "s", content_type: str = "application/json") -> AsyncDurableStream:
-            return await AsyncDurableStream.create(f"{root}/{path}", content_type=content_type, client=session)
+            return await AsyncDurableStream.create(
+                f"{root}/{path}", content_type=content_type, client=session, retry=QUICK
+            )
 
         yield create

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.client import AsyncDurableStream, DurableStreamError, FetchError, astream
+from durable_streams.client import AsyncDurableStream, DurableStreamError, FetchError, StreamNotFoundError, astream
 from tests.client.conftest import ONCE, QUICK
 from tests.client.proxy import Cut, CuttingProxy, ScriptedServer, answer
 
@@ -213,6 +213,34 @@ async def test_several_data_events_before_one_control_event() -> None:
     ]
     async with ScriptedServer(script) as server, astream(server.url, live="sse", retry=QUICK) as response:
         assert [batch async for batch in response.iter_json_batches()] == [[1, 2]]
+
+
+async def test_an_event_stream_in_chunks_that_breaks_off() -> None:
+    first = b'event: data\ndata: [1]\n\nevent: control\ndata: {"streamNextOffset":"2"}\n\nevent: data\ndata: [2]\n\n'
+    second = b'event: data\ndata: [2]\n\nevent: control\ndata: {"streamNextOffset":"3","streamClosed":true}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    script = [
+        answer(200, b"[]", **PAGE),
+        head + f"{len(first):x}\r\n".encode() + first + b"\r\n",
+        head + f"{len(second):x}\r\n".encode() + second + b"\r\n0\r\n\r\n",
+    ]
+    async with ScriptedServer(script) as server, astream(server.url, live="sse", retry=QUICK) as response:
+        assert [item async for item in response.iter_json()] == [1, 2]
+
+
+async def test_a_page_in_chunks_that_breaks_off() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nStream-Next-Offset: 1\r\nStream-Up-To-Date: true\r\n"
+    head += b"Transfer-Encoding: chunked\r\n\r\n"
+    async with ScriptedServer([head + b"2\r\n[1\r\n", head + b"2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n"]) as server:
+        assert await read(server.url) == [1]
+        assert len(server.requests) == 2
+
+
+async def test_a_stream_that_is_deleted_while_it_is_followed() -> None:
+    async with ScriptedServer([answer(200, b"[]", **PAGE), answer(404)]) as server:
+        with pytest.raises(StreamNotFoundError):
+            async with astream(server.url, live="sse", retry=QUICK) as response:
+                await anext(response.iter_json())
 
 
 async def test_event_streams_that_end_at_once_are_not_asked_for_in_a_hurry() -> None:

@@ -229,7 +229,7 @@ async def test_listing(make: Make, root: str) -> None:
         await make(f"many/{number}")
     await (await make("other", "text/plain")).close_stream()
     fork = await (await make("many/0")).fork(f"{root}/zz", ttl_seconds=60)
-    listed = [entry async for entry in list_streams(root, page_size=3)]
+    listed = [entry async for entry in list_streams(root, page_size=3, retry=QUICK)]
     assert [entry.path for entry in listed] == [*(f"many/{n}" for n in range(7)), "other", "zz"]
     head = await fork.head()
     assert listed[-2].closed
@@ -238,13 +238,13 @@ async def test_listing(make: Make, root: str) -> None:
         "zz", "application/json", head.offset or "", closed=False, ttl_s=60, forked_from=listed[-1].forked_from
     )
     assert (listed[-1].forked_from or "").endswith("many/0")
-    some = [entry.path async for entry in list_streams(root + "/", prefix="many/", after="many/4")]
+    some = [entry.path async for entry in list_streams(root + "/", prefix="many/", after="many/4", retry=QUICK)]
     assert some == ["many/5", "many/6"]
 
 
 async def test_breaking_off_a_list(make: Make, root: str) -> None:
     await make()
-    entries = list_streams(root, page_size=1)
+    entries = list_streams(root, page_size=1, retry=QUICK)
     async for entry in entries:
         assert entry.path == "s"
         break

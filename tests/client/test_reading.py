@@ -132,6 +132,14 @@ async def test_text_never_splits_a_character(make: Make, live: LiveMode) -> None
             assert "a€".startswith(received)
 
 
+async def test_text_that_ends_within_a_character_shows_it_broken_at_the_end(make: Make) -> None:
+    stream = await make(content_type="text/plain")
+    await stream.append("a€".encode()[:2])
+    async with stream.stream(live=False) as response:
+        events = [event async for event in response.iter_events("text")]
+    assert [(event.data, event.next_offset) for event in events] == [("a\ufffd", (await stream.head()).offset)]
+
+
 async def test_an_event_stream_does_not_open_within_a_character(make: Make) -> None:
     stream = await make(content_type="text/plain")
     await stream.append("€".encode()[:1])
