@@ -1,0 +1,118 @@
+"""The message that stored UI chunks amount to, as a client shows it: an AI SDK ``UIMessage``.
+
+Pure; the same chunks give the same message, so that whoever comes first may record it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+def message_of(chunks: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return the message: ``id``, ``role``, ``parts``, ``metadata``. Chunks of unknown types are skipped."""
+    folding = _Folding()
+    for chunk in chunks:
+        folding.feed(chunk)
+    return folding.message
+
+
+class _Folding:
+    def __init__(self) -> None:
+        self.message: dict[str, Any] = {"id": "", "role": "assistant", "parts": [], "metadata": {}}
+        self._open: dict[str, dict[str, Any]] = {}
+        self._calls: dict[str, dict[str, Any]] = {}
+        self._handlers: Mapping[str, Callable[[dict[str, Any]], None]] = {
+            "start": self._start,
+            "start-step": self._step,
+            "text-start": self._part_start,
+            "reasoning-start": self._part_start,
+            "text-delta": self._part_delta,
+            "reasoning-delta": self._part_delta,
+            "text-end": self._part_end,
+            "reasoning-end": self._part_end,
+            "tool-input-start": self._call_start,
+            "tool-input-available": self._call_input,
+            "tool-input-error": self._call_error,
+            "tool-output-available": self._call_output,
+            "tool-output-error": self._call_error,
+            "source-url": self._source,
+            "message-metadata": self._metadata,
+            "finish": self._metadata,
+        }
+
+    def feed(self, chunk: dict[str, Any]) -> None:
+        kind = chunk["type"]
+        handler = self._handlers.get(kind)
+        if handler is not None:
+            handler(chunk)
+        elif kind.startswith("data-") and not chunk.get("transient"):
+            self._custom(chunk)
+
+    def _add(self, part: dict[str, Any]) -> dict[str, Any]:
+        self.message["parts"].append(part)
+        return part
+
+    def _step(self, _chunk: dict[str, Any]) -> None:
+        self._add({"type": "step-start"})
+
+    def _start(self, chunk: dict[str, Any]) -> None:
+        self.message["id"] = chunk.get("messageId", self.message["id"])
+        self._metadata(chunk)
+
+    def _metadata(self, chunk: dict[str, Any]) -> None:
+        _merge(self.message["metadata"], chunk.get("messageMetadata") or {})
+
+    def _part_start(self, chunk: dict[str, Any]) -> None:
+        kind = chunk["type"].removesuffix("-start")
+        self._open[chunk["id"]] = self._add({"type": kind, "text": "", "state": "streaming"})
+
+    def _part_delta(self, chunk: dict[str, Any]) -> None:
+        self._open[chunk["id"]]["text"] += chunk["delta"]
+
+    def _part_end(self, chunk: dict[str, Any]) -> None:
+        part = self._open.pop(chunk["id"])
+        part["state"] = "done"
+        if "providerMetadata" in chunk:
+            part["providerMetadata"] = chunk["providerMetadata"]
+
+    def _call_start(self, chunk: dict[str, Any]) -> None:
+        call_id, tool = chunk["toolCallId"], chunk["toolName"]
+        part = {"type": f"tool-{tool}", "toolCallId": call_id, "state": "input-streaming"}
+        self._calls[call_id] = self._add(part)
+
+    def _call_input(self, chunk: dict[str, Any]) -> None:
+        if chunk["toolCallId"] not in self._calls:
+            self._call_start(chunk)
+        self._calls[chunk["toolCallId"]].update(state="input-available", input=chunk["input"])
+
+    def _call_output(self, chunk: dict[str, Any]) -> None:
+        self._calls[chunk["toolCallId"]].update(state="output-available", output=chunk["output"])
+
+    def _call_error(self, chunk: dict[str, Any]) -> None:
+        if chunk["toolCallId"] not in self._calls:
+            self._call_start(chunk)
+        self._calls[chunk["toolCallId"]].update(state="output-error", errorText=chunk["errorText"])
+        if "input" in chunk:
+            self._calls[chunk["toolCallId"]]["input"] = chunk["input"]
+
+    def _source(self, chunk: dict[str, Any]) -> None:
+        self._add(dict(chunk))
+
+    def _custom(self, chunk: dict[str, Any]) -> None:
+        key = chunk.get("id")
+        for part in self.message["parts"]:
+            if key is not None and part["type"] == chunk["type"] and part.get("id") == key:
+                part["data"] = chunk["data"]
+                return
+        self._add(dict(chunk))
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = value

@@ -1,0 +1,69 @@
+"""The application: which path is handled by what, and how it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from durable_streams.agents.service import chat, session_routes
+from durable_streams.agents.service.answers import errors_and_cors, json_answer
+from durable_streams.agents.service.chat import ADAPTER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from durable_streams.agents.sessions.adapter import Adapter
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "page"
+BODY_MAX_BYTES: Final = 16 * 2**20
+ABOUT: Final = web.AppKey("about", dict[str, object])
+
+
+def make_app(adapter: Adapter, about: Mapping[str, object] | None = None) -> web.Application:
+    """Return the application; it runs the adapter while it runs itself.
+
+    Args:
+        adapter: does the work.
+        about: shown at ``/api/config``, such as the model's name.
+    """
+    app = web.Application(middlewares=[errors_and_cors], client_max_size=BODY_MAX_BYTES)
+    app[ADAPTER] = adapter
+    app[ABOUT] = dict(about or {})
+    for prefix in ("/api/chat", "/api/sse/chat"):
+        app.router.add_post(prefix, chat.post_prompt)
+        app.router.add_get(prefix + "/{sid}/stream", chat.get_stream)
+        app.router.add_post(prefix + "/{sid}/stop", chat.post_stop)
+    app.router.add_get("/api/sessions", session_routes.get_sessions)
+    session = "/api/sessions/{sid}"
+    app.router.add_get(session, session_routes.get_session)
+    app.router.add_get(f"{session}/stream", session_routes.get_session_stream)
+    app.router.add_get(f"{session}/agui", session_routes.get_agui_stream)
+    app.router.add_post(f"{session}/messages", session_routes.post_messages)
+    app.router.add_post(f"{session}/events", session_routes.post_events)
+    app.router.add_post(f"{session}/presence", session_routes.post_presence)
+    app.router.add_post(f"{session}/stop", chat.post_stop)
+    app.router.add_get("/api/config", _config)
+    app.router.add_get("/", _index)
+    app.router.add_static("/page", PAGE)
+    app.cleanup_ctx.append(_running)
+    return app
+
+
+async def _running(app: web.Application) -> AsyncIterator[None]:
+    async with app[ADAPTER]:
+        yield
+
+
+async def _config(request: web.Request) -> web.StreamResponse:
+    settings = request.app[ADAPTER].settings
+    streams_url = settings.public_streams_url or settings.streams_url
+    return json_answer({"streamsUrl": streams_url, "onBusy": settings.on_busy, **request.app[ABOUT]})
+
+
+async def _index(_request: web.Request) -> web.StreamResponse:
+    index = PAGE / "index.html"
+    if not index.is_file():
+        return web.Response(text="The agent adapter runs; its endpoints are below /api.\n")
+    return web.FileResponse(index, headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,132 @@
+"""The AI SDK's endpoints: post a prompt, find the answer being written, stop it.
+
+With ``Accept: text/event-stream``, or below ``/api/sse``, the answer itself comes back as the AI SDK's own plain
+stream, for clients that know nothing of durable streams. A client that goes away stops nothing.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from durable_streams.agents.events import Ending
+from durable_streams.agents.service.answers import CORS, json_answer, json_body
+from durable_streams.agents.sessions.places import checked_id
+from durable_streams.agents.sessions.prompts import InvalidPromptError, Prompt, checked_message
+
+if TYPE_CHECKING:
+    from durable_streams.agents.sessions.adapter import Adapter
+    from durable_streams.agents.sessions.rows import Generation
+
+ADAPTER: Final[web.AppKey[Adapter]] = web.AppKey("adapter")
+EVENT_STREAM: Final = "text/event-stream"
+_KNOWN: Final = frozenset({"id", "messages", "trigger", "messageId", "by", "txid"})
+
+
+def stream_url(adapter: Adapter, path: str) -> str:
+    """Return a stream's address as clients reach it."""
+    settings = adapter.settings
+    return f"{(settings.public_streams_url or settings.streams_url).rstrip('/')}/{path}"
+
+
+async def post_prompt(request: web.Request) -> web.StreamResponse:
+    """``POST /api/chat``: 201 with the new answer's stream, 200 with that of the same prompt posted before."""
+    adapter = request.app[ADAPTER]
+    body = await json_body(request)
+    sid = checked_id(body.get("id"))
+    asked = await adapter.ask(sid, prompt_of(body))
+    if _wants_events(request):
+        return await _as_events(request, asked.generation)
+    status = HTTPStatus.CREATED if asked.created else HTTPStatus.OK
+    return _stream_answer(adapter, asked.generation, status)
+
+
+async def get_stream(request: web.Request) -> web.StreamResponse:
+    """``GET /api/chat/{id}/stream``: the answer being written, or 204."""
+    adapter = request.app[ADAPTER]
+    generation = await adapter.active(checked_id(request.match_info["sid"]))
+    if generation is None:
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+    if _wants_events(request):
+        return await _as_events(request, generation)
+    return _stream_answer(adapter, generation, HTTPStatus.OK)
+
+
+async def post_stop(request: web.Request) -> web.StreamResponse:
+    """``POST /api/chat/{id}/stop``: stop what is being written, for everybody."""
+    adapter = request.app[ADAPTER]
+    body = await json_body(request)
+    ending = Ending("aborted", _text(body.get("reason")), _text(body.get("by")), adapter.now_ms())
+    gid = _text(body.get("generationId") or body.get("activeStreamId"))
+    if gid is not None:
+        gid = gid.rpartition("/")[2]
+    stopped = await adapter.stop(checked_id(request.match_info["sid"]), ending, gid)
+    said: dict[str, object] = {"stopped": stopped.stopped}
+    if stopped.why is not None:
+        said["why"] = stopped.why
+    if stopped.generation is not None:
+        said |= {
+            "generationId": stopped.generation.id,
+            "by": stopped.generation.stopped_by,
+            "reason": stopped.generation.reason,
+        }
+    return json_answer(said)
+
+
+def prompt_of(body: dict[str, Any]) -> Prompt:
+    """Return the prompt in an AI SDK body.
+
+    Raises:
+        InvalidPromptError: no messages, or an unknown trigger.
+    """
+    messages = body.get("messages", [body["message"]] if "message" in body else None)
+    if not isinstance(messages, list):
+        raise InvalidPromptError("messages is a list")
+    trigger = body.get("trigger", "submit-message")
+    if trigger not in {"submit-message", "regenerate-message"}:
+        raise InvalidPromptError(f"unknown trigger {trigger!r}")
+    return Prompt(
+        messages=[checked_message(message) for message in messages],
+        trigger=trigger,
+        message_id=_text(body.get("messageId")),
+        by=_text(body.get("by")),
+        txid=_text(body.get("txid")),
+        request={name: value for name, value in body.items() if name not in _KNOWN},
+    )
+
+
+def _text(given: object) -> str | None:
+    return given if isinstance(given, str) and given else None
+
+
+def _wants_events(request: web.Request) -> bool:
+    return request.path.startswith("/api/sse/") or EVENT_STREAM in request.headers.get("Accept", "")
+
+
+def _stream_answer(adapter: Adapter, generation: Generation, status: HTTPStatus) -> web.Response:
+    url = stream_url(adapter, generation.stream)
+    said = {"streamUrl": url, "generationId": generation.id, "messageId": generation.message_id}
+    return json_answer(said, status=status, headers={"Location": url})
+
+
+async def _as_events(request: web.Request, generation: Generation) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={
+            **CORS,
+            "Content-Type": EVENT_STREAM,
+            "Cache-Control": "no-cache",
+            "X-Accel-Buffering": "no",
+            "x-vercel-ai-ui-message-stream": "v1",
+        }
+    )
+    await response.prepare(request)
+    try:
+        async with request.app[ADAPTER].places.stream(generation.stream).stream(live=True) as chunks:
+            async for chunk in chunks.iter_messages():
+                await response.write(b"data: " + chunk + b"\n\n")
+        await response.write(b"data: [DONE]\n\n")
+    except ConnectionResetError:
+        pass  # the reader has gone; the run goes on
+    return response

@@ -1,0 +1,119 @@
+"""Session endpoints: what is in a session, who is there, and rows of users and tools; TanStack AI's way of posting."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from durable_streams.agents.service.answers import json_answer, json_body
+from durable_streams.agents.service.chat import ADAPTER, prompt_of, stream_url
+from durable_streams.agents.sessions.adapter import SESSIONS_PATH
+from durable_streams.agents.sessions.events import InvalidEventError, add_events, be_present
+from durable_streams.agents.sessions.places import JSON, agui_path, checked_id, session_path
+from durable_streams.agents.sessions.prompts import Prompt
+from durable_streams.client import StreamNotFoundError
+
+if TYPE_CHECKING:
+    from durable_streams.agents.sessions.adapter import Adapter
+    from durable_streams.agents.sessions.session import Session
+
+SESSIONS_SHOWN: Final = 200
+
+
+async def get_sessions(request: web.Request) -> web.StreamResponse:
+    """``GET /api/sessions``: the latest sessions, newest first."""
+    adapter = request.app[ADAPTER]
+    try:
+        async with adapter.places.stream(SESSIONS_PATH).stream(tail=SESSIONS_SHOWN, live=False) as response:
+            rows = await response.read_json()
+    except StreamNotFoundError:
+        rows = []
+    return json_answer(
+        {"streamUrl": stream_url(adapter, SESSIONS_PATH), "sessions": [one["value"] for one in reversed(rows)]}
+    )
+
+
+async def get_session(request: web.Request) -> web.StreamResponse:
+    """``GET /api/sessions/{sid}``: messages, generations and presence at this moment."""
+    adapter, session = _session(request)
+    await adapter.active(session.sid)
+    await session.ensure()
+    state = session.state
+    return json_answer(
+        {
+            "id": session.sid,
+            "streamUrl": stream_url(adapter, session_path(session.sid)),
+            "messages": list(state.messages.values()),
+            "generations": [
+                {**asdict(one), "streamUrl": stream_url(adapter, one.stream)} for one in state.generations.values()
+            ],
+            "presence": list(state.presence.values()),
+        }
+    )
+
+
+async def get_session_stream(request: web.Request) -> web.StreamResponse:
+    """``GET /api/sessions/{sid}/stream``: to the session's rows, with the query as it came."""
+    _, session = _session(request)
+    await session.ensure()
+    return _redirect(request, session_path(session.sid))
+
+
+async def get_agui_stream(request: web.Request) -> web.StreamResponse:
+    """``GET /api/sessions/{sid}/agui``: to the session's AG-UI events, with the query as it came."""
+    adapter, session = _session(request)
+    path = agui_path(session.sid)
+    await adapter.places.stream(path).create_stream(content_type=JSON)
+    return _redirect(request, path)
+
+
+async def post_messages(request: web.Request) -> web.StreamResponse:
+    """``POST /api/sessions/{sid}/messages``: a prompt whose answer is also told in the AG-UI stream."""
+    adapter, session = _session(request)
+    body = await json_body(request)
+    extra = body.get("data") if isinstance(body.get("data"), dict) else {}
+    prompt = prompt_of({**(extra or {}), **body})
+    asked = await adapter.ask(
+        session.sid,
+        Prompt(prompt.messages, by=prompt.by, txid=prompt.txid, agui=True, request=prompt.request),
+    )
+    said = {"generationId": asked.generation.id, "streamUrl": stream_url(adapter, asked.generation.stream)}
+    return json_answer(said, status=HTTPStatus.ACCEPTED)
+
+
+async def post_events(request: web.Request) -> web.StreamResponse:
+    """``POST /api/sessions/{sid}/events``: ``{"events": […]}``, or one event. ``Idempotency-Key`` adds them once."""
+    _, session = _session(request)
+    body = await json_body(request)
+    events = body.get("events", [body])
+    if not isinstance(events, list):
+        raise InvalidEventError("events is a list")
+    await add_events(session, events, request.headers.get("Idempotency-Key"))
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+async def post_presence(request: web.Request) -> web.StreamResponse:
+    """``POST /api/sessions/{sid}/presence``: ``{"id", "name"?, "typing"?, "leave"?}``; repeat before it expires."""
+    adapter, session = _session(request)
+    body: dict[str, Any] = await json_body(request)
+    key = body.get("id")
+    if not isinstance(key, str) or not key:
+        raise InvalidEventError("presence has an id, a non-empty string")
+    await be_present(session, key, body, now_ms=adapter.now_ms(), lasts_ms=adapter.settings.presence_ms)
+    return json_answer({"lasts_ms": adapter.settings.presence_ms})
+
+
+def _session(request: web.Request) -> tuple[Adapter, Session]:
+    adapter = request.app[ADAPTER]
+    return adapter, adapter.session(checked_id(request.match_info["sid"]))
+
+
+def _redirect(request: web.Request, path: str) -> web.Response:
+    url = stream_url(request.app[ADAPTER], path)
+    query = f"?{request.query_string}" if request.query_string else ""
+    return web.Response(
+        status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": url + query, "Cache-Control": "no-store"}
+    )

@@ -1,0 +1,339 @@
+"""One adapter process: takes prompts, runs what it wins, stops anything, and ends what dead processes left.
+
+Must not know: HTTP requests. Invariant: nothing in memory is authoritative; any process can answer for any session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import structlog
+
+from durable_streams.agents.codecs import Identity, UiChunks
+from durable_streams.agents.errors import AgentError
+from durable_streams.agents.events import Ending
+from durable_streams.agents.sessions.beacon import Beacon
+from durable_streams.agents.sessions.endings import ask_owner, finalize, reap, stop_as_handler
+from durable_streams.agents.sessions.owner import Owner
+from durable_streams.agents.sessions.places import JSON, Places, generation_path
+from durable_streams.agents.sessions.projection import project
+from durable_streams.agents.sessions.prompts import plan
+from durable_streams.agents.sessions.reaper import Reaper
+from durable_streams.agents.sessions.rows import Generation, generation_row, row
+from durable_streams.agents.sessions.session import Session
+from durable_streams.client import ProducerClaim, SequenceGapError
+from durable_streams.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Self
+
+    from durable_streams.agents.sessions.prompts import Plan, Prompt
+    from durable_streams.agents.sessions.settings import Settings
+    from durable_streams.agents.sources.base import Source
+    from durable_streams.clock import Clock
+
+SESSIONS_PATH: Final = "agents/sessions"
+SESSIONS_KEPT: Final = 10_000
+"""Sessions whose state is kept in memory; forgotten ones are read again when needed."""
+ATTEMPTS_MAX: Final = 50
+"""Lost races for a turn in a row before a prompt is given up."""
+SHUTDOWN_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class BusyError(AgentError):
+    """An answer is being written, and the settings say that new prompts are turned away.
+
+    Attributes:
+        generation: what is being written.
+    """
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__("an answer is being written; stop it first")
+        self.generation = generation
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of a prompt: the generation that answers it, and whether this post started it."""
+
+    generation: Generation
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What became of a stop.
+
+    Attributes:
+        stopped: whether the run ended because somebody stopped it, this caller or another.
+        why: if not: ``idle`` (nothing runs), ``stale`` (another one runs), ``finished``, ``failed`` or ``lost`` first.
+        generation: the one meant, as it ended.
+    """
+
+    stopped: bool
+    why: str | None = None
+    generation: Generation | None = None
+
+
+class Adapter:
+    """An adapter process; ``async with`` runs it.
+
+    Args:
+        settings: see ``Settings``.
+        source: answers the prompts.
+        clock: wall clock.
+    """
+
+    def __init__(self, settings: Settings, source: Source, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.places = Places(settings.streams_url)
+        self._source = source
+        self._clock = clock or SystemClock()
+        self._name = uuid.uuid4().hex[:12]
+        self._beacon = Beacon(self.places, self._clock)
+        self._sessions: dict[str, Session] = {}
+        self._owners: dict[str, Owner] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reaper = Reaper(self, self._beacon, self._clock)
+
+    async def __aenter__(self) -> Self:
+        self._spawn(self._reaper.run())
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Stop the runs of this process, each with its ending, and release everything."""
+        ending = Ending("aborted", reason="shutdown", at_ms=self._clock.now_ms())
+        owners = list(self._owners.values())
+        for owner in owners:
+            owner.request_stop(ending)
+        if owners:
+            await asyncio.wait([asyncio.ensure_future(owner.ended()) for owner in owners], timeout=SHUTDOWN_S)
+            runs = {task for task in self._tasks if task.get_name().startswith("run ")}
+            if runs:
+                await asyncio.wait(runs, timeout=SHUTDOWN_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.places.aclose()
+
+    def session(self, sid: str) -> Session:
+        """Return a session's object; it may not exist yet."""
+        session = self._sessions.pop(sid, None) or Session(self.places, sid)
+        self._sessions[sid] = session
+        if len(self._sessions) > SESSIONS_KEPT:
+            # The first that nobody uses; what is in use is at the end.
+            forgotten = next((old for old, one in self._sessions.items() if one.idle and old != sid), None)
+            if forgotten is not None:
+                del self._sessions[forgotten]
+        return session
+
+    def owns(self, gid: str) -> bool:
+        """Whether this process runs a generation."""
+        return gid in self._owners
+
+    async def ask(self, sid: str, prompt: Prompt) -> Asked:
+        """Answer a prompt: start a generation, or find the one that answers it already.
+
+        Raises:
+            BusyError: another prompt is being answered and ``on_busy`` is ``reject``.
+            InvalidPromptError: nothing to answer.
+            DurableStreamError, FetchError: the server refused or cannot be reached.
+        """
+        session = self.session(sid)
+        await session.ensure()
+        for _ in range(ATTEMPTS_MAX):
+            await self._refresh(session)
+            planned = plan(session.state, prompt)
+            same = _same(session, planned, prompt)
+            if same is not None:
+                return Asked(same, created=False)
+            active = session.state.active()
+            if active and self.settings.on_busy == "reject":
+                raise BusyError(active[0])
+            if active and self.settings.on_busy == "interrupt":
+                await self._stop_all(session, active, Ending("aborted", "interrupted", prompt.by, self._clock.now_ms()))
+                continue
+            generation = await self._claim_turn(session, planned, prompt)
+            if generation is not None:
+                self._start(session, generation, planned=planned, prompt=prompt)
+                return Asked(generation, created=True)
+        raise AgentError(f"lost {ATTEMPTS_MAX} races for a turn")
+
+    async def active(self, sid: str) -> Generation | None:
+        """Return the generation that is being written; one that is lost is ended first."""
+        session = self.session(sid)
+        await self._refresh(session)
+        active = session.state.active()
+        return active[0] if active else None
+
+    async def stop(self, sid: str, ending: Ending, gid: str | None = None) -> Stopped:
+        """Stop what is being written, whoever runs it.
+
+        Args:
+            sid: the session.
+            ending: by whom and why.
+            gid: only if it is this one; ``None``: whatever is being written.
+
+        Raises:
+            DurableStreamError, FetchError: the server refused or cannot be reached; the stop may have happened.
+        """
+        session = self.session(sid)
+        await session.refresh()
+        active = session.state.active()
+        if gid is None and not active:
+            return Stopped(stopped=False, why="idle")
+        generation = active[0] if gid is None else session.state.generations.get(gid)
+        if generation is None or not generation.active:
+            ended = generation.status if generation is not None else "stale"
+            return Stopped(ended == "aborted", None if ended == "aborted" else ended, generation)
+        return await self._stop(session, generation, ending)
+
+    def now_ms(self) -> int:
+        """Return Unix milliseconds."""
+        return self._clock.now_ms()
+
+    async def end_lost(self, session: Session, generation: Generation) -> None:
+        """End a generation whose owner is gone, and tell the session."""
+        log.info("run_lost", session=session.sid, generation=generation.id, owner=generation.owner)
+        await reap(self.places, generation, self._clock.now_ms())
+        await self._finalize(session, generation)
+
+    async def _refresh(self, session: Session) -> None:
+        await session.refresh()
+        for generation in session.state.lapsed(self._clock.now_ms(), self.settings.skew_ms):
+            await self.end_lost(session, generation)
+            await session.refresh()
+
+    async def _claim_turn(self, session: Session, planned: Plan, prompt: Prompt) -> Generation | None:
+        """Create the stream and win the session's next turn; ``None`` if somebody else was first."""
+        state = session.state
+        now_ms, turn = self._clock.now_ms(), state.turn_count
+        gid = uuid.uuid4().hex
+        generation = Generation(
+            id=gid,
+            turn=turn,
+            stream=generation_path(session.sid, gid),
+            message_id=f"msg-{gid}",
+            prompt=planned.key,
+            prompt_id=planned.prompt_id,
+            status="queued" if state.active() else "running",
+            owner=self._name,
+            epoch=0,
+            lease_until=now_ms + self.settings.lease_ms,
+            started_at=now_ms,
+            started_by=prompt.by,
+            retry_of=next((g.id for g in reversed(state.generations.values()) if g.prompt == planned.key), None),
+            agui=prompt.agui,
+        )
+        stream = self.places.stream(generation.stream)
+        # Its first chunk comes with it: whoever ends it then need not know whether it had begun.
+        begin = UiChunks().begin(Identity(generation.message_id, gid, session.sid))
+        await stream.create_stream(
+            content_type=JSON, ttl_seconds=self.settings.generation_ttl_s, body=orjson.dumps(begin)
+        )
+        rows = [*planned.rows, generation_row(generation, "insert", prompt.txid)]
+        try:
+            result = await session.append(ProducerClaim("turn", 0, turn), rows)
+        except SequenceGapError:
+            await stream.delete()
+            return None
+        if result.duplicate:
+            await session.refresh()
+            if gid not in session.state.generations:
+                await stream.delete()
+                return None
+        return generation
+
+    def _start(self, session: Session, generation: Generation, *, planned: Plan, prompt: Prompt) -> None:
+        owner = Owner(self.places, session, generation, settings=self.settings, clock=self._clock)
+        self._owners[generation.id] = owner
+        self._spawn(self._run(session, owner, prompt), name=f"run {generation.id}")
+        if generation.turn == 0:
+            self._spawn(self._announce(session.sid, planned.title))
+
+    async def _run(self, session: Session, owner: Owner, prompt: Prompt) -> None:
+        gid = owner.generation.id
+        try:
+            async with session.following(), asyncio.TaskGroup() as group:
+                await session.changed(lambda state: gid in state.generations)
+                group.create_task(self._project(session, owner.generation))
+                await owner.run(self._source, prompt.request, self._beacon)
+                await self._finalize(session, owner.generation)
+        finally:
+            del self._owners[gid]
+
+    async def _finalize(self, session: Session, generation: Generation) -> None:
+        final = await finalize(self.places, session, generation)
+        if final is not None and not self.owns(generation.id):
+            await self._project(session, generation)
+
+    async def _project(self, session: Session, generation: Generation) -> None:
+        if generation.agui:
+            prompt = session.state.messages.get(generation.prompt_id)
+            await project(self.places, session.sid, generation, prompt=prompt)
+
+    async def _stop_all(self, session: Session, active: list[Generation], ending: Ending) -> None:
+        for generation in active:
+            await self._stop(session, generation, ending)
+
+    async def _stop(self, session: Session, generation: Generation, ending: Ending) -> Stopped:
+        owner = self._owners.get(generation.id)
+        if owner is not None:
+            owner.request_stop(ending)
+            waiting = asyncio.ensure_future(owner.ended())
+            await asyncio.wait([waiting], timeout=self.settings.grace_ms / 1000)
+            waiting.cancel()
+        else:
+            await ask_owner(session, generation, ending)
+            await self._wait_ended(session, generation.id)
+        # Whether or not the owner was in time: the log knows.
+        await stop_as_handler(self.places, generation, ending)
+        await finalize(self.places, session, generation)
+        if owner is None and generation.agui:
+            # Its owner does so too, if there still is one.
+            self._spawn(self._project(session, generation))
+        state = await session.refresh()
+        final = state.generations[generation.id]
+        return Stopped(final.status == "aborted", None if final.status == "aborted" else final.status, final)
+
+    async def _wait_ended(self, session: Session, gid: str) -> None:
+        try:
+            async with asyncio.timeout(self.settings.grace_ms / 1000), session.following():
+                await session.changed(lambda state: gid in state.generations and not state.generations[gid].active)
+        except TimeoutError:
+            return
+
+    async def _announce(self, sid: str, title: str) -> None:
+        """Add a new session to the list of all."""
+        stream = self.places.stream(SESSIONS_PATH)
+        await stream.create_stream(content_type=JSON)
+        value: dict[str, Any] = {"id": sid, "title": title, "created_at": self._clock.now_ms()}
+        await stream.append_as(ProducerClaim(f"session:{sid}", 0, 0), [row("session", sid, value)])
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task_failed", task=task.get_name(), exc_info=error)
+
+
+def _same(session: Session, planned: Plan, prompt: Prompt) -> Generation | None:
+    """Return the generation that answers this very prompt: an active one, or a submitted one's finished answer."""
+    for generation in reversed(session.state.generations.values()):
+        if generation.prompt == planned.key and (
+            generation.active
+            or (generation.status == "finished" and prompt.trigger == "submit-message" and prompt.message_id is None)
+        ):
+            return generation
+    return None

@@ -1,0 +1,117 @@
+"""How a run ends when it is not its owner's doing, and how every ending gets into the session.
+
+Invariant: whatever happens in between, any process can repeat each of these and come to the same result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from durable_streams.agents.codecs.message import message_of
+from durable_streams.agents.codecs.ui_chunks import UiChunks, ending_of, terminal
+from durable_streams.agents.events import Ending
+from durable_streams.agents.sessions.rows import CONTROL, Generation, generation_row, message_row, row
+from durable_streams.agents.writer import GENERATOR
+from durable_streams.client import ProducerClaim, StaleEpochError, StreamClosedError, StreamNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durable_streams.agents.codecs.base import Chunk
+    from durable_streams.agents.sessions.places import Places
+    from durable_streams.agents.sessions.session import Session
+
+STOP: Final = ProducerClaim("stop", 0, 0)
+REAP: Final = ProducerClaim("reap", 0, 0)
+FAIL: Final = ProducerClaim("fail", 0, 0)
+_FENCE: Final[Chunk] = {"type": "message-metadata", "messageMetadata": {"owner": "lost"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a generation's stream holds."""
+
+    chunks: list[dict[str, Any]]
+    closed: bool
+    offset: str
+
+
+def row_claim(gid: str, epoch: int, seq: int) -> ProducerClaim:
+    """Return the triple for a generation's row: epoch 0 is the owner's, epoch 1 the final state."""
+    return ProducerClaim(f"row:{gid}", epoch, seq)
+
+
+async def ask_owner(session: Session, generation: Generation, ending: Ending) -> None:
+    """Tell the owner, wherever it is, that somebody wants to stop the run."""
+    value = {"stop": {"by": ending.by, "reason": ending.reason, "at": ending.at_ms}}
+    claim = ProducerClaim(f"control:{generation.id}", 0, 0)
+    await session.append(claim, [row(CONTROL, generation.id, value)])
+
+
+async def close_as(places: Places, generation: Generation, *, claim: ProducerClaim, chunks: Sequence[Chunk]) -> None:
+    """Append the last chunks and close, unless the stream is closed already."""
+    codec = UiChunks()
+    try:
+        await places.stream(generation.stream).append_as(claim, [codec.encode(c) for c in chunks], close=True)
+    except (StreamClosedError, StreamNotFoundError):
+        return
+
+
+async def stop_as_handler(places: Places, generation: Generation, ending: Ending) -> None:
+    """Write the minimal ending of a stopped run; what is open in it is not known, so nothing is closed but the run."""
+    await close_as(places, generation, claim=STOP, chunks=terminal(ending))
+
+
+async def fail(places: Places, generation: Generation, ending: Ending) -> None:
+    """End a run whose owner cannot append any more, for another reason than that somebody else has ended it."""
+    stored = await read(places, generation)
+    if not stored.closed:
+        await close_as(places, generation, claim=FAIL, chunks=UiChunks.resumed(stored.chunks).end(ending))
+
+
+async def reap(places: Places, generation: Generation, now_ms: int) -> None:
+    """End a lost run: fence its owner, then tell what is known, each call without a result as unknown."""
+    stream = places.stream(generation.stream)
+    fence = ProducerClaim(GENERATOR, generation.epoch + 1, 0)
+    with contextlib.suppress(StreamClosedError, StreamNotFoundError, StaleEpochError):
+        await stream.append_as(fence, [orjson.dumps(_FENCE)])
+    # From here on nobody adds to it: at most somebody closes it.
+    stored = await read(places, generation)
+    if not stored.closed:
+        ending = Ending("lost", reason="lost", at_ms=now_ms)
+        await close_as(places, generation, claim=REAP, chunks=UiChunks.resumed(stored.chunks).end(ending))
+
+
+async def read(places: Places, generation: Generation) -> Stored:
+    """Return what is stored of a generation; one whose stream is gone counts as closed and empty."""
+    try:
+        async with places.stream(generation.stream).stream(live=False) as response:
+            chunks = await response.read_json()
+            return Stored(chunks, response.stream_closed, response.offset)
+    except StreamNotFoundError:
+        return Stored([], closed=True, offset="")
+
+
+async def finalize(places: Places, session: Session, generation: Generation) -> Generation | None:
+    """Write a closed generation's final row and message to its session, once, and return it; ``None`` if it is open."""
+    stored = await read(places, generation)
+    if not stored.closed:
+        return None
+    ending = ending_of(stored.chunks) or Ending("lost", reason="its stream is gone")
+    final = replace(
+        generation,
+        status=ending.how,
+        lease_until=0,
+        ended_at=ending.at_ms,
+        stopped_by=ending.by,
+        reason=ending.reason,
+        final_offset=stored.offset,
+    )
+    message = message_of(stored.chunks)
+    rows = [message_row(message)] if message["id"] else []
+    await session.append(row_claim(generation.id, 1, 0), [*rows, generation_row(final)])
+    return final

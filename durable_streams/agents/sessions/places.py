@@ -1,0 +1,86 @@
+"""Where a session's streams are, and handles to them over one pool of connections."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+
+from durable_streams.agents.errors import AgentError
+from durable_streams.client import AsyncDurableStream
+
+if TYPE_CHECKING:
+    from durable_streams.client import RetryPolicy
+
+JSON: Final = "application/json"
+_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.~-]{1,128}", re.ASCII)
+
+
+class InvalidIdError(AgentError):
+    """A session id that could not be part of a path."""
+
+
+def checked_id(given: object) -> str:
+    """Return a session id.
+
+    Raises:
+        InvalidIdError: not 1 to 128 of letters, digits and ``_.~-``.
+    """
+    if not isinstance(given, str) or _ID.fullmatch(given) is None:
+        raise InvalidIdError("a session id has 1 to 128 of A-Z a-z 0-9 _ . ~ -")
+    return given
+
+
+def session_path(sid: str) -> str:
+    """Return the path of a session's rows."""
+    return f"sessions/{sid}"
+
+
+def generation_path(sid: str, gid: str) -> str:
+    """Return the path of one attempt's chunks."""
+    return f"sessions/{sid}/gen/{gid}"
+
+
+def agui_path(sid: str) -> str:
+    """Return the path of a session's AG-UI events."""
+    return f"sessions/{sid}/agui"
+
+
+class Places:
+    """Handles to streams below one root; ``aclose`` closes their shared session.
+
+    Args:
+        root_url: the server's root.
+        retry: how long interruptions are borne.
+    """
+
+    def __init__(self, root_url: str, retry: RetryPolicy | None = None) -> None:
+        self.root_url = root_url.rstrip("/")
+        self._retry = retry
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The shared HTTP session, opened at first use."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=0)
+            )
+        return self._session
+
+    def stream(self, path: str) -> AsyncDurableStream:
+        """Return a handle to a JSON stream; no request is made."""
+        url = f"{self.root_url}/{path}"
+        return AsyncDurableStream(url, content_type=JSON, client=self.session, retry=self._retry)
+
+    async def items(self, path: str) -> list[Any]:
+        """Return everything in a JSON stream."""
+        async with self.stream(path).stream(live=False) as response:
+            return await response.read_json()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()

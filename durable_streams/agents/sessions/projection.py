@@ -1,0 +1,66 @@
+"""Tells a generation in its session's AG-UI stream, for clients that read one stream per session.
+
+Theory. Chunk n of a generation always gives the same AG-UI events, and the n-th append that has any carries
+``Producer-Id: gen:{gid}``, seq n. So any number of processes may tell the same generation, at the same time or after a
+crash, and every event is there once, in order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from durable_streams.agents.codecs import AguiEvents, Identity
+from durable_streams.agents.codecs.reading import event_of
+from durable_streams.agents.codecs.ui_chunks import ending_of
+from durable_streams.agents.events import Ending
+from durable_streams.agents.sessions.places import JSON, agui_path
+from durable_streams.agents.sessions.prompts import text_of_message
+from durable_streams.client import ProducerClaim
+
+if TYPE_CHECKING:
+    from durable_streams.agents.codecs.base import Chunk
+    from durable_streams.agents.sessions.places import Places
+    from durable_streams.agents.sessions.rows import Generation
+
+
+async def project(places: Places, sid: str, generation: Generation, *, prompt: dict[str, Any] | None) -> None:
+    """Follow a generation to its end and tell it.
+
+    Args:
+        places: where the streams are.
+        sid: the session.
+        generation: which one.
+        prompt: the user's message it answers, told before it.
+    """
+    target = places.stream(agui_path(sid))
+    await target.create_stream(content_type=JSON)
+    codec = AguiEvents()
+    if prompt is not None:
+        said = [codec.encode(chunk) for chunk in _of_user(prompt)]
+        await target.append_as(ProducerClaim(f"prompt:{generation.id}", 0, 0), said)
+    seq = 0
+    last: list[dict[str, Any]] = []
+
+    async def tell(chunks: list[Chunk]) -> None:
+        nonlocal seq
+        if chunks:
+            claim = ProducerClaim(f"gen:{generation.id}", 0, seq)
+            await target.append_as(claim, [codec.encode(chunk) for chunk in chunks])
+            seq += 1
+
+    await tell(codec.begin(Identity(generation.message_id, generation.id, sid)))
+    async with places.stream(generation.stream).stream(live=True) as response:
+        async for chunk in response.iter_json():
+            last = [*last[-1:], chunk]
+            event = event_of(chunk)
+            await tell([] if event is None else codec.feed(event))
+    await tell(codec.end(ending_of(last) or Ending("lost", reason="lost")))
+
+
+def _of_user(message: dict[str, Any]) -> list[Chunk]:
+    named: Chunk = {"messageId": message["id"]}
+    return [
+        {"type": "TEXT_MESSAGE_START", **named, "role": "user"},
+        {"type": "TEXT_MESSAGE_CONTENT", **named, "delta": text_of_message(message)},
+        {"type": "TEXT_MESSAGE_END", **named},
+    ]

@@ -1,0 +1,157 @@
+"""What a posted prompt asks for: which rows it adds, what is answered, and which posts are the same prompt.
+
+Pure. A prompt is told by its last message of a user and its trigger, so a post repeated by an impatient person or an
+automatic retry is the same prompt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from durable_streams.agents.errors import AgentError
+from durable_streams.agents.sessions.rows import MESSAGE, deletion, message_row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from durable_streams.agents.sessions.state import SessionState
+
+Trigger: TypeAlias = Literal["submit-message", "regenerate-message"]
+
+TITLE_CHARS: Final = 80
+
+
+class InvalidPromptError(AgentError):
+    """A body that asks for nothing that could be answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A post to a session.
+
+    Attributes:
+        messages: the sender's view of the conversation; AI SDK ``UIMessage`` objects, at least the new one.
+        trigger: a new message, or another answer to the last one.
+        message_id: the message that is edited, or whose answer is wanted anew.
+        by: who asks.
+        txid: echoed in the rows, so that a client can tell its own.
+        agui: tell the answer in the session's AG-UI stream too.
+        request: the rest of the body, for the source.
+    """
+
+    messages: Sequence[dict[str, Any]]
+    trigger: Trigger = "submit-message"
+    message_id: str | None = None
+    by: str | None = None
+    txid: str | None = None
+    agui: bool = False
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a prompt amounts to in a session's present state.
+
+    Attributes:
+        key: equal for posts of the same prompt.
+        prompt_id: id of the user's message to answer.
+        rows: what to append to the session.
+        title: the beginning of that message.
+    """
+
+    key: str
+    prompt_id: str
+    rows: tuple[bytes, ...]
+    title: str
+
+
+def plan(state: SessionState, prompt: Prompt) -> Plan:
+    """Return what to do about a prompt.
+
+    Raises:
+        InvalidPromptError: no message of a user to answer.
+    """
+    known = list(state.messages.values())
+    if prompt.trigger == "regenerate-message":
+        kept = _cut_for_regeneration(known or list(prompt.messages), prompt.message_id)
+        added = kept if not known else []
+    else:
+        new = _last_of_user(prompt.messages)
+        edits = {prompt.message_id, new["id"]}
+        kept = _before(known, edits)
+        # A session that this server has not seen yet brings its history along.
+        earlier = [] if known else list(prompt.messages[: prompt.messages.index(new)])
+        added = [*earlier, _signed(new, prompt.by)]
+    asked = _last_of_user([*kept, *added])
+    kept_ids = {message["id"] for message in [*kept, *added]}
+    rows = [deletion(MESSAGE, message["id"]) for message in known if message["id"] not in kept_ids]
+    rows += [message_row(message, prompt.txid) for message in added]
+    key = f"{prompt.trigger}:{asked['id']}:{prompt.message_id or ''}"
+    return Plan(key, asked["id"], tuple(rows), text_of_message(asked)[:TITLE_CHARS])
+
+
+def history(state: SessionState, prompt_id: str) -> list[dict[str, Any]]:
+    """Return the messages up to and with the prompt."""
+    messages = list(state.messages.values())
+    ids = [message["id"] for message in messages]
+    return messages[: ids.index(prompt_id) + 1] if prompt_id in ids else messages
+
+
+def text_of_message(message: dict[str, Any]) -> str:
+    """Return a message's text."""
+    return "".join(part.get("text", "") for part in message["parts"] if part.get("type") == "text")
+
+
+def checked_message(given: object) -> dict[str, Any]:
+    """Return a ``UIMessage``; TanStack's ``content`` of text parts and plain string contents are accepted too.
+
+    Raises:
+        InvalidPromptError: no id, no known role, or no parts.
+    """
+    if not isinstance(given, dict):
+        raise InvalidPromptError("a message is an object")
+    message_id, role = given.get("id"), given.get("role")
+    parts = given.get("parts")
+    if parts is None and isinstance(given.get("content"), str):
+        parts = [{"type": "text", "text": given["content"]}]
+    if not isinstance(message_id, str) or not message_id or role not in {"user", "assistant", "system"}:
+        raise InvalidPromptError("a message has an id and a role of user, assistant or system")
+    if not isinstance(parts, list) or not all(isinstance(part, dict) and "type" in part for part in parts):
+        raise InvalidPromptError("a message has parts, each an object with a type")
+    return {**{k: v for k, v in given.items() if k != "content"}, "parts": [_checked_part(part) for part in parts]}
+
+
+def _checked_part(part: dict[str, Any]) -> dict[str, Any]:
+    if part["type"] == "text" and "text" not in part:
+        return {"type": "text", "text": str(part.get("content", ""))}
+    return part
+
+
+def _last_of_user(messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    asked = [message for message in messages if message["role"] == "user"]
+    if not asked:
+        raise InvalidPromptError("there is no message of a user to answer")
+    return asked[-1]
+
+
+def _signed(message: dict[str, Any], by: str | None) -> dict[str, Any]:
+    if by is None:
+        return message
+    return {**message, "metadata": {**(message.get("metadata") or {}), "by": by}}
+
+
+def _before(messages: list[dict[str, Any]], ids: set[str | None]) -> list[dict[str, Any]]:
+    for index, message in enumerate(messages):
+        if message["id"] in ids:
+            return messages[:index]
+    return messages
+
+
+def _cut_for_regeneration(messages: list[dict[str, Any]], message_id: str | None) -> list[dict[str, Any]]:
+    """Return the messages up to the user's one that is answered anew."""
+    ids = [message["id"] for message in messages]
+    end = ids.index(message_id) + 1 if message_id in ids else len(messages)
+    while end and messages[end - 1]["role"] != "user":
+        end -= 1
+    return messages[:end]

@@ -1,0 +1,105 @@
+"""State-Protocol rows of a session: what they hold and how they are written.
+
+Rows are always whole: some readers merge an update into the row, others replace it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Literal, TypeAlias
+
+import orjson
+
+Status: TypeAlias = Literal["queued", "running", "finished", "aborted", "failed", "lost"]
+
+ACTIVE: Final = frozenset({"queued", "running"})
+MESSAGE: Final = "message"
+GENERATION: Final = "generation"
+PRESENCE: Final = "presence"
+CONTROL: Final = "control"
+OWN_TYPES: Final = frozenset({MESSAGE, GENERATION, PRESENCE, CONTROL})
+"""Types that only the adapter writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One attempt at an answer, as its row says.
+
+    Attributes:
+        id: its id.
+        turn: its number in the session, from 0; lower ones come first.
+        stream: path of its chunks below the root.
+        message_id: of the assistant's message it writes.
+        prompt: what makes two posts the same prompt.
+        prompt_id: id of the user's message it answers.
+        status: ``queued``, ``running``, or how it ended.
+        owner: the adapter process that runs it.
+        epoch: the owner's producer epoch.
+        lease_until: Unix milliseconds; an active one is lost when this is past.
+        started_at: Unix milliseconds.
+        started_by: who asked.
+        retry_of: the earlier attempt at the same prompt.
+        agui: whether it is also told in the session's AG-UI stream.
+        ended_at: Unix milliseconds, once it has ended.
+        stopped_by: who stopped it.
+        reason: why it was stopped or failed.
+        final_offset: tail of its closed stream.
+    """
+
+    id: str
+    turn: int
+    stream: str
+    message_id: str
+    prompt: str
+    prompt_id: str
+    status: Status
+    owner: str
+    epoch: int
+    lease_until: int
+    started_at: int
+    started_by: str | None = None
+    retry_of: str | None = None
+    agui: bool = False
+    ended_at: int | None = None
+    stopped_by: str | None = None
+    reason: str | None = None
+    final_offset: str | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not ended."""
+        return self.status in ACTIVE
+
+
+_NAMES: Final = frozenset(field.name for field in fields(Generation))
+
+
+def generation_of(value: dict[str, Any]) -> Generation:
+    """Return a generation from its row's value; unknown fields are skipped."""
+    return Generation(**{name: value[name] for name in value if name in _NAMES})
+
+
+def generation_row(generation: Generation, operation: str = "update", txid: str | None = None) -> bytes:
+    """Return the row of a generation."""
+    return row(GENERATION, generation.id, asdict(generation), operation=operation, txid=txid)
+
+
+def message_row(message: dict[str, Any], txid: str | None = None) -> bytes:
+    """Return the row of a message; inserting one that exists replaces it."""
+    return row(MESSAGE, message["id"], message, operation="insert", txid=txid)
+
+
+def row(
+    kind: str, key: str, value: dict[str, Any] | None, *, operation: str = "insert", txid: str | None = None
+) -> bytes:
+    """Return a change event as JSON; ``value`` is ``None`` for a deletion."""
+    headers = {"operation": operation} if txid is None else {"operation": operation, "txid": txid}
+    event: dict[str, Any] = {"type": kind, "key": key, "headers": headers}
+    if value is not None:
+        event["value"] = value
+    return orjson.dumps(event)
+
+
+def deletion(kind: str, key: str) -> bytes:
+    """Return the event that deletes a row."""
+    return row(kind, key, None, operation="delete")

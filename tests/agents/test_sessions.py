@@ -1,0 +1,298 @@
+"""Sessions through the adapter, in the test's own loop: prompts, stops, and what every process agrees on."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from durable_streams.agents import Pace, Run
+from durable_streams.agents.events import Ending, TextDelta
+from durable_streams.agents.sessions.adapter import Adapter, BusyError
+from durable_streams.agents.sessions.prompts import InvalidPromptError, Prompt
+from durable_streams.agents.sessions.settings import Settings
+from durable_streams.agents.sources.iterated import as_source
+from tests.agents.conftest import stored, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from durable_streams.agents.sessions.rows import Generation
+
+
+def user(message_id: str, text: str = "hi") -> dict[str, Any]:
+    return {"id": message_id, "role": "user", "parts": [{"type": "text", "text": text}]}
+
+
+def asking(message_id: str = "u1", **settings: Any) -> Prompt:
+    return Prompt([user(message_id)], **settings)
+
+
+class Speaker:
+    """A source that says words when told to, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self.go = asyncio.Event()
+        self.said = asyncio.Event()
+        self.released = 0
+
+    async def open(self, run: Run) -> AsyncIterator[TextDelta]:
+        self.runs.append(run)
+        try:
+            yield TextDelta("t", "first ")
+            await run.durable()
+            self.said.set()
+            await self.go.wait()
+            yield TextDelta("t", "last")
+        finally:
+            self.released += 1
+
+
+@pytest.fixture
+async def adapters(root: str) -> AsyncIterator[Callable[..., Any]]:
+    """Make adapter processes' insides: all of them on one server."""
+
+    @asynccontextmanager
+    async def make(source: Any, **settings: Any) -> AsyncIterator[Adapter]:
+        times = {"lease_ms": 2000, "renew_ms": 200, "skew_ms": 0, "pace": Pace(linger_ms=5)}
+        async with Adapter(Settings(root, **{**times, **settings}), as_source(source)) as adapter:
+            yield adapter
+
+    yield make
+
+
+async def ended(adapter: Adapter, sid: str, gid: str) -> Generation:
+    """Wait until the session says that a generation has ended."""
+    session = adapter.session(sid)
+    async with asyncio.timeout(10), session.following():
+        await session.changed(lambda state: gid in state.generations and not state.generations[gid].active)
+    return session.state.generations[gid]
+
+
+async def test_a_prompt_is_answered_and_recorded(root: str, adapters: Any) -> None:
+    speaker = Speaker()
+    speaker.go.set()
+    async with adapters(speaker) as adapter:
+        asked = await adapter.ask("s1", asking(by="ann", txid="tx-1"))
+        assert asked.created
+        final = await ended(adapter, "s1", asked.generation.id)
+        assert (final.status, final.started_by, final.turn) == ("finished", "ann", 0)
+        chunks = await stored(f"{root}/{final.stream}")
+        assert text_of(chunks) == "first last"
+        assert (chunks[0]["type"], chunks[0]["messageId"]) == ("start", final.message_id)
+        rows = await stored(f"{root}/sessions/s1")
+        assert [row["type"] for row in rows][:2] == ["message", "generation"]
+        assert rows[0]["value"]["metadata"] == {"by": "ann"}
+        assert rows[0]["headers"]["txid"] == "tx-1"
+        answer = [row["value"] for row in rows if row["type"] == "message"][-1]
+        assert answer["id"] == final.message_id
+        assert [part["text"] for part in answer["parts"] if part["type"] == "text"] == ["first last"]
+        assert await adapter.active("s1") is None
+
+
+async def test_the_history_is_the_sessions_own(adapters: Any) -> None:
+    speaker = Speaker()
+    speaker.go.set()
+    async with adapters(speaker) as adapter:
+        first = await adapter.ask("s1", asking("u1"))
+        await ended(adapter, "s1", first.generation.id)
+        second = await adapter.ask("s1", asking("u2"))
+        await ended(adapter, "s1", second.generation.id)
+        assert [message["id"] for message in speaker.runs[1].messages] == ["u1", first.generation.message_id, "u2"]
+        again = await adapter.ask("s1", Prompt([user("u2")], trigger="regenerate-message"))
+        final = await ended(adapter, "s1", again.generation.id)
+        assert [message["id"] for message in speaker.runs[2].messages] == ["u1", first.generation.message_id, "u2"]
+        assert list(adapter.session("s1").state.messages) == ["u1", first.generation.message_id, "u2", final.message_id]
+        edited = await adapter.ask("s1", Prompt([user("u1", "other")], message_id="u1"))
+        await ended(adapter, "s1", edited.generation.id)
+        assert [message["id"] for message in speaker.runs[3].messages] == ["u1"]
+
+
+async def test_the_same_prompt_posted_twice_is_one_run(adapters: Any) -> None:
+    speaker = Speaker()
+    async with adapters(speaker) as one, adapters(speaker) as other:
+        posted = await asyncio.gather(*(adapter.ask("s1", asking()) for adapter in [one, other] * 10))
+        assert len({asked.generation.id for asked in posted}) == 1
+        assert [asked.created for asked in posted].count(True) == 1
+        speaker.go.set()
+        await ended(other, "s1", posted[0].generation.id)
+        repeated = await other.ask("s1", asking())
+        assert (repeated.created, repeated.generation.id) == (False, posted[0].generation.id)
+    assert len(speaker.runs) == 1
+
+
+async def test_another_prompt_is_turned_away(adapters: Any) -> None:
+    speaker = Speaker()
+    async with adapters(speaker) as one, adapters(speaker) as other:
+        asked = await one.ask("s1", asking("u1"))
+        with pytest.raises(BusyError) as busy:
+            await other.ask("s1", asking("u2"))
+        assert busy.value.generation.id == asked.generation.id
+
+
+async def test_another_prompt_interrupts(root: str, adapters: Any) -> None:
+    speaker = Speaker()
+    async with adapters(speaker, on_busy="interrupt") as one, adapters(speaker, on_busy="interrupt") as other:
+        first = await one.ask("s1", asking("u1"))
+        await speaker.said.wait()
+        second = await other.ask("s1", asking("u2", by="bob"))
+        chunks = await stored(f"{root}/{first.generation.stream}")
+        assert (chunks[-1]["type"], chunks[-1]["reason"]) == ("abort", "interrupted")
+        assert chunks[-2]["messageMetadata"]["by"] == "bob"
+        speaker.go.set()
+        assert (await ended(one, "s1", second.generation.id)).status == "finished"
+
+
+async def test_prompts_queue_in_order(root: str, adapters: Any) -> None:
+    speaker = Speaker()
+    async with adapters(speaker, on_busy="enqueue") as one, adapters(speaker, on_busy="enqueue") as other:
+        posted = [await (one, other)[n % 2].ask("s1", asking(f"u{n}")) for n in range(4)]
+        assert [asked.generation.status for asked in posted] == ["running", "queued", "queued", "queued"]
+        speaker.go.set()
+        finals = [await ended(one, "s1", asked.generation.id) for asked in posted]
+        assert [final.status for final in finals] == ["finished"] * 4
+        assert [[m["id"] for m in run.messages if m["role"] == "user"][-1] for run in speaker.runs] == [
+            "u0",
+            "u1",
+            "u2",
+            "u3",
+        ]
+        assert len(await stored(f"{root}/{posted[3].generation.stream}")) > 3
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+async def test_anybody_can_stop_a_run(root: str, adapters: Any, where: str) -> None:
+    speaker = Speaker()
+    async with adapters(speaker) as owner, adapters(speaker) as other:
+        asked = await owner.ask("s1", asking())
+        await speaker.said.wait()
+        stopper = owner if where == "here" else other
+        stopped = await stopper.stop("s1", Ending("aborted", "enough", "eve", stopper.now_ms()))
+        assert (stopped.stopped, stopped.generation.stopped_by) == (True, "eve")
+        await asyncio.wait_for(ended(owner, "s1", asked.generation.id), 2)
+        chunks = await stored(f"{root}/{asked.generation.stream}")
+        assert [c["type"] for c in chunks] == [
+            "start",
+            "text-start",
+            "text-delta",
+            "text-end",
+            "message-metadata",
+            "abort",
+        ]
+        assert chunks[-2]["messageMetadata"] | {"at": 0} == {
+            "ending": "aborted",
+            "aborted": True,
+            "by": "eve",
+            "reason": "enough",
+            "at": 0,
+        }
+        again = await other.stop("s1", Ending("aborted", by="bob"), asked.generation.id)
+        assert (again.stopped, again.generation.stopped_by) == (True, "eve")
+        assert (await other.stop("s1", Ending("aborted"))).why == "idle"
+        assert speaker.released == 1
+
+
+async def test_a_stop_meant_for_an_earlier_run_leaves_the_later_one_alone(adapters: Any) -> None:
+    speaker = Speaker()
+    async with adapters(speaker) as adapter:
+        first = await adapter.ask("s1", asking("u1"))
+        await adapter.stop("s1", Ending("aborted"))
+        second = await adapter.ask("s1", asking("u2"))
+        assert (await adapter.stop("s1", Ending("aborted"), "nonsense")).why == "stale"
+        late = await adapter.stop("s1", Ending("aborted"), first.generation.id)
+        assert late.generation.id == first.generation.id
+        assert (await adapter.active("s1")).id == second.generation.id
+
+
+async def test_a_queued_run_can_be_stopped(root: str, adapters: Any) -> None:
+    speaker = Speaker()
+    async with adapters(speaker, on_busy="enqueue") as adapter:
+        await adapter.ask("s1", asking("u1"))
+        queued = await adapter.ask("s1", asking("u2"))
+        assert (await adapter.stop("s1", Ending("aborted", by="eve"), queued.generation.id)).stopped
+        assert [c["type"] for c in await stored(f"{root}/{queued.generation.stream}")] == [
+            "start",
+            "message-metadata",
+            "abort",
+        ]
+        assert len(speaker.runs) == 1
+
+
+async def test_a_source_that_fails_is_recorded(root: str, adapters: Any) -> None:
+    async def failing(_run: Run) -> AsyncIterator[str]:
+        yield "half"
+        raise ValueError("broken")
+
+    async with adapters(failing) as adapter:
+        asked = await adapter.ask("s1", asking())
+        final = await ended(adapter, "s1", asked.generation.id)
+        assert (final.status, final.reason) == ("failed", "broken")
+        assert (await stored(f"{root}/{final.stream}"))[-1] == {"type": "error", "errorText": "broken"}
+        retried = await adapter.ask("s1", asking())
+        assert (retried.created, retried.generation.retry_of) == (True, asked.generation.id)
+
+
+async def test_a_source_that_makes_an_error_of_being_stopped_counts_as_stopped(root: str, adapters: Any) -> None:
+    async def stubborn(run: Run) -> AsyncIterator[str]:
+        yield "half"
+        await run.durable()
+        said.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("closed under me") from None
+
+    said = asyncio.Event()
+    async with adapters(stubborn) as adapter:
+        asked = await adapter.ask("s1", asking())
+        await said.wait()
+        assert (await adapter.stop("s1", Ending("aborted", by="eve"))).stopped
+        assert (await ended(adapter, "s1", asked.generation.id)).status == "aborted"
+
+
+async def test_a_process_that_shuts_down_ends_its_runs(root: str, adapters: Any) -> None:
+    speaker = Speaker()
+    async with adapters(speaker) as other:
+        async with adapters(speaker) as adapter:
+            asked = await adapter.ask("s1", asking())
+            await speaker.said.wait()
+        state = await other.session("s1").refresh()
+        final = state.generations[asked.generation.id]
+        assert (final.status, final.reason) == ("aborted", "shutdown")
+
+
+@pytest.mark.parametrize(
+    "messages", [[], [{"id": "a", "role": "assistant", "parts": []}], [{"id": "s", "role": "system", "parts": []}]]
+)
+async def test_a_prompt_needs_a_message_of_a_user(adapters: Any, messages: list[dict[str, Any]]) -> None:
+    async with adapters(Speaker()) as adapter:
+        with pytest.raises(InvalidPromptError):
+            await adapter.ask("s1", Prompt(messages))
+
+
+async def test_the_agui_stream_tells_prompts_answers_and_endings_once(root: str, adapters: Any) -> None:
+    speaker = Speaker()
+    async with adapters(speaker) as one, adapters(speaker) as other:
+        first = await one.ask("s1", asking("u1", agui=True))
+        await speaker.said.wait()
+        # A second process tells it too, as it would after a crash of the first.
+        await other.session("s1").refresh()
+        again = asyncio.create_task(other._project(other.session("s1"), first.generation))
+        speaker.go.set()
+        await ended(one, "s1", first.generation.id)
+        await again
+    events = await stored(f"{root}/sessions/s1/agui")
+    kinds = [event["type"] for event in events]
+    assert kinds[:5] == [
+        "TEXT_MESSAGE_START",
+        "TEXT_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_END",
+        "RUN_STARTED",
+        "TEXT_MESSAGE_START",
+    ]
+    assert kinds.count("RUN_STARTED") == kinds.count("RUN_FINISHED") == 1
+    said = [e["delta"] for e in events if e["type"] == "TEXT_MESSAGE_CONTENT" and e["messageId"] != "u1"]
+    assert "".join(said) == "first last"
