@@ -196,6 +196,7 @@ class LaneConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if isinstance(answer, SseStart):
+            self._buffer = b""  # the answer ends with the connection: nothing behind its request is taken
             self._front.connections.discard(self)
             self._front.readers.take_over(self._transport, answer)
             return

@@ -62,6 +62,7 @@ class SseConnection(asyncio.Protocol):
         "_readers",
         "_timer",
         "_transport",
+        "_unsent_bytes",
         "_write_timer",
         "paused",
         "streams",
@@ -76,6 +77,7 @@ class SseConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + readers.bounds.sse_lifetime_ms / 1000
         self._write_timer: asyncio.TimerHandle | None = None
+        self._unsent_bytes = 0
         self._timer = self._loop.call_later(self._pause_s(), self._tick)
         self._feeds = [Feed(self, feed) for feed in start.feeds]
 
@@ -149,7 +151,7 @@ class SseConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The transport holds more than the bound: no more pushes; cut the peer if it takes nothing for too long."""
         self.paused = True
-        self._write_timer = self._loop.call_later(self._readers.bounds.write_timeout_ms / 1000, self._transport.abort)
+        self._watch_writing()
 
     def resume_writing(self) -> None:
         """The transport has drained: feeds that fell behind go on from the offset reached."""
@@ -157,6 +159,8 @@ class SseConnection(asyncio.Protocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+        if self._transport.is_closing():
+            self._watch_writing()
         for feed in self._feeds:
             if not feed.live:
                 self.soon(feed)
@@ -177,9 +181,19 @@ class SseConnection(asyncio.Protocol):
         self._leave_tails()
         self._timer.cancel()
         if self._write_timer is None:
-            timeout_s = self._readers.bounds.write_timeout_ms / 1000
-            self._write_timer = self._loop.call_later(timeout_s, self._transport.abort)
+            self._watch_writing()
         self._transport.close()
+
+    def _watch_writing(self) -> None:
+        """Cut the peer if it has taken nothing by the next look; a slow one that takes something is waited for."""
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._write_timer = self._loop.call_later(self._readers.bounds.write_timeout_ms / 1000, self._look_at_writing)
+
+    def _look_at_writing(self) -> None:
+        if self._transport.get_write_buffer_size() < self._unsent_bytes:
+            self._watch_writing()
+        else:
+            self._transport.abort()
 
     def _pause_s(self) -> float:
         bounds = self._readers.bounds

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 WAIT_S = 10.0
+EVENT_MAX_BYTES = 1 << 20
+"""Half of the longest line of an event that can be parsed."""
 BODYLESS = frozenset({204, 304})
 _LINE_END = re.compile("\r\n|\n|\r")
 
@@ -201,9 +203,9 @@ class Client:
         return b"".join(bodies), pages
 
     @asynccontextmanager
-    async def events(self, path: str, *, limit: int = 64 * 1024, **query: str | int) -> AsyncIterator[Events]:
+    async def events(self, path: str, **query: str | int) -> AsyncIterator[Events]:
         """Follow a stream by server-sent events."""
-        async with self.wire(limit=limit) as wire:
+        async with self.wire(limit=EVENT_MAX_BYTES) as wire:
             await wire.send(request_bytes("GET", self.target(path, **query, live="sse")))
             yield Events(wire, await wire.reply_head())
 
