@@ -153,7 +153,8 @@ async def _serve(options: AgentServe) -> int:
     about = why if chosen is None else chosen.about
     adapter = Adapter(settings, NoModel(why) if chosen is None else chosen.source)
     # Not cancelled with its connection: whoever goes away has not asked for a stop.
-    runner = web.AppRunner(make_app(adapter, {"model": about}), handler_cancellation=False, shutdown_timeout=1)
+    app = make_app(adapter, {"model": about})
+    runner = web.AppRunner(app, handler_cancellation=False, shutdown_timeout=1, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, options.host, options.port).start()

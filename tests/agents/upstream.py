@@ -1,7 +1,7 @@
 """A model's server that says what a script tells it, with the faults the script asks for.
 
-Real HTTP on 127.0.0.1. Scripts are chosen by the request's ``model``. Every request is recorded with how it ended, which
-is what proves that a stop has reached it.
+Real HTTP on 127.0.0.1. Scripts are chosen by the last text of the user, else by the request's ``model``. Every request
+is recorded with how it ended, which is what proves that a stop has reached it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class ScriptedUpstream:
         self.requests.append(record)
         async with self._arrived:
             self._arrived.notify_all()
-        script = self.scripts.get(body["model"], Script())
+        script = self.scripts.get(_asked(body)) or self.scripts.get(body["model"]) or Script()
         while script.then is not None and _has_result(body):
             script = script.then
         if script.statuses:
@@ -138,7 +138,7 @@ class ScriptedUpstream:
                 await asyncio.sleep(script.delay_s)
             if script.cut_after_bytes is not None and sent_bytes + len(event) >= script.cut_after_bytes:
                 await response.write(event[: script.cut_after_bytes - sent_bytes])
-                transport = response._req.transport if response._req else None  # type: ignore[attr-defined]
+                transport = response._req.transport if response._req else None
                 if transport is not None:
                     transport.abort()
                 return
@@ -153,6 +153,17 @@ class ScriptedUpstream:
         record.ended_s = asyncio.get_running_loop().time()
         record.started.set()
         record.ended.set()
+
+
+def _asked(body: dict[str, Any]) -> str:
+    """Return the last text of a user."""
+    items = body.get("messages") or body.get("input") or []
+    for item in reversed(items if isinstance(items, list) else []):
+        if item.get("role") == "user":
+            content = item["content"]
+            texts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
+            return "".join(texts)
+    return ""
 
 
 def _has_result(body: dict[str, Any]) -> bool:

@@ -156,7 +156,7 @@ def anthropic(said: list[Said]) -> list[bytes]:
     def add(kind: str, **fields: Any) -> None:
         events.append(sse({"type": kind, **fields}, named=True))
 
-    message = {
+    message: dict[str, Any] = {
         "id": "m1",
         "type": "message",
         "role": "assistant",

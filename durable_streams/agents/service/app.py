@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "page"
 BODY_MAX_BYTES: Final = 16 * 2**20
-ABOUT: Final = web.AppKey("about", dict[str, object])
+ABOUT: Final = web.AppKey("about", dict)
 
 
 def make_app(adapter: Adapter, about: Mapping[str, object] | None = None) -> web.Application:

@@ -156,7 +156,10 @@ class Adapter:
                 return Asked(same, created=False)
             active = session.state.active()
             if active and self.settings.on_busy == "reject":
-                raise BusyError(active[0])
+                # A client may have read the end of the last answer before the session was told of it.
+                if await finalize(self.places, session, active[0]) is None:
+                    raise BusyError(active[0])
+                continue
             if active and self.settings.on_busy == "interrupt":
                 await self._stop_all(session, active, Ending("aborted", "interrupted", prompt.by, self._clock.now_ms()))
                 continue

@@ -111,7 +111,7 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
         reason=ending.reason,
         final_offset=stored.offset,
     )
-    message = message_of(stored.chunks)
+    message = {**message_of(stored.chunks), "order": generation.turn * 2 + 1}
     rows = [message_row(message)] if message["id"] else []
     await session.append(row_claim(generation.id, 1, 0), [*rows, generation_row(final)])
     return final

@@ -83,6 +83,7 @@ def plan(state: SessionState, prompt: Prompt) -> Plan:
         # A session that this server has not seen yet brings its history along.
         earlier = [] if known else list(prompt.messages[: prompt.messages.index(new)])
         added = [*earlier, _signed(new, prompt.by)]
+    added = [{**message, "order": _order(state, len(added) - 1 - n)} for n, message in enumerate(added)]
     asked = _last_of_user([*kept, *added])
     kept_ids = {message["id"] for message in [*kept, *added]}
     rows = [deletion(MESSAGE, message["id"]) for message in known if message["id"] not in kept_ids]
@@ -93,7 +94,7 @@ def plan(state: SessionState, prompt: Prompt) -> Plan:
 
 def history(state: SessionState, prompt_id: str) -> list[dict[str, Any]]:
     """Return the messages up to and with the prompt."""
-    messages = list(state.messages.values())
+    messages = [{k: v for k, v in message.items() if k != "order"} for message in state.messages.values()]
     ids = [message["id"] for message in messages]
     return messages[: ids.index(prompt_id) + 1] if prompt_id in ids else messages
 
@@ -126,6 +127,11 @@ def _checked_part(part: dict[str, Any]) -> dict[str, Any]:
     if part["type"] == "text" and "text" not in part:
         return {"type": "text", "text": str(part.get("content", ""))}
     return part
+
+
+def _order(state: SessionState, places_before_last: int) -> int:
+    """Return a message's place among all of the session, for readers that keep rows by key: a turn has two places."""
+    return state.turn_count * 2 - places_before_last
 
 
 def _last_of_user(messages: Sequence[dict[str, Any]]) -> dict[str, Any]:

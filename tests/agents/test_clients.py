@@ -1,0 +1,141 @@
+"""Chat clients from npm, unmodified, in Node, against the real adapter and the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.agents.serving import AdapterProcess
+from tests.agents.upstream import Script, ScriptedUpstream
+from tests.agents.wire_bytes import Said, Text, ToolUse
+from tests.serving import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.serving import ServerProcess
+
+JS = REPOSITORY / "tests" / "js-agents"
+SCENARIOS_S = 60
+WORDS: list[Said] = [Text(f"w{n} ") for n in range(60)]
+WHOLE = "".join(f"w{n} " for n in range(60))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (JS / "node_modules").exists(), reason="npm packages of the agent tests are missing: run `make environment`"
+    ),
+]
+
+
+@pytest.fixture
+def adapter(server: ServerProcess, upstream: ScriptedUpstream) -> Iterator[AdapterProcess]:
+    upstream.scripts = {
+        "words": Script(WORDS, delay_s=0.02),
+        "quick": Script(),
+        "silence": Script(hang_after=0),
+        "half a call": Script([ToolUse("c1", "weather", ('{"ci', 'ty":'))], hang_after=3),
+        "broken": Script(error_after=3),
+    }
+    arguments = ["--base-url", f"{upstream.base_url}/v1", "--model", "m"]
+    with AdapterProcess(server.stream_url("").rstrip("/"), arguments) as running:
+        yield running
+    print(running.log)  # noqa: T201 - shown when the test fails
+
+
+async def node(script: str, *arguments: str) -> Any:
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        str(JS / script),
+        *arguments,
+        cwd=JS,
+        env=os.environ | {"NO_COLOR": "1"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), SCENARIOS_S)
+    except TimeoutError:
+        process.kill()
+        out, err = await process.communicate()
+        message = f"{script} did not end\n{out.decode()}\n{err.decode()}"
+        raise AssertionError(message) from None
+    assert process.returncode == 0, err.decode()
+    return json.loads(out)
+
+
+@pytest.mark.parametrize("transport", ["durable", "plain"])
+async def test_the_ai_sdk(adapter: AdapterProcess, transport: str) -> None:
+    results = await node("aisdk.mjs", transport, adapter.url)
+    for name, tabs in results.items():
+        assert isinstance(tabs, list), f"{name}: {tabs}"
+
+    [submitted] = results["submit"]
+    assert (submitted["status"], submitted["text"], submitted["count"]) == ("ready", "Hello world", 4)
+    assert submitted["metadata"]["ending"] == "finished"
+    for name in ("lateJoin", "reloadMidAnswer"):
+        assert [(tab["status"], tab["text"], tab["count"]) for tab in results[name]] == [
+            ("ready", WHOLE, 2) for _ in results[name]
+        ], name
+    assert len({tab["id"] for tab in results["lateJoin"]}) == 1
+    gone, tab = results["reloadAfterEnd"]
+    assert (tab["text"], tab["id"], tab["count"], tab["status"]) == ("Hello world", gone["id"], 2, "ready")
+    before, after, stored = results["regenerate"]
+    assert (after["text"], after["count"]) == ("Hello world", 2)
+    assert after["id"] != before["id"]
+    assert stored["stored"][1:] == [after["id"]]
+
+    first, second, stopped = results["stopByThirdParty"]
+    assert (stopped["status"], stopped["stopped"], stopped["by"]) == (200, True, "eve")
+    assert first == second
+    assert first["status"] == "ready"
+    assert WHOLE.startswith(first["text"])
+    assert "w3" in first["text"]
+    assert first["text"] != WHOLE
+    assert {name: first["metadata"][name] for name in ("aborted", "by", "reason")} == {
+        "aborted": True,
+        "by": "eve",
+        "reason": "enough",
+    }
+    tab, stopped = results["stopBeforeFirstToken"]
+    assert (tab["status"], tab["text"], tab["metadata"]["by"], stopped["stopped"]) == ("ready", "", "eve", True)
+    tab, stopped = results["stopAfterEnd"]
+    assert (tab["text"], stopped["stopped"], stopped["why"]) == ("Hello world", False, "finished")
+    [tab] = results["stopDuringTool"]
+    assert (tab["status"], tab["tools"]) == ("ready", [["output-error", "interrupted"]])
+    [tab] = results["upstreamFails"]
+    assert tab["status"] == "error"
+    assert "scripted error" in tab["error"]
+    first, second = results["busy"]
+    assert first["text"] == WHOLE
+    assert second["status"] == "error"
+    assert "an answer is being written" in second["error"]
+
+
+async def test_the_state_client(adapter: AdapterProcess) -> None:
+    result = await node("state.mjs", adapter.url)
+    assert result["early"] == result["late"]
+    assert result["statuses"] == ["running", "aborted"]
+    assert result["late"]["generations"] == [["aborted", "eve"]]
+    assert result["late"]["presence"] == [["tab-1", "Ann"]]
+    [asked, answer] = result["late"]["messages"]
+    assert asked == ["user", "words", "Ann"]
+    assert (answer[0], answer[2]) == ("assistant", "eve")
+    assert WHOLE.startswith(answer[1])
+
+
+async def test_tanstack(adapter: AdapterProcess) -> None:
+    result = await node("tanstack.mjs", adapter.url)
+    one = [["user", "quick"], ["assistant", "Hello world"]]
+    assert result["afterOne"] == [one, one]
+    assert result["first"] == result["second"] == result["late"]
+    assert result["first"][:3] == [*one, ["user", "words"]]
+    role, text = result["first"][3]
+    assert role == "assistant"
+    assert WHOLE.startswith(text)
+    assert "w3" in text
+    assert result["error"] == ""
