@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from durable_streams.subscriptions.service import Subscriptions
     from durable_streams.writer import Writer
 
+STUCK_MS: Final = 100
 R = TypeVar("R")
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +80,8 @@ class Upkeep:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_ms = due_ms
-        self._alarm = asyncio.get_running_loop().call_later(max(0, due_ms - now_ms) / 1000, self._ring)
+        # A millisecond late rather than early: what rings early finds nothing due.
+        self._alarm = asyncio.get_running_loop().call_later(max(1, due_ms - now_ms + 1) / 1000, self._ring)
 
     def _ring(self) -> None:
         self._alarm = None
@@ -98,8 +100,17 @@ class Upkeep:
             self._woken.clear()
             try:
                 await self._expire()
+                self._set_alarm()
             except EngineFailedError:
                 return  # the next round says so
+
+    def _set_alarm(self) -> None:
+        """Ring for the next row that is due before the next round."""
+        now_ms = self._clock.now_ms()
+        rows = self._engine.due(now_ms + self._bounds.sweep_interval_ms, 1)
+        if rows:
+            # One that stayed due is not looked at again at once: whatever kept it may take a while.
+            self.wake_at(rows[0].due_ms if rows[0].due_ms > now_ms else now_ms + STUCK_MS)
 
     async def round(self) -> bool:
         """Write touches, end what is over, collect and pack a slice each; True if there may be more to do at once."""
@@ -110,6 +121,7 @@ class Upkeep:
         limit = self._bounds.sweep_count
         removed = await self._in_writer(lambda: self._engine.collect(limit))
         packed = await self._pack(limit)
+        self._set_alarm()
         return packed or ended >= limit or removed >= limit
 
     async def _pack(self, limit: int) -> bool:
