@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tests.http.wire import Client, Reply
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.http.wire import Client, Reply
 
 WAKE_STREAM = "wake/pool"
 LEASE_MS = 30_000
@@ -27,9 +27,7 @@ class Api:
     def __init__(self, client: Client) -> None:
         self.client = client
 
-    async def ask(
-        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
+    async def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
         """Send one request; ``path`` is below ``__ds/subscriptions``, encoded."""
         raw = b"" if body is None else json.dumps(body).encode()
         target = self.client.target(f"__ds/subscriptions{path}")

@@ -22,7 +22,9 @@ class Delivery:
     wake: dict[str, Any]
 
 
-def answer(status: int, body: bytes = b"{}", **fields: str) -> Callable[[Delivery, asyncio.StreamWriter], Awaitable[None]]:
+def answer(
+    status: int, body: bytes = b"{}", **fields: str
+) -> Callable[[Delivery, asyncio.StreamWriter], Awaitable[None]]:
     """Return a behaviour that answers so."""
 
     async def behave(_delivery: Delivery, writer: asyncio.StreamWriter) -> None:

@@ -161,9 +161,9 @@ async def test_a_lease_over_finished_work_ends_in_rest(site: Site, subscribed: A
         ("events/unknown", f"{0:016}"),
     ],
 )
-async def test_acks_outside_of_cursor_and_tail_are_refused_whole(
+async def test_acks_outside_of_cursor_and_tail_are_refused_whole(  # noqa: PLR0917 parametrized
     site: Site, subscribed: Api, stream: str, offset: str
-) -> None:  # noqa: PLR0917 parametrized
+) -> None:
     await site.client.post("events/a", b"1")
     await site.client.put("events/b", body=b"2")
     claim = await subscribed.claimed()
@@ -196,7 +196,9 @@ async def test_each_part_of_the_fence_counts(site: Site, subscribed: Api, change
     assert (await subscribed.ack(claim)).status == 200
 
 
-@pytest.mark.parametrize("body", [{"generation": "1"}, {"generation": True}, {"wake_id": 7}, {"done": "yes"}, {"acks": {}}])
+@pytest.mark.parametrize(
+    "body", [{"generation": "1"}, {"generation": True}, {"wake_id": 7}, {"done": "yes"}, {"acks": {}}]
+)
 async def test_malformed_acks(site: Site, subscribed: Api, body: dict[str, object]) -> None:
     await site.client.post("events/a", b"1")
     claim = await subscribed.claimed()
