@@ -67,6 +67,7 @@ def test_small_appends_share_a_chunk(sizes: list[int]) -> None:
         ([CHUNK_TARGET_BYTES - 1, 1, 1], [CHUNK_TARGET_BYTES, 1]),
         ([CHUNK_TARGET_BYTES, 1], [CHUNK_TARGET_BYTES, 1]),
         ([1, CHUNK_TARGET_BYTES], [1, CHUNK_TARGET_BYTES]),
+        ([CHUNK_TARGET_BYTES, CHUNK_TARGET_BYTES - 1, 1], [CHUNK_TARGET_BYTES, CHUNK_TARGET_BYTES]),
         ([CHUNK_MAX_BYTES, 1], [CHUNK_MAX_BYTES, 1]),
         ([2 * CHUNK_MAX_BYTES + 3], [CHUNK_MAX_BYTES, CHUNK_MAX_BYTES, 3]),
         ([2 * CHUNK_MAX_BYTES], [CHUNK_MAX_BYTES, CHUNK_MAX_BYTES]),

@@ -102,3 +102,15 @@ def test_what_is_no_pattern(pattern: str) -> None:
 )
 def test_the_literal_start(pattern: str, prefix: str) -> None:
     assert literal_prefix(pattern) == prefix
+
+
+@pytest.mark.parametrize(
+    ("other", "path"), [("a/b/c", "a/b/c"), ("a/b/*", "a/b/x"), ("a/b/**", "a/b/x/y"), ("a/b", "a/b"), ("a", "a")]
+)
+def test_a_pattern_leaves_without_those_that_begin_like_it(other: str, path: str) -> None:
+    index: GlobIndex[str] = GlobIndex()
+    index.add("a/b", "leaves")
+    index.add(other, "stays")
+    index.discard("a/b", "leaves")
+
+    assert index.match(path) == {"stays"}
