@@ -70,12 +70,15 @@ class ScriptedUpstream:
     def __init__(self) -> None:
         self.scripts: dict[str, Script] = {}
         self.requests: list[Request] = []
+        self.tool_calls = 0
+        self.tool_called = asyncio.Event()
         self._arrived = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=2**24)
         for path in PATHS:
             app.router.add_post(path, self._answer)
+        app.router.add_post("/tool", self._tool)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -92,6 +95,13 @@ class ScriptedUpstream:
             await self._arrived.wait_for(lambda: len(self.requests) >= count)
         return self.requests[count - 1]
 
+    async def _tool(self, _request: web.Request) -> web.Response:
+        """Answer never: a tool's effect that a test can see."""
+        self.tool_calls += 1
+        self.tool_called.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         record = Request(PATHS[request.path], body)
@@ -104,10 +114,13 @@ class ScriptedUpstream:
         if script.statuses:
             return self._refuse(record, script)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
         try:
+            await response.prepare(request)
             await self._say(record, script, response)
-        except (asyncio.CancelledError, ConnectionResetError):
+        except ConnectionResetError:
+            self._end(record, "disconnected")
+            return response
+        except asyncio.CancelledError:
             self._end(record, "disconnected")
             raise
         self._end(record, "complete" if script.cut_after_bytes is None else "cut")
