@@ -165,8 +165,8 @@ class ExpireCommand(SettledCommand[bool]):
         slot = batch.slot(self.path)
         draft = slot.draft
         self._result = draft is None
-        if draft is None or draft.due_ms > batch.now_ms:
-            return
+        if draft is None or draft.soft_deleted or draft.due_ms > batch.now_ms:
+            return  # a soft-deleted one waits for its forks, not for a time
         if self._followed(draft.sid):
             draft.touch(batch.now_ms)
         draft.due_ms = deadline_ms(draft.record, draft.touched_ms) or 0
