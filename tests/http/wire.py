@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 WAIT_S = 10.0
-EVENT_MAX_BYTES = 1 << 20
-"""Half of the longest line of an event that can be parsed."""
+EVENT_MAX_BYTES = 4 << 20
+"""The longest line of an event that can be parsed."""
 BODYLESS = frozenset({204, 304})
 _LINE_END = re.compile("\r\n|\n|\r")
 

@@ -42,8 +42,13 @@ DEFAULT_MAP_SIZE_BYTES = 1 << 40
 """1 TiB of address space; the file grows only as it is written."""
 MAX_READERS = 1024
 """Read transactions at a time, over all processes that have the store open."""
+APPEND_RESERVE_BYTES = 256 * 1024
+"""Room that a commit which adds rows must leave in the map and on the disk, a sixteenth of a map smaller than 4 MiB: a
+delete has to write, too, before it can give room back, and a map filled to its last page would be full for ever."""
 PROBE_RESERVE_BYTES = 16 * 1024 * 1024
 """Less free space than this on the file system, and ``probe`` reports it as full."""
+_PAGE_FULL = bytes(mmap.PAGESIZE - 64)
+"""A row that takes one page to itself."""
 FAULT_POINTS = ("before-commit", "between-chunk-and-head", "after-commit")
 """Where ``commit`` calls the ``fault`` hook."""
 
@@ -179,6 +184,8 @@ class LmdbEngine:
             )
             outcomes = [plan.apply(group) for group in groups]
             self._write(txn, plan)
+            if plan.adds:
+                self._keep_reserve(txn, plan.chunk_bytes)
             self._pass("before-commit")
         self._pass("after-commit")
         return outcomes
@@ -257,11 +264,24 @@ class LmdbEngine:
         # A process that was killed in a read, say a backup, would keep every page freed since from being used again.
         self._usable().reader_check()
         with self._writing() as txn:
-            return collect_rows(
+            removed = collect_rows(
                 txn.cursor(self._databases.gc),
                 (txn.cursor(self._databases.chunk), txn.cursor(self._databases.producer)),
                 limit,
             )
+        if 0 < removed < limit and self._is_nearly_full(0):
+            self._turn()
+        return removed
+
+    def _turn(self) -> None:
+        """Commit next to nothing, so that what was freed can be used.
+
+        LMDB uses what one transaction freed in the next but one; appends that wait for the room fail, and do not count.
+        """
+        key = keys.encode_sid(keys.MAX_SID)
+        with self._writing() as txn:
+            txn.put(key, b"", db=self._databases.gc)
+            txn.delete(key, db=self._databases.gc)
 
     def pack(self, sid: int, start: int, end: int, limit: int) -> int:  # noqa: PLR0917 - the seam's
         """Merge runs of small chunks within ``[start, end)``, up to ``limit`` rows in one transaction."""
@@ -279,23 +299,47 @@ class LmdbEngine:
         if room.f_bavail * room.f_frsize < PROBE_RESERVE_BYTES:
             message = f"less than {PROBE_RESERVE_BYTES} bytes free in {self._directory.path}"
             raise StorageFullError(message)
-        if (env.info()["last_pgno"] + 1) * mmap.PAGESIZE + self._map_reserve_bytes > self._map_size_bytes:
+        if self._used_bytes(env) + self._map_reserve_bytes > self._map_size_bytes:
             self._probe_map()
 
     @property
     def _map_reserve_bytes(self) -> int:
-        """What ``probe`` wants to be able to write; less than a tenth of a small map."""
-        return min(PROBE_RESERVE_BYTES, self._map_size_bytes // 16)
+        """What ``probe`` wants to be able to write: what appends must leave, and more; an eighth of a small map."""
+        return min(PROBE_RESERVE_BYTES, self._map_size_bytes // 16) + self._append_reserve_bytes
+
+    @property
+    def _append_reserve_bytes(self) -> int:
+        return min(APPEND_RESERVE_BYTES, self._map_size_bytes // 16)
+
+    @staticmethod
+    def _used_bytes(env: Environment) -> int:
+        return int(env.info()["last_pgno"] + 1) * mmap.PAGESIZE
+
+    def _is_nearly_full(self, added_bytes: int) -> bool:
+        """Whether this many bytes and the reserve may not fit behind the used part of the map; twice, to be sure."""
+        return self._used_bytes(self._usable()) + 2 * (added_bytes + self._append_reserve_bytes) > self._map_size_bytes
+
+    def _keep_reserve(self, txn: Transaction[bytes], added_bytes: int) -> None:
+        """Refuse what would leave too little room for deletes: try to take the reserve, and give it back."""
+        room = os.statvfs(self._data_dir)
+        if room.f_bavail * room.f_frsize < APPEND_RESERVE_BYTES:
+            message = f"less than {APPEND_RESERVE_BYTES} bytes free in {self._data_dir}"
+            raise StorageFullError(message)
+        if self._is_nearly_full(added_bytes):
+            with self._usable().begin(write=True, parent=txn) as trial:
+                self._take(trial, self._append_reserve_bytes)
+                trial.abort()
 
     def _probe_map(self) -> None:
         """Find out whether free pages within the used part of the map make up for its end: write, and take it back."""
         with self._writing() as txn:
-            txn.put(
-                keys.encode_chunk(keys.MAX_SID, keys.MAX_OFFSET),
-                bytes(self._map_reserve_bytes),
-                db=self._databases.chunk,
-            )
+            self._take(txn, self._map_reserve_bytes)
             txn.abort()
+
+    def _take(self, txn: Transaction[bytes], size_bytes: int) -> None:
+        """Use up room page by page: what is free need not lie in one piece."""
+        rows = [(keys.encode_chunk(keys.MAX_SID, page), _PAGE_FULL) for page in range(size_bytes // mmap.PAGESIZE)]
+        txn.cursor(self._databases.chunk).putmulti(rows)
 
     def copy_to(self, target: Path, *, compact: bool) -> None:
         """Copy a snapshot of the LMDB data file into the existing directory ``target``, while commits go on.

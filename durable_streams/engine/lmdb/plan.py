@@ -44,6 +44,16 @@ class Plan:
         self.chunks: Rows = {}
         self.producers: Rows = {}
 
+    @property
+    def adds(self) -> bool:
+        """Whether the rows take more room than those they replace: bytes, producers or streams are new."""
+        return bool(self.chunks or self.producers) or any(path is not None for path in self.sids.values())
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How many bytes of streams the rows add."""
+        return sum(len(payload) for payload in self.chunks.values() if payload is not None)
+
     def apply(self, group: Sequence[Mutation]) -> Outcome:
         """Admit the group and plan its rows, or refuse it and plan nothing."""
         steps = self._check(group)
