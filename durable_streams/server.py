@@ -91,6 +91,7 @@ class Server:
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         self.url = f"http://{host}:{port}{'/' + self.config.root.strip('/')}"
         self._upkeep_task = asyncio.create_task(self._upkeep.run())
+        self._upkeep_task.add_done_callback(self._upkeep_ended)
 
     def _compose(self, loop: asyncio.AbstractEventLoop) -> None:
         config, runtime = self.config, self._runtime
@@ -133,6 +134,14 @@ class Server:
             public_url=config.public_url,
             allow_local=config.allow_local_webhooks,
         )
+
+    def _upkeep_ended(self, task: asyncio.Task[None]) -> None:
+        """Upkeep ends only when the store has failed, or by a fault of ours: either way, stop serving."""
+        if task.cancelled():
+            return
+        if (fault := task.exception()) is not None:
+            _log.critical("upkeep failed", exc_info=fault)
+        self.committer.failed.set()
 
     async def stop(self) -> None:
         """Drain and close; takes at most ``drain_timeout_ms`` beyond the commits under way."""
