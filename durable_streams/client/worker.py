@@ -113,17 +113,19 @@ class Worker:
             StreamNotFoundError: its wake stream does not exist.
             ValueError: it is no pull-wake subscription.
         """
-        shown = await self._subscription.show()
-        if shown["type"] != "pull-wake":
-            await self._subscription.aclose()
-            raise ValueError(f"{self._subscription.id!r} is of type {shown['type']}: its wakes are delivered")
         try:
-            response = await self._open(shown["wake_stream"], NOW, live=True)
+            response = await self._listen()
         except BaseException:
             await self._subscription.aclose()
             raise
         self._follower = asyncio.create_task(self._follow(response))
         return self
+
+    async def _listen(self) -> AsyncStreamResponse:
+        shown = await self._subscription.show()
+        if shown["type"] != "pull-wake":
+            raise ValueError(f"{self._subscription.id!r} is of type {shown['type']}: its wakes are delivered")
+        return await self._open(shown["wake_stream"], NOW, live=True)
 
     async def __aexit__(self, *_exc: object) -> None:
         """Stop listening, and release an unfinished claim."""
@@ -152,8 +154,9 @@ class Worker:
             self._claim, self._lost = claim, asyncio.Event()
             heart = asyncio.create_task(self._beat(claim, self._lost))
             try:
-                async for work in self._of_claim(claim):
-                    yield work
+                async with contextlib.aclosing(self._of_claim(claim)) as works:
+                    async for work in works:
+                        yield work
             except LeaseLostError:
                 self._lost.set()
             finally:
@@ -164,9 +167,10 @@ class Worker:
     async def _of_claim(self, claim: Claim) -> AsyncGenerator[Work, None]:
         for linked in claim.streams:
             if linked.has_pending:
-                async for work in self._of_stream(claim, linked):
-                    yield work
-                    await self._ack(claim, {work.path: work.next_offset})
+                async with contextlib.aclosing(self._of_stream(claim, linked)) as works:
+                    async for work in works:
+                        yield work
+                        await self._ack(claim, {work.path: work.next_offset})
         await self._ack(claim, {}, done=True)
 
     async def _of_stream(self, claim: Claim, linked: LinkedStream) -> AsyncGenerator[Work, None]:

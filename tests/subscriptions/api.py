@@ -27,7 +27,9 @@ class Api:
     def __init__(self, client: Client) -> None:
         self.client = client
 
-    async def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
+    async def ask(  # noqa: PLR0917 one request
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
         """Send one request; ``path`` is below ``__ds/subscriptions``, encoded."""
         raw = b"" if body is None else json.dumps(body).encode()
         target = self.client.target(f"__ds/subscriptions{path}")
