@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,11 @@ from durable_streams.server import Server
 from tests.agents.upstream import ScriptedUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from durable_streams.agents.sessions.adapter import Adapter
+    from durable_streams.agents.sessions.rows import Generation
 
 
 @pytest.fixture
@@ -39,6 +43,24 @@ async def stored(url: str) -> list[Any]:
         return await response.read_json()
 
 
+async def shows(url: str, happened: Callable[[list[dict[str, Any]]], bool]) -> None:
+    """Wait until what is stored is so."""
+    chunks: list[dict[str, Any]] = []
+    async with astream(url) as response:
+        async for chunk in response.iter_json():
+            chunks.append(chunk)
+            if happened(chunks):
+                return
+
+
 def text_of(chunks: list[dict[str, Any]]) -> str:
     """Return the text in UI chunks."""
     return "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
+
+
+async def ended(adapter: Adapter, sid: str, gid: str) -> Generation:
+    """Wait until the session says that a generation has ended."""
+    session = adapter.session(sid)
+    async with asyncio.timeout(10), session.following():
+        await session.changed(lambda state: gid in state.generations and not state.generations[gid].active)
+    return session.state.generations[gid]

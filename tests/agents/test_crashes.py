@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from durable_streams.client import astream
-from tests.agents.conftest import stored, text_of
+from tests.agents.conftest import shows, stored, text_of
 from tests.agents.serving import AdapterProcess
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Text, ToolUse
@@ -59,16 +59,6 @@ async def ask(adapter: AdapterProcess, text: str) -> dict[str, Any]:
         assert response.status == 201, await response.text()
         answer: dict[str, Any] = await response.json()
         return answer
-
-
-async def shows(url: str, happened: Callable[[list[dict[str, Any]]], bool]) -> None:
-    """Wait until what is stored is so."""
-    chunks: list[dict[str, Any]] = []
-    async with astream(url) as response:
-        async for chunk in response.iter_json():
-            chunks.append(chunk)
-            if happened(chunks):
-                return
 
 
 async def to_the_end(url: str) -> list[dict[str, Any]]:

@@ -14,12 +14,10 @@ from durable_streams.agents.sessions.adapter import Adapter, BusyError
 from durable_streams.agents.sessions.prompts import InvalidPromptError, Prompt
 from durable_streams.agents.sessions.settings import Settings
 from durable_streams.agents.sources.iterated import as_source
-from tests.agents.conftest import stored, text_of
+from tests.agents.conftest import ended, stored, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    from durable_streams.agents.sessions.rows import Generation
 
 
 def user(message_id: str, text: str = "hi") -> dict[str, Any]:
@@ -62,14 +60,6 @@ async def adapters(root: str) -> AsyncIterator[Callable[..., Any]]:
             yield adapter
 
     yield make
-
-
-async def ended(adapter: Adapter, sid: str, gid: str) -> Generation:
-    """Wait until the session says that a generation has ended."""
-    session = adapter.session(sid)
-    async with asyncio.timeout(10), session.following():
-        await session.changed(lambda state: gid in state.generations and not state.generations[gid].active)
-    return session.state.generations[gid]
 
 
 async def test_a_prompt_is_answered_and_recorded(root: str, adapters: Any) -> None:

@@ -175,7 +175,8 @@ def _asked(body: dict[str, Any]) -> str:
         if item.get("role") == "user":
             content = item["content"]
             texts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
-            return "".join(texts)
+            if any(texts):  # Anthropic has tools' results in messages of the user
+                return "".join(texts)
     return ""
 
 

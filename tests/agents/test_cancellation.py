@@ -1,0 +1,243 @@
+"""Every source lets go of its model within 1.5 s of a stop, whether the model is talking or silent.
+
+The vendors' packages are optional, and two of them cannot be in one environment (openai-agents wants openai 3, litellm
+refuses it); what is not installed is skipped with a line that says so. `make test-sdks` runs all in two environments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from durable_streams.agents import Agent, Pace
+from durable_streams.agents.events import Ending
+from durable_streams.agents.sessions.adapter import Adapter
+from durable_streams.agents.sessions.prompts import Prompt
+from durable_streams.agents.sessions.settings import Settings
+from durable_streams.agents.sources.http import HttpModel, Upstream
+from tests.agents.conftest import ended, shows, stored, text_of
+from tests.agents.test_wires import WIRE
+from tests.agents.upstream import Script, ScriptedUpstream
+from tests.agents.wire_bytes import Text, ToolUse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from durable_streams.agents.sources.base import Source
+
+    Make = Callable[[str, AsyncExitStack], Source]
+
+LET_GO_S = 1.5
+WORDS = [Text(f"w{n} ") for n in range(500)]
+KEY = "none"
+
+# Vendors' packages warn of their own use of one another, and leave sockets to the garbage collector.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+
+def http(wire: str) -> Make:
+    def make(base: str, exits: AsyncExitStack) -> Source:
+        model = HttpModel(Upstream(base if wire == "anthropic" else f"{base}/v1", "m"), WIRE[wire])
+        exits.push_async_callback(model.aclose)
+        return Agent(model)
+
+    return make
+
+
+def openai_client(base: str, exits: AsyncExitStack) -> Any:
+    from openai import AsyncOpenAI  # noqa: PLC0415 optional, as all below
+
+    client = AsyncOpenAI(base_url=f"{base}/v1", api_key=KEY)
+    exits.push_async_callback(client.close)
+    return client
+
+
+def openai_chat(base: str, exits: AsyncExitStack) -> Source:
+    from durable_streams.agents.sources.openai import OpenAIChat  # noqa: PLC0415
+
+    return Agent(OpenAIChat(openai_client(base, exits), "m"))
+
+
+def openai_responses(base: str, exits: AsyncExitStack) -> Source:
+    from durable_streams.agents.sources.openai import OpenAIResponses  # noqa: PLC0415
+
+    return Agent(OpenAIResponses(openai_client(base, exits), "m"))
+
+
+def anthropic(base: str, exits: AsyncExitStack) -> Source:
+    from anthropic import AsyncAnthropic  # noqa: PLC0415
+
+    from durable_streams.agents.sources.anthropic import Anthropic  # noqa: PLC0415
+
+    client = AsyncAnthropic(base_url=base, api_key=KEY)
+    exits.push_async_callback(client.close)
+    return Agent(Anthropic(client, "m"))
+
+
+def litellm(base: str, _exits: AsyncExitStack) -> Source:
+    from durable_streams.agents.sources.litellm import LiteLLM  # noqa: PLC0415
+
+    return Agent(LiteLLM("openai/m", base_url=f"{base}/v1", api_key=KEY))
+
+
+def pydantic_ai(base: str, exits: AsyncExitStack) -> Source:
+    from pydantic_ai import Agent as PydanticAgent  # noqa: PLC0415
+    from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415
+    from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415
+
+    from durable_streams.agents.sources.pydantic_ai import PydanticAI  # noqa: PLC0415
+
+    agent = PydanticAgent(OpenAIChatModel("m", provider=OpenAIProvider(openai_client=openai_client(base, exits))))
+
+    @agent.tool_plain
+    def double(n: int) -> int:
+        return n * 2
+
+    return PydanticAI(agent)
+
+
+def openai_agents(base: str, exits: AsyncExitStack) -> Source:
+    from agents import Agent as SdkAgent  # noqa: PLC0415
+    from agents import OpenAIChatCompletionsModel, function_tool, set_tracing_disabled  # noqa: PLC0415
+    from durable_streams.agents.sources.openai_agents import OpenAIAgents  # noqa: PLC0415
+
+    set_tracing_disabled(True)  # noqa: FBT003 the package's own signature
+
+    def double(n: int) -> int:
+        return n * 2
+
+    double.__annotations__ = {"n": int, "return": int}
+    model = OpenAIChatCompletionsModel("m", openai_client(base, exits))
+    return OpenAIAgents(SdkAgent("a", model=model, tools=[function_tool(double)]))
+
+
+def langgraph(base: str, exits: AsyncExitStack) -> Source:
+    from langchain_openai import ChatOpenAI  # noqa: PLC0415
+    from langgraph.graph import START, MessagesState, StateGraph  # noqa: PLC0415
+    from langgraph.prebuilt import ToolNode, tools_condition  # noqa: PLC0415
+
+    from durable_streams.agents.sources.langgraph import LangGraph  # noqa: PLC0415
+
+    def double(n: int) -> int:
+        """Double a number."""
+        return n * 2
+
+    double.__annotations__ = {"n": int, "return": int}
+    model = ChatOpenAI(base_url=f"{base}/v1", api_key=KEY, model="m", streaming=True, stream_usage=True)
+    exits.push_async_callback(model.root_async_client.close)
+    bound = model.bind_tools([double])
+
+    async def answer(state: Any) -> Any:
+        return {"messages": [await bound.ainvoke(state["messages"])]}
+
+    answer.__annotations__ = {"state": MessagesState}
+    graph = StateGraph(MessagesState).add_node("model", answer).add_node("tools", ToolNode([double]))
+    graph.add_edge(START, "model").add_conditional_edges("model", tools_condition).add_edge("tools", "model")
+    return LangGraph(graph.compile())
+
+
+SOURCES: dict[str, tuple[str | None, Make]] = {
+    "http openai_chat": (None, http("openai_chat")),
+    "http openai_responses": (None, http("openai_responses")),
+    "http anthropic": (None, http("anthropic")),
+    "openai chat": ("openai", openai_chat),
+    "openai responses": ("openai", openai_responses),
+    "anthropic": ("anthropic", anthropic),
+    "litellm": ("litellm", litellm),
+    "pydantic-ai": ("pydantic_ai", pydantic_ai),
+    "openai-agents": ("agents", openai_agents),
+    "langgraph": ("langchain_openai", langgraph),
+}
+
+
+def prepared(name: str, base: str, exits: AsyncExitStack) -> Source:
+    package, make = SOURCES[name]
+    if package is not None and importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed in this environment: run `make test-sdks`")
+    return make(base, exits)
+
+
+def settings(root: str) -> Settings:
+    return Settings(root, pace=Pace(linger_ms=5))
+
+
+def prompt() -> Prompt:
+    return Prompt([{"id": "u1", "role": "user", "parts": [{"type": "text", "text": "go"}]}])
+
+
+@pytest.fixture
+async def exits() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("mood", ["talking", "silent from the start", "silent in the middle"])
+@pytest.mark.parametrize("name", SOURCES)
+async def test_a_stop_reaches_the_model(  # noqa: PLR0917 fixtures and parameters
+    root: str, upstream: ScriptedUpstream, name: str, mood: str, exits: AsyncExitStack
+) -> None:
+    source = prepared(name, upstream.base_url, exits)
+    upstream.scripts["go"] = {
+        "talking": Script(WORDS, delay_s=0.01),
+        "silent from the start": Script(WORDS, hang_after=0),
+        "silent in the middle": Script(WORDS, hang_after=6),
+    }[mood]
+    async with Adapter(settings(root), source) as adapter:
+        asked = await adapter.ask("s1", prompt())
+        request = await asyncio.wait_for(upstream.arrived(), 30)  # the first import of some packages takes seconds
+        if mood != "silent from the start":
+            url = f"{root}/{asked.generation.stream}"
+            await asyncio.wait_for(shows(url, lambda chunks: "w0 " in text_of(chunks)), 10)
+        began_s = asyncio.get_running_loop().time()
+        stopped = await adapter.stop("s1", Ending("aborted", by="eve"))
+        await asyncio.wait_for(request.ended.wait(), 5)
+        assert request.end == "disconnected"
+        assert request.ended_s - began_s < LET_GO_S
+        assert stopped.stopped
+        chunks = await stored(f"{root}/{asked.generation.stream}")
+        assert chunks[-1]["type"] == "abort"
+        if mood != "silent from the start":
+            assert text_of(chunks).startswith("w0 ")
+    assert [one.end for one in upstream.requests] == ["disconnected"]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+async def test_a_whole_answer_with_a_tool(
+    root: str, upstream: ScriptedUpstream, name: str, exits: AsyncExitStack
+) -> None:
+    source = prepared(name, upstream.base_url, exits)
+    upstream.scripts["go"] = Script(
+        [Text("Doubling. "), ToolUse("c1", "double", ('{"n"', ":2}"))], then=Script([Text("Four"), Text(".")])
+    )
+    async with Adapter(settings(root), source) as adapter:
+        asked = await adapter.ask("s1", prompt())
+        await ended(adapter, "s1", asked.generation.id)
+        chunks = await stored(f"{root}/{asked.generation.stream}")
+    assert chunks[-1]["type"] == "finish", chunks
+    assert text_of(chunks) == "Doubling. Four."
+    calls = [(c["toolCallId"], c["toolName"], c["input"]) for c in chunks if c["type"] == "tool-input-available"]
+    assert calls == [("c1", "double", {"n": 2})]
+    results: list[Any] = [c for c in chunks if c["type"] in {"tool-output-available", "tool-output-error"}]
+    assert [c["toolCallId"] for c in results] == ["c1"]
+    if not name.startswith(("http", "openai ", "anthropic", "litellm")):  # the frameworks bring a tool
+        assert str(results[0]["output"]) == "4"
+    kinds = [c["type"] for c in chunks]
+    assert kinds.count("text-start") == kinds.count("text-end") == 2
+    assert kinds.count("start-step") == kinds.count("finish-step") == 2
+
+
+async def test_upstream_failures_are_told_as_such(root: str, upstream: ScriptedUpstream, exits: AsyncExitStack) -> None:
+    for name in ("openai chat", "anthropic"):
+        if importlib.util.find_spec(name.split()[0]) is None:
+            pytest.skip(f"{name} is not installed in this environment: run `make test-sdks`")
+        upstream.scripts["go"] = Script(error_after=4)
+        async with Adapter(settings(root), prepared(name, upstream.base_url, exits)) as adapter:
+            asked = await adapter.ask(name.replace(" ", "-"), prompt())
+            await ended(adapter, name.replace(" ", "-"), asked.generation.id)
+        chunks = await stored(f"{root}/{asked.generation.stream}")
+        assert chunks[-1]["type"] == "error"
+        assert "scripted error" in chunks[-1]["errorText"]
