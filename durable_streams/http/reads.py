@@ -75,9 +75,10 @@ class Reads:
             start = self._streams.reader.tail_start(head, tail_count)
         if live == SSE:
             return self._start_sse(path, start, request)
+        relative = start is None or tail_count is not None
         if live == LONG_POLL:
-            return self._long_poll(path, start, request, settle=settle)
-        return self._catch_up(path, start, request, relative=tail_count is not None)
+            return self._long_poll(path, start, request, relative=relative, settle=settle)
+        return self._catch_up(path, start, request, relative=relative)
 
     def _catch_up(self, path: str, start: int | None, request: Request, *, relative: bool) -> Answer:
         """§5.6. ``relative``: the same URL will mean other bytes later (``now``, ``tail``), so nothing may keep it."""
@@ -103,14 +104,16 @@ class Reads:
             return answers.NO_STORE
         return ("Cache-Control", rules.cache_control(page, self._cache_scope, self._streams.remaining_ms(head)))
 
-    def _long_poll(self, path: str, start: int | None, request: Request, *, settle: Settle) -> Answer | Pending:
+    def _long_poll(
+        self, path: str, start: int | None, request: Request, *, relative: bool, settle: Settle
+    ) -> Answer | Pending:
         """§5.7: what is there at once, else what the next commit brings, else 204 after the timeout."""
         head, page = self._streams.read(path, start)
         cursor = _single(request, "cursor")
         if page.start != page.end or page.closed:
-            return self.long_poll_answer(head, page, cursor, relative=False)
+            return self.long_poll_answer(head, page, cursor, relative=relative)
         # Registered in the same turn of the loop in which the tail was read: no append can slip between.
-        waiter = _Waiter(self, head, page, cursor=cursor, relative=start is None, settle=settle)
+        waiter = _Waiter(self, head, page, cursor=cursor, relative=relative, settle=settle)
         self._streams.hub.follow(head, encoding_of(page.content_type), waiter)
         self.waiting.add(waiter)
         return waiter

@@ -88,6 +88,7 @@ async def test_what_is_true_for_a_moment_is_not_kept(client: Client) -> None:
     for reply in (
         await client.get("s", offset="now"),
         await client.get("s", tail=1),
+        await client.get("s", tail=1, live="long-poll"),
         await client.get("s", offset=f"{2:016d}"),
         await client.get("empty", offset="-1"),
         await client.head("s"),
