@@ -1,0 +1,1 @@
+"""What is made of the measurements: a table and a chart for each workload."""

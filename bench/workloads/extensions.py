@@ -1,0 +1,68 @@
+"""Requests that carry many appends, which only our server has: batch append and streaming append."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.fleet import run_load
+from bench.workloads.base import JSON, Measurement, Meter, Usual, create, fresh_name, measured, read_back
+
+if TYPE_CHECKING:
+    from bench.peers import Peer
+    from bench.process import RunningServer
+
+TOKEN_BYTES = 20
+
+
+class BatchAppends(Usual):
+    """1,000 streams, 8 connections; each request appends one message to each of its connection's 125 streams."""
+
+    name, title = "batch-append", "Batch append over 1,000 streams, 8 connections"
+    unit, family = "messages/s", "ours"
+    quick = True
+
+    def suits(self, peer: Peer) -> bool:
+        return peer.is_ours
+
+    def run(self, server: RunningServer, *, quick: bool) -> Measurement:
+        names = [fresh_name("x") for _ in range(1_000)]
+        paths = create(server, *names, content_type="text/plain")
+        task = {"port": server.port, "root": server.root, "paths": names, "connections": 8, "body_bytes": TOKEN_BYTES}
+        meter = Meter(server)
+        result = run_load("batch", {**task, "seconds": 1.5 if quick else 3.0})
+        measurement = measured(result, meter, result["count"] / result["elapsed_s"])
+        stored = sum(read_back(server, path)["bytes"] for path in paths[::125])
+        if not stored or stored % TOKEN_BYTES:
+            measurement.faults.append(f"{stored} bytes stored in every 125th stream")
+        return measurement
+
+
+class StreamingAppends(Usual):
+    """64 connections, each writing tokens into its own stream by one request.
+
+    Args:
+        lines: JSON messages as NDJSON; else text, a chunk each.
+    """
+
+    unit, family = "messages/s", "ours"
+
+    def __init__(self, *, lines: bool, quick: bool = False) -> None:
+        self._lines, self.quick = lines, quick
+        self.name = "streaming-append-" + ("json" if lines else "text")
+        self.title = f"Streaming append, 64 connections, {'NDJSON lines' if lines else 'text chunks'}"
+
+    def suits(self, peer: Peer) -> bool:
+        return peer.is_ours
+
+    def run(self, server: RunningServer, *, quick: bool) -> Measurement:
+        content_type = JSON if self._lines else "text/plain"
+        paths = create(server, *(fresh_name("y") for _ in range(64)), content_type=content_type)
+        task = {"port": server.port, "paths": paths, "connections": 64, "body_bytes": TOKEN_BYTES, "burst": 16}
+        meter = Meter(server)
+        result = run_load("stream", {**task, "seconds": 1.5 if quick else 3.0, "lines": self._lines})
+        measurement = measured(result, meter, result["count"] / result["elapsed_s"])
+        mark = '"' + "x" * (TOKEN_BYTES - 2) + '"' if self._lines else "x" * TOKEN_BYTES
+        stored = sum(read_back(server, path, mark)["count"] for path in paths)
+        if stored != result["count"]:
+            measurement.faults.append(f"{result['count']} acknowledged, {stored} stored")
+        return measurement
