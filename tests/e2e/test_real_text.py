@@ -47,9 +47,7 @@ async def test_every_line_arrives_once_through_kills(server: ServerProcess, text
     gates = {PIECES * (2 * kill + 2) // (2 * KILLS + 2): threading.Event() for kill in range(KILLS)}
     with ExitStack() as processes:
         feeding = processes.enter_context(Feeding(url, _pieces(text), gates))
-        followers = [
-            processes.enter_context(Following(url, live, tmp_path / live)) for live in ("sse", "long-poll")
-        ]
+        followers = [processes.enter_context(Following(url, live, tmp_path / live)) for live in ("sse", "long-poll")]
         for kill, gate in enumerate(gates.values()):
             for follower in followers:
                 follower.wait_for(len(text) * (2 * kill + 1) // (2 * KILLS + 2))

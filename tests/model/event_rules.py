@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.model.harness import Harness
 from tests.model.strategies import PLACES, PRODUCERS, bodies, next_claim
-from tests.model.wire import Wire
-from tests.model.write_rules import Bodies, claimed, post
+from tests.model.streams import TEXT, Body, Creation, ForkAsk, Lifetime
+from tests.model.wire import Request, Wire
+from tests.model.write_rules import Bodies, WriteRules, claimed, post, put
 
 if TYPE_CHECKING:
-    from tests.model.wire import Request
+    from collections.abc import Callable
+
+    from tests.model.streams import Stream
 
 
-class EventRules(Harness):
+class EventRules(WriteRules):
     """Time, and on every engine what its process does by itself."""
 
     @rule(by_ms=st.sampled_from([400, 1_000, 1_900, 2_000, 30_000, 64_000, 600_000, 3_600_000]), sweep=st.booleans())
@@ -33,7 +35,53 @@ class EventRules(Harness):
     def let_a_lifetime_run_out(self, *, place: int, left_ms: int) -> None:
         """To the very millisecond, or the one before."""
         stream = self.model.living(self.path(place))
-        deadline_ms = stream.deadlines_ms()[1] if stream is not None else None
+        if stream is not None:
+            self._let_run_out(stream, left_ms=left_ms)
+
+    @rule(share=st.sampled_from([0.5, 0.99]), restarted=st.booleans())
+    def live_on_by_a_read(self, *, share: float, restarted: bool) -> None:
+        """A read late in a TTL starts it anew, across a restart too: the stream is there until the very end of it."""
+        stream = self._with_lifetime(lambda one: one.lifetime.ttl_s is not None)
+        if stream is None or stream.lifetime.ttl_s is None:
+            return
+        self.clock.advance_ms(int(stream.lifetime.ttl_s * 1000 * share))
+        self.settle_lifetimes()
+        self.ask(Request("GET", stream.path, query={"offset": "now"}), self.model.read_now(stream.path))
+        if restarted and self.restartable:
+            self.stop()
+            self.run(self.server.start())
+        self._let_run_out(stream, left_ms=1)
+        self._let_run_out(stream, left_ms=0)
+
+    @rule(source_place=PLACES, place=PLACES)
+    def outlive_the_source(self, *, source_place: int, place: int) -> None:
+        """A fork with a life of its own reads on when its source's is over."""
+        source = self.model.living(self.path(source_place))
+        if source is None or source.deadlines_ms()[1] is None:
+            source = self._with_lifetime(lambda one: one.deadlines_ms()[1] is not None)
+        if source is None:
+            return
+        ask = Creation(None, lifetime=Lifetime(ttl_s=1_000_000), fork=ForkAsk(source.path))
+        path = self.free_path(place)
+        self.ask(put(path, ask), self.model.create(path, ask))
+        self._let_run_out(source, left_ms=0)
+        if self.model.living(path) is not None:
+            self.read_to_the_end(path)
+
+    def _with_lifetime(self, fits: Callable[[Stream], bool]) -> Stream | None:
+        """A living stream that fits, else one with a short TTL made for this, if there is a path left for it."""
+        for stream in self.model.streams.values():
+            if not stream.soft_deleted and fits(stream):
+                return stream
+        path = self.free_path(0)
+        if path in self.model.streams:
+            return None
+        ask = Creation(TEXT, Body(b"x"), lifetime=Lifetime(ttl_s=64))
+        self.ask(put(path, ask), self.model.create(path, ask))
+        return self.model.streams[path]
+
+    def _let_run_out(self, stream: Stream, *, left_ms: int) -> None:
+        deadline_ms = stream.deadlines_ms()[1]
         if deadline_ms is not None:
             self.clock.advance_ms(max(0, deadline_ms - left_ms - self.clock.now_ms()))
             self.settle_lifetimes()
@@ -44,8 +92,10 @@ class EventRules(Harness):
         self.run(self.server.upkeep())
 
 
-class RestartRules(Harness):
+class RestartRules(WriteRules):
     """What a store on disk survives."""
+
+    restartable = True
 
     @rule()
     def restart(self) -> None:

@@ -47,6 +47,7 @@ class Harness(RuleBasedStateMachine):
     """Drives one server and one model. Subclasses name the engine."""
 
     engine: Literal["lmdb", "memory"]
+    restartable = False
 
     def __init__(self) -> None:
         super().__init__()

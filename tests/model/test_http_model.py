@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, settings
 
 from tests.model.event_rules import EventRules, RestartRules
 from tests.model.read_rules import ReadRules
-from tests.model.write_rules import WriteRules
 
 EXAMPLES = os.environ.get("MODEL_EXAMPLES")
 
@@ -28,22 +27,22 @@ def profile(max_examples: int) -> settings:
     )
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if EXAMPLES else 120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if EXAMPLES else 300)]
 
 
-class MemoryMachine(WriteRules, ReadRules, EventRules):
+class MemoryMachine(EventRules, ReadRules):
     """The memory engine forgets at a restart, so there is none."""
 
     engine = "memory"
 
 
-class LmdbMachine(WriteRules, ReadRules, EventRules, RestartRules):
+class LmdbMachine(RestartRules, EventRules, ReadRules):
     """The store on disk."""
 
     engine = "lmdb"
 
 
 TestMemory = MemoryMachine.TestCase
-TestMemory.settings = profile(150)
+TestMemory.settings = profile(300)
 TestLmdb = LmdbMachine.TestCase
-TestLmdb.settings = profile(60)
+TestLmdb.settings = profile(80)

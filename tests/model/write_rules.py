@@ -169,41 +169,52 @@ class WriteRules(Harness):
     def append(self, *, place: int, body: Bodies, close: bool, stream_seq: str | None, other_type: bool) -> None:
         path = self.path(place)
         fitting, content_type = self.fitting(path, body)
-        if not fitting.raw:
-            close = True
-        if other_type:
-            content_type = "image/png"
-        named = {"Stream_Closed": "TRUE"} if close else {"Stream_Closed": "yes"}  # §4.1: only `true` counts
-        if stream_seq is not None:
-            named["Stream_Seq"] = stream_seq
-        stream = self.model.living(path)
-        expected = self.model.append(path, fitting, content_type, close=close, stream_seq=stream_seq)
-        self.ask(post(path, fitting, content_type, **named), expected)
-        self.wake(stream)
+        self._append(
+            path,
+            fitting,
+            "image/png" if other_type else content_type,
+            close=close or not fitting.raw,
+            stream_seq=stream_seq,
+        )
 
     @rule(
         place=PLACES,
         producer_id=PRODUCERS,
-        move=MOVES,
+        moves=MOVES,
         body=bodies(empty=True),
         close=RARELY,
         stream_seq=st.none() | STREAM_SEQS,
     )
     def produce(
-        self, *, place: int, producer_id: str, move: str, body: Bodies, close: bool, stream_seq: str | None
+        self, *, place: int, producer_id: str, moves: list[str], body: Bodies, close: bool, stream_seq: str | None
     ) -> None:
+        """A few requests of one producer; the last one may close, the first one may carry a `Stream-Seq`."""
         path = self.path(place)
-        fitting, content_type = self.fitting(path, body)
-        close = close or not fitting.raw
-        stream = self.model.living(path)
-        claim = next_claim(stream, producer_id, move)
-        named = claimed(claim)
-        if close:
-            named["Stream_Closed"] = "true"
+        for number, move in enumerate(moves):
+            fitting, content_type = self.fitting(path, body)
+            claim = next_claim(self.model.living(path), producer_id, move)
+            closes = not fitting.raw or (close and number == len(moves) - 1)
+            self._append(
+                path, fitting, content_type, close=closes, claim=claim, stream_seq=None if number else stream_seq
+            )
+
+    def _append(
+        self,
+        path: str,
+        body: Body,
+        content_type: str,
+        *,
+        close: bool,
+        claim: Claim | None = None,
+        stream_seq: str | None = None,
+    ) -> None:
+        named = claimed(claim) if claim is not None else {}
+        named["Stream_Closed"] = "TRUE" if close else "yes"  # §4.1: only `true` counts
         if stream_seq is not None:
             named["Stream_Seq"] = stream_seq
-        expected = self.model.append(path, fitting, content_type, close=close, claim=claim, stream_seq=stream_seq)
-        self.ask(post(path, fitting, content_type, **named), expected)
+        stream = self.model.living(path)
+        expected = self.model.append(path, body, content_type, close=close, claim=claim, stream_seq=stream_seq)
+        self.ask(post(path, body, content_type, **named), expected)
         self.wake(stream)
 
     @rule(place=PLACES, several=st.lists(bodies(), min_size=2, max_size=5))
@@ -228,6 +239,8 @@ class WriteRules(Harness):
     @rule(place=PLACES)
     def delete(self, *, place: int) -> None:
         path = self.path(place)
+        if len(self.model.streams) == 1:
+            return
         stream = self.model.living(path)
         self.ask(Request("DELETE", path), self.model.delete(path))
         self.wake(stream)
