@@ -69,6 +69,7 @@ $(PYTHON_STAMP): $(VENV)/.created pyproject.toml requirements-dev.lock
 	@touch $@
 
 $(NODE_STAMP): tests/js/package.json tests/js/package-lock.json
+	@scripts/ensure-command.sh curl curl
 	@scripts/ensure-command.sh node nodejs
 	@scripts/ensure-command.sh npm npm
 	@echo "Installing the npm packages of the tests in tests/js ..."
