@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from durable_streams.http import answers, control, writes
+from durable_streams.http import answers, control, ui, writes
 from durable_streams.http.batch_append import post_batch
 from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.follow_many import start_follow
@@ -70,10 +70,9 @@ class Router:
         return Upload(self._streams, parse_path(encoded), request.headers, max_append_bytes=max_append_bytes)
 
     def _route(self, request: Request, settle: Settle) -> Answer | SseStart | Pending:
-        if request.path in _HEALTH and request.method != "OPTIONS":
-            if request.method not in {"GET", "HEAD"}:  # with the root ``/``, a stream made here could never be read
-                return _not_allowed("GET, HEAD, OPTIONS")
-            return self._health.live() if request.path == "/healthz" else self._health.ready()
+        beside = self._beside_streams(request) if request.method != "OPTIONS" else None
+        if beside is not None:
+            return beside
         if request.path.startswith(self._prefix):
             encoded = request.path[len(self._prefix) :]
             if not encoded.startswith(RESERVED) or encoded.partition("/")[0] != RESERVED:
@@ -83,6 +82,16 @@ class Router:
         if request.method == "OPTIONS":
             return Answer(204, answers.PREFLIGHT)
         return problem(404, "not-found", f"streams are below {self._root}")
+
+    def _beside_streams(self, request: Request) -> Answer | None:
+        """Health and the inspector. With the root ``/`` they hide streams of their names, so none can be made."""
+        if ui.handles(request.path):
+            return ui.route(request, self._root)
+        if request.path not in _HEALTH:
+            return None
+        if request.method not in {"GET", "HEAD"}:
+            return _not_allowed("GET, HEAD, OPTIONS")
+        return self._health.live() if request.path == "/healthz" else self._health.ready()
 
     def _control(self, encoded: str, request: Request, settle: Settle) -> Answer | SseStart | Pending:  # noqa: PLR0911 one per resource
         if self._subscriptions.handles(encoded):

@@ -1,0 +1,32 @@
+"""A browser, and where its pictures are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.cdp import CHROMIUM, Browser
+from tests.serving import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser" in str(item.path) and CHROMIUM is None:
+            item.add_marker(pytest.mark.skip(reason="Chromium is missing: run `make environment`"))
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    async with Browser(tmp_path / "chromium") as running:
+        yield running
+
+
+@pytest.fixture
+def pictures() -> Path:
+    """Not tracked; kept as artifacts of the run."""
+    return REPOSITORY / "artifacts" / "browser"
