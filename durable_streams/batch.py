@@ -191,7 +191,7 @@ class Batch:
                 slot.group = one.group
 
     def groups(self) -> list[list[Slot]]:
-        """Return the changed slots by group, each group once, in the order first touched."""
+        """Return the changed slots by group, each group once, in the order first touched. Called once, at the end."""
         seen: set[int] = set()
         groups = []
         for slot in self.slots.values():
@@ -200,4 +200,6 @@ class Batch:
                 changed = [member for member in slot.group if member.changed and (member.before or member.draft)]
                 if changed:
                     groups.append(changed)
+        for slot in self.slots.values():
+            slot.group = []  # a slot in a cycle would keep its bytes until the next full garbage collection
         return groups

@@ -48,5 +48,13 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        while (run := self._jobs.get()) is not None:
-            run()
+        while self._run_next():
+            pass
+
+    def _run_next(self) -> bool:
+        """A call of its own, so that nothing holds the bytes of the last job while the next is waited for."""
+        run = self._jobs.get()
+        if run is None:
+            return False
+        run()
+        return True

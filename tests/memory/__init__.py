@@ -1,0 +1,1 @@
+"""What the server process costs in memory."""
