@@ -78,6 +78,10 @@ class Server:
         self.engine.open()
         try:
             self._compose(loop)
+        except BaseException:
+            self.engine.close()
+            raise
+        try:
             self._listener = await loop.create_server(
                 self._lane.connect if self._lane else self._front.connect,
                 self.config.host,
@@ -85,7 +89,8 @@ class Server:
                 backlog=BACKLOG,
             )
         except BaseException:
-            self.engine.close()
+            await self._dispatcher.close()
+            await self._close_store()
             raise
         port = self._listener.sockets[0].getsockname()[1]
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
@@ -158,6 +163,9 @@ class Server:
         await self._front.shutdown(self.config.bounds.drain_timeout_ms / 1000)
         for connection in tuple(self._readers.connected):
             connection.cut()
+        await self._close_store()
+
+    async def _close_store(self) -> None:
         await asyncio.to_thread(self._writer.stop)
         self.engine.close()
 

@@ -114,8 +114,8 @@ def _config_options() -> list[Callable[[Any], Any]]:
             "--public-url",
             callback=check_origin,
             metavar="URL",
-            help="Scheme and host by which webhook receivers reach this server. [default: those of the request that "
-            "creates the subscription]",
+            help="Scheme and host by which webhook receivers reach this server. Without it: those of the request that "
+            "creates the subscription.",
         ),
         option(
             "--allow-local-webhooks",
