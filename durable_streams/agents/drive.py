@@ -12,17 +12,25 @@ from durable_streams.agents.events import Ending, Finished, Usage
 
 if TYPE_CHECKING:
     from durable_streams.agents.run import Run
+    from durable_streams.agents.scope import Scope
     from durable_streams.agents.sources.base import Source
     from durable_streams.agents.writer import StreamWriter
 
 
-async def drive(source: Source, run: Run, writer: StreamWriter) -> Ending:
+async def drive(source: Source, run: Run, *, writer: StreamWriter, scope: Scope) -> Ending:
     """Write all the source says, and return its ending, which is not written yet.
+
+    Args:
+        source: what to run.
+        run: for whom.
+        writer: where to.
+        scope: cancels what this starts; see there why cancelling this task alone may not.
 
     Raises:
         RunEndedError: somebody else has ended the run.
         Exception: the source's own.
     """
+    scope.enter()
     run.enter()
     ending = Ending("finished")
     usage: Usage | None = None

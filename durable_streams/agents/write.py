@@ -13,6 +13,7 @@ from durable_streams.agents.drive import drive
 from durable_streams.agents.errors import RunEndedError
 from durable_streams.agents.events import Ending
 from durable_streams.agents.run import Run
+from durable_streams.agents.scope import Scope
 from durable_streams.agents.sources.iterated import as_source
 from durable_streams.agents.writer import StreamWriter
 from durable_streams.client import AsyncDurableStream, DurableStreamError, FetchError
@@ -76,11 +77,14 @@ async def write(
         identity = identity or _made_up()
         writer.begin(identity)
         # A task of its own: what ends writing can then cancel the source, wherever it waits, and nothing else.
-        driving = asyncio.create_task(drive(as_source(source), Run(identity, messages, writer), writer))
+        scope = Scope()
+        run = Run(identity, messages, writer)
+        driving = asyncio.create_task(drive(as_source(source), run, writer=writer, scope=scope))
         writer.on_failure = lambda _error: driving.cancel()
         try:
             ending = await driving
         except asyncio.CancelledError:
+            await asyncio.shield(asyncio.ensure_future(scope.end(driving)))
             task = asyncio.current_task()
             if writer.failure is not None and task is not None and not task.cancelling():
                 raise writer.failure from None

@@ -10,6 +10,7 @@ Invariant: a refusal because somebody else closed the stream, or claimed a later
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -70,6 +71,8 @@ class StreamWriter:
         self._linger_s, self._max_batch_bytes = pace.linger_ms / 1000, pace.max_batch_bytes
         self._buffer = Coalescer(codec, pace.max_batch_bytes)
         self._loop = asyncio.get_running_loop()
+        # Appends are this writer's own doing, not part of the run in whose context events come in.
+        self._context = contextvars.copy_context()
         self._seq = 0
         self._next_s = 0.0
         self._put_count = self._durable_count = 0
@@ -158,12 +161,12 @@ class StreamWriter:
         if wait_s <= 0 or self._buffer.size_bytes >= self._max_batch_bytes:
             self._send()
         elif self._timer is None:
-            self._timer = self._loop.call_later(wait_s, self._send)
+            self._timer = self._loop.call_later(wait_s, self._send, context=self._context)
 
     def _send(self) -> None:
         self._cancel_timer()
         if self._task is None and len(self._buffer) and self.failure is None and not self._ending:
-            self._task = self._loop.create_task(self._deliver())
+            self._task = self._loop.create_task(self._deliver(), context=self._context)
 
     async def _deliver(self) -> None:
         mark, messages = self._put_count, self._buffer.take()

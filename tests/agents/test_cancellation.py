@@ -175,7 +175,7 @@ async def exits() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-@pytest.mark.parametrize("mood", ["talking", "silent from the start", "silent in the middle"])
+@pytest.mark.parametrize("mood", ["talking", "silent from the start", "at its first words", "silent in the middle"])
 @pytest.mark.parametrize("name", SOURCES)
 async def test_a_stop_reaches_the_model(  # noqa: PLR0917 fixtures and parameters
     root: str, upstream: ScriptedUpstream, name: str, mood: str, exits: AsyncExitStack
@@ -184,12 +184,16 @@ async def test_a_stop_reaches_the_model(  # noqa: PLR0917 fixtures and parameter
     upstream.scripts["go"] = {
         "talking": Script(WORDS, delay_s=0.01),
         "silent from the start": Script(WORDS, hang_after=0),
+        "at its first words": Script(WORDS, hang_after=6),
         "silent in the middle": Script(WORDS, hang_after=6),
     }[mood]
     async with Adapter(settings(root), source) as adapter:
         asked = await adapter.ask("s1", prompt())
         request = await asyncio.wait_for(upstream.arrived(), 30)  # the first import of some packages takes seconds
-        if mood != "silent from the start":
+        if mood == "at its first words":
+            # The package has the first events in its hands, or is about to have them.
+            await asyncio.wait_for(request.started.wait(), 10)
+        elif mood != "silent from the start":
             url = f"{root}/{asked.generation.stream}"
             await asyncio.wait_for(shows(url, lambda chunks: "w0 " in text_of(chunks)), 10)
         began_s = asyncio.get_running_loop().time()
@@ -200,7 +204,7 @@ async def test_a_stop_reaches_the_model(  # noqa: PLR0917 fixtures and parameter
         assert stopped.stopped
         chunks = await stored(f"{root}/{asked.generation.stream}")
         assert chunks[-1]["type"] == "abort"
-        if mood != "silent from the start":
+        if mood in {"talking", "silent in the middle"}:
             assert text_of(chunks).startswith("w0 ")
     assert [one.end for one in upstream.requests] == ["disconnected"]
 

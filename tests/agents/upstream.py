@@ -15,7 +15,7 @@ from aiohttp import web
 from tests.agents.wire_bytes import WIRES, Said, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 PATHS = {
     "/v1/chat/completions": "openai_chat",
@@ -40,7 +40,7 @@ class Script:
         then: the script once the history holds a tool's result.
     """
 
-    said: list[Said] = field(default_factory=lambda: [Text("Hello"), Text(" "), Text("world")])
+    said: Sequence[Said] = field(default_factory=lambda: [Text("Hello"), Text(" "), Text("world")])
     delay_s: float = 0.0
     hang_after: int | None = None
     cut_after_bytes: int | None = None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def sse(payload: dict[str, Any], *, named: bool) -> bytes:
     return event + b"data: " + orjson.dumps(payload) + b"\n\n"
 
 
-def openai_chat(said: list[Said]) -> list[bytes]:
+def openai_chat(said: Sequence[Said]) -> list[bytes]:
     def chunk(delta: dict[str, Any], reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         return sse(
@@ -72,7 +75,7 @@ def openai_chat(said: list[Said]) -> list[bytes]:
     return [*events, sse(last, named=False), b"data: [DONE]\n\n"]
 
 
-def openai_responses(said: list[Said]) -> list[bytes]:
+def openai_responses(said: Sequence[Said]) -> list[bytes]:
     events: list[bytes] = []
     output: list[dict[str, Any]] = []
 
@@ -150,7 +153,7 @@ def openai_responses(said: list[Said]) -> list[bytes]:
     return events
 
 
-def anthropic(said: list[Said]) -> list[bytes]:
+def anthropic(said: Sequence[Said]) -> list[bytes]:
     events: list[bytes] = []
 
     def add(kind: str, **fields: Any) -> None:

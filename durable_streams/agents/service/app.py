@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "page"
 BODY_MAX_BYTES: Final = 16 * 2**20
-ABOUT: Final = web.AppKey("about", dict)
+ABOUT: Final[web.AppKey[dict[str, object]]] = web.AppKey("about")
 
 
 def make_app(adapter: Adapter, about: Mapping[str, object] | None = None) -> web.Application:
@@ -59,7 +59,7 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
 async def _config(request: web.Request) -> web.StreamResponse:
     settings = request.app[ADAPTER].settings
     streams_url = settings.public_streams_url or settings.streams_url
-    return json_answer({"streamsUrl": streams_url, "onBusy": settings.on_busy, **request.app[ABOUT]})
+    return json_answer({"streamsUrl": streams_url, "onBusy": settings.on_busy} | request.app[ABOUT])
 
 
 async def _index(_request: web.Request) -> web.StreamResponse:

@@ -18,6 +18,7 @@ from durable_streams.agents.drive import drive
 from durable_streams.agents.errors import RunEndedError
 from durable_streams.agents.events import Ending
 from durable_streams.agents.run import Run
+from durable_streams.agents.scope import Scope
 from durable_streams.agents.sessions.beacon import hour_of
 from durable_streams.agents.sessions.endings import STOP, fail, row_claim
 from durable_streams.agents.sessions.prompts import history
@@ -62,15 +63,18 @@ class Owner:
         self._row_seq = 0
         self._row_lock = asyncio.Lock()
         self._stop: Ending | None = None
+        self._stopping = asyncio.Event()
         self._driving: asyncio.Task[Ending] | None = None
+        self._scope = Scope()
+        self._cancelling: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
 
     def request_stop(self, ending: Ending) -> None:
         """Cancel the source and write the tidy ending; the first request counts."""
         if self._stop is None:
             self._stop = ending
-            if self._driving is not None:
-                self._driving.cancel()
+            self._stopping.set()
+            self._cancel()
 
     async def ended(self) -> None:
         """Wait until this owner has written its ending or found another's."""
@@ -102,7 +106,7 @@ class Owner:
         self._driving = asyncio.create_task(self._drive(source, identity, writer=writer, request=request))
         writer.on_failure = lambda _error: self._cancel()
         if self._stop is not None:
-            self._driving.cancel()
+            self._cancel()
         try:
             ending = await self._ending(self._driving, writer)
             if ending is not None and writer.failure is not None:
@@ -113,22 +117,26 @@ class Owner:
             pass
         finally:
             writer.abandon()
-            self._driving.cancel()
-            await asyncio.wait([self._driving])
+            self._cancel()
+            if self._cancelling is not None:
+                await self._cancelling
 
     async def _drive(
         self, source: Source, identity: Identity, *, writer: StreamWriter, request: Mapping[str, object]
     ) -> Ending:
+        self._scope.enter()
         await self._take_turn()
         messages = history(self._session.state, self.generation.prompt_id)
-        return await drive(source, Run(identity, messages, writer, request), writer)
+        return await drive(source, Run(identity, messages, writer, request), writer=writer, scope=self._scope)
 
     async def _ending(self, driving: asyncio.Task[Ending], writer: StreamWriter) -> Ending | None:
         """Wait for the source and return the ending to write; ``None`` if somebody else has ended the run."""
-        await asyncio.wait([driving])
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([driving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
         now_ms = self._clock.now_ms()
         if self._stop is not None:
-            # Also when the source made an error of being cancelled, or had just finished.
+            # Written at once: how long the source takes to let go, and what it makes of it, changes nothing.
             return self._stop
         # Cancelled without a stop: by a refused append, or by a refused lease, that is, by somebody else's ending.
         error = writer.failure or (
@@ -182,5 +190,5 @@ class Owner:
         self.request_stop(ending)
 
     def _cancel(self) -> None:
-        if self._driving is not None:
-            self._driving.cancel()
+        if self._driving is not None and self._cancelling is None:
+            self._cancelling = asyncio.create_task(self._scope.end(self._driving))

@@ -1,0 +1,46 @@
+// The message that chunks amount to, as they arrive. Chunks of unknown kinds are skipped.
+
+export class Folding {
+  constructor(id) {
+    this.message = { id, role: 'assistant', parts: [], metadata: {} };
+    this.open = new Map();
+    this.calls = new Map();
+  }
+
+  feed(chunk) {
+    const { type, id, toolCallId } = chunk;
+    if (type === 'text-start' || type === 'reasoning-start') {
+      this.open.set(id, this.#add({ type: type.slice(0, -6), text: '', state: 'streaming' }));
+    } else if (type === 'text-delta' || type === 'reasoning-delta') {
+      const part = this.open.get(id);
+      if (part) part.text += chunk.delta;
+    } else if (type === 'text-end' || type === 'reasoning-end') {
+      const part = this.open.get(id);
+      if (part) part.state = 'done';
+      this.open.delete(id);
+    } else if (type === 'tool-input-start') this.#call(chunk);
+    else if (type === 'tool-input-available') Object.assign(this.#call(chunk), { state: 'input-available', input: chunk.input });
+    else if (type === 'tool-input-error' || type === 'tool-output-error') {
+      Object.assign(this.#call(chunk), { state: 'output-error', errorText: chunk.errorText });
+    } else if (type === 'tool-output-available' && this.calls.has(toolCallId)) {
+      Object.assign(this.calls.get(toolCallId), { state: 'output-available', output: chunk.output });
+    } else if (type === 'source-url') this.#add({ ...chunk });
+    if (chunk.messageMetadata) Object.assign(this.message.metadata, chunk.messageMetadata);
+  }
+
+  #add(part) {
+    this.message.parts.push(part);
+    return part;
+  }
+
+  #call({ toolCallId, toolName }) {
+    if (!this.calls.has(toolCallId)) {
+      this.calls.set(toolCallId, this.#add({ type: `tool-${toolName}`, toolCallId, state: 'input-streaming' }));
+    }
+    return this.calls.get(toolCallId);
+  }
+}
+
+export function textOf(message) {
+  return message.parts.filter((part) => part.type === 'text').map((part) => part.text).join('');
+}
