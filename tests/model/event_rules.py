@@ -68,6 +68,20 @@ class EventRules(WriteRules):
         if self.model.living(path) is not None:
             self.read_to_the_end(path)
 
+    @rule(source_place=PLACES, place=PLACES, body=bodies(), more=bodies(), count=st.integers(1, 5))
+    def part_from_the_source(self, *, source_place: int, place: int, body: Bodies, more: Bodies, count: int) -> None:
+        """A fork and its source go their own ways, and each shows its own last messages."""
+        source = self.model.living(self.path(source_place))
+        path = self.free_path(place)
+        if source is None or path in self.model.streams:
+            return
+        ask = Creation(None, fork=ForkAsk(source.path))
+        self.ask(put(path, ask), self.model.create(path, ask))
+        for each, content in ((path, body), (source.path, more)):
+            self.append_to(each, *self.fitting(each, content), close=False)
+        for each in (path, source.path):
+            self.read_the_last(each, count)
+
     def _with_lifetime(self, fits: Callable[[Stream], bool]) -> Stream | None:
         """A living stream that fits, else one with a short TTL made for this, if there is a path left for it."""
         for stream in self.model.streams.values():

@@ -131,6 +131,16 @@ class Harness(RuleBasedStateMachine):
             assert position is not None
             expected = self.model.read(path, position)
 
+    def read_the_last(self, path: str, count: int) -> None:
+        """An extension: `?tail=N` starts at the last N messages, and only messages can be counted."""
+        stream = self.model.living(path)
+        if stream is not None and not stream.is_json:
+            expected = refused(400)
+        else:
+            tail = stream.tail if stream else 0
+            expected = self.model.read(path, max(0, tail - count), relative=True)
+        self.ask(Request("GET", path, query={"tail": str(count)}), expected)
+
     # --- long-polls in waiting ---
 
     def wait_with(self, poll: Poll) -> None:

@@ -70,15 +70,7 @@ class ReadRules(Harness):
 
     @rule(place=PLACES, count=st.integers(0, 6))
     def read_last(self, *, place: int, count: int) -> None:
-        """An extension: `?tail=N` starts at the last N messages."""
-        path = self.path(place)
-        stream = self.model.living(path)
-        if stream is not None and not stream.is_json:
-            expected = refused(400)
-        else:
-            tail = stream.tail if stream else 0
-            expected = self.model.read(path, max(0, tail - count), relative=True)
-        self.ask(Request("GET", path, query={"tail": str(count)}), expected)
+        self.read_the_last(self.path(place), count)
 
     @rule(place=PLACES, longer_place=PLACES)
     def read_past_the_tail(self, *, place: int, longer_place: int) -> None:

@@ -169,7 +169,7 @@ class WriteRules(Harness):
     def append(self, *, place: int, body: Bodies, close: bool, stream_seq: str | None, other_type: bool) -> None:
         path = self.path(place)
         fitting, content_type = self.fitting(path, body)
-        self._append(
+        self.append_to(
             path,
             fitting,
             "image/png" if other_type else content_type,
@@ -194,11 +194,11 @@ class WriteRules(Harness):
             fitting, content_type = self.fitting(path, body)
             claim = next_claim(self.model.living(path), producer_id, move)
             closes = not fitting.raw or (close and number == len(moves) - 1)
-            self._append(
+            self.append_to(
                 path, fitting, content_type, close=closes, claim=claim, stream_seq=None if number else stream_seq
             )
 
-    def _append(
+    def append_to(
         self,
         path: str,
         body: Body,
