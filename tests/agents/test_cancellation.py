@@ -18,7 +18,14 @@ from durable_streams.agents.events import Ending
 from durable_streams.agents.sessions.adapter import Adapter
 from durable_streams.agents.sessions.prompts import Prompt
 from durable_streams.agents.sessions.settings import Settings
+from durable_streams.agents.sources.anthropic import Anthropic
 from durable_streams.agents.sources.http import HttpModel, Upstream
+from durable_streams.agents.sources.langgraph import LangGraph
+from durable_streams.agents.sources.litellm import LiteLLM
+from durable_streams.agents.sources.openai import OpenAIChat, OpenAIResponses
+from durable_streams.agents.sources.openai_agents import OpenAIAgents
+from durable_streams.agents.sources.packages import optional
+from durable_streams.agents.sources.pydantic_ai import PydanticAI
 from tests.agents.conftest import ended, shows, stored, text_of
 from tests.agents.test_wires import WIRE
 from tests.agents.upstream import Script, ScriptedUpstream
@@ -48,95 +55,69 @@ def http(wire: str) -> Make:
     return make
 
 
-def openai_client(base: str, exits: AsyncExitStack) -> Any:
-    from openai import AsyncOpenAI  # noqa: PLC0415 optional, as all below
+def package(name: str, extra: str = "") -> Any:  # noqa: ANN401 one that may be absent
+    return optional(name, extra=extra)
 
-    client = AsyncOpenAI(base_url=f"{base}/v1", api_key=KEY)
+
+def openai_client(base: str, exits: AsyncExitStack) -> object:
+    client = package("openai").AsyncOpenAI(base_url=f"{base}/v1", api_key=KEY)
     exits.push_async_callback(client.close)
     return client
 
 
 def openai_chat(base: str, exits: AsyncExitStack) -> Source:
-    from durable_streams.agents.sources.openai import OpenAIChat  # noqa: PLC0415
-
     return Agent(OpenAIChat(openai_client(base, exits), "m"))
 
 
 def openai_responses(base: str, exits: AsyncExitStack) -> Source:
-    from durable_streams.agents.sources.openai import OpenAIResponses  # noqa: PLC0415
-
     return Agent(OpenAIResponses(openai_client(base, exits), "m"))
 
 
 def anthropic(base: str, exits: AsyncExitStack) -> Source:
-    from anthropic import AsyncAnthropic  # noqa: PLC0415
-
-    from durable_streams.agents.sources.anthropic import Anthropic  # noqa: PLC0415
-
-    client = AsyncAnthropic(base_url=base, api_key=KEY)
+    client = package("anthropic").AsyncAnthropic(base_url=base, api_key=KEY)
     exits.push_async_callback(client.close)
     return Agent(Anthropic(client, "m"))
 
 
 def litellm(base: str, _exits: AsyncExitStack) -> Source:
-    from durable_streams.agents.sources.litellm import LiteLLM  # noqa: PLC0415
-
     return Agent(LiteLLM("openai/m", base_url=f"{base}/v1", api_key=KEY))
 
 
+def double(n: int) -> int:
+    """Double a number."""
+    return n * 2
+
+
+double.__annotations__ = {"n": int, "return": int}  # the packages read them as types, not as text
+
+
 def pydantic_ai(base: str, exits: AsyncExitStack) -> Source:
-    from pydantic_ai import Agent as PydanticAgent  # noqa: PLC0415
-    from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415
-    from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415
-
-    from durable_streams.agents.sources.pydantic_ai import PydanticAI  # noqa: PLC0415
-
-    agent = PydanticAgent(OpenAIChatModel("m", provider=OpenAIProvider(openai_client=openai_client(base, exits))))
-
-    @agent.tool_plain
-    def double(n: int) -> int:
-        return n * 2
-
-    return PydanticAI(agent)
+    provider = package("pydantic_ai.providers.openai").OpenAIProvider(openai_client=openai_client(base, exits))
+    model = package("pydantic_ai.models.openai").OpenAIChatModel("m", provider=provider)
+    return PydanticAI(package("pydantic_ai").Agent(model, tools=[double]))
 
 
 def openai_agents(base: str, exits: AsyncExitStack) -> Source:
-    from agents import Agent as SdkAgent  # noqa: PLC0415
-    from agents import OpenAIChatCompletionsModel, function_tool, set_tracing_disabled  # noqa: PLC0415
-    from durable_streams.agents.sources.openai_agents import OpenAIAgents  # noqa: PLC0415
-
-    set_tracing_disabled(True)  # noqa: FBT003 the package's own signature
-
-    def double(n: int) -> int:
-        return n * 2
-
-    double.__annotations__ = {"n": int, "return": int}
-    model = OpenAIChatCompletionsModel("m", openai_client(base, exits))
-    return OpenAIAgents(SdkAgent("a", model=model, tools=[function_tool(double)]))
+    sdk = package("agents")
+    sdk.set_tracing_disabled(disabled=True)
+    model = sdk.OpenAIChatCompletionsModel("m", openai_client(base, exits))
+    return OpenAIAgents(sdk.Agent("a", model=model, tools=[sdk.function_tool(double)]))
 
 
 def langgraph(base: str, exits: AsyncExitStack) -> Source:
-    from langchain_openai import ChatOpenAI  # noqa: PLC0415
-    from langgraph.graph import START, MessagesState, StateGraph  # noqa: PLC0415
-    from langgraph.prebuilt import ToolNode, tools_condition  # noqa: PLC0415
-
-    from durable_streams.agents.sources.langgraph import LangGraph  # noqa: PLC0415
-
-    def double(n: int) -> int:
-        """Double a number."""
-        return n * 2
-
-    double.__annotations__ = {"n": int, "return": int}
-    model = ChatOpenAI(base_url=f"{base}/v1", api_key=KEY, model="m", streaming=True, stream_usage=True)
+    graphs, prebuilt = package("langgraph.graph"), package("langgraph.prebuilt")
+    model = package("langchain_openai").ChatOpenAI(base_url=f"{base}/v1", api_key=KEY, model="m", stream_usage=True)
     exits.push_async_callback(model.root_async_client.close)
     bound = model.bind_tools([double])
 
-    async def answer(state: Any) -> Any:
+    async def answer(state: dict[str, Any]) -> dict[str, Any]:
         return {"messages": [await bound.ainvoke(state["messages"])]}
 
-    answer.__annotations__ = {"state": MessagesState}
-    graph = StateGraph(MessagesState).add_node("model", answer).add_node("tools", ToolNode([double]))
-    graph.add_edge(START, "model").add_conditional_edges("model", tools_condition).add_edge("tools", "model")
+    answer.__annotations__ = {"state": graphs.MessagesState}
+    graph = graphs.StateGraph(graphs.MessagesState)
+    graph.add_node("model", answer).add_node("tools", prebuilt.ToolNode([double]))
+    graph.add_edge(graphs.START, "model").add_edge("tools", "model")
+    graph.add_conditional_edges("model", prebuilt.tools_condition)
     return LangGraph(graph.compile())
 
 
@@ -210,7 +191,7 @@ async def test_a_stop_reaches_the_model(  # noqa: PLR0917 fixtures and parameter
 
 
 @pytest.mark.parametrize("name", SOURCES)
-async def test_a_whole_answer_with_a_tool(
+async def test_a_whole_answer_with_a_tool(  # noqa: PLR0917 fixtures and parameters
     root: str, upstream: ScriptedUpstream, name: str, exits: AsyncExitStack
 ) -> None:
     source = prepared(name, upstream.base_url, exits)

@@ -47,7 +47,7 @@ def adapter(server: ServerProcess, upstream: ScriptedUpstream) -> Iterator[Adapt
     print(running.log)  # noqa: T201 - shown when the test fails
 
 
-async def node(script: str, *arguments: str) -> Any:
+async def node(script: str, *arguments: str) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
         "node",
         str(JS / script),
@@ -65,7 +65,8 @@ async def node(script: str, *arguments: str) -> Any:
         message = f"{script} did not end\n{out.decode()}\n{err.decode()}"
         raise AssertionError(message) from None
     assert process.returncode == 0, err.decode()
-    return json.loads(out)
+    result: dict[str, Any] = json.loads(out)
+    return result
 
 
 @pytest.mark.parametrize("transport", ["durable", "plain"])

@@ -18,7 +18,9 @@ from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Text, ToolUse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Start = Callable[[], Awaitable[AdapterProcess]]
 
 LEASE_MS = 1500
 PATIENCE_S = LEASE_MS / 1000 + 5
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-async def adapters(root: str, upstream: ScriptedUpstream) -> AsyncIterator[Callable[[], Any]]:
+async def adapters(root: str, upstream: ScriptedUpstream) -> AsyncIterator[Start]:
     """Start adapter processes with short leases; starting one does not block the loop that serves it."""
     with contextlib.ExitStack() as started:
 
@@ -80,7 +82,9 @@ STAGES: dict[str, tuple[Script, Callable[[list[dict[str, Any]]], bool] | None, s
 
 @pytest.mark.parametrize("survivor", ["running", "started later"])
 @pytest.mark.parametrize("stage", STAGES)
-async def test_a_killed_owner(root: str, upstream: ScriptedUpstream, adapters: Any, stage: str, survivor: str) -> None:
+async def test_a_killed_owner(  # noqa: PLR0917 fixtures and parameters
+    root: str, upstream: ScriptedUpstream, adapters: Start, stage: str, survivor: str
+) -> None:
     script, reached, expected = STAGES[stage]
     upstream.scripts["go"] = script
     owner = await adapters()
@@ -114,7 +118,7 @@ async def test_a_killed_owner(root: str, upstream: ScriptedUpstream, adapters: A
 
 
 async def test_a_frozen_owner_that_comes_back_writes_nothing(
-    root: str, upstream: ScriptedUpstream, adapters: Any
+    root: str, upstream: ScriptedUpstream, adapters: Start
 ) -> None:
     upstream.scripts["go"] = Script(WORDS, delay_s=0.02)
     owner = await adapters()
@@ -144,7 +148,7 @@ async def test_a_frozen_owner_that_comes_back_writes_nothing(
 
 
 async def test_whoever_opens_a_session_first_ends_what_was_lost_there(
-    root: str, upstream: ScriptedUpstream, adapters: Any
+    root: str, upstream: ScriptedUpstream, adapters: Start
 ) -> None:
     upstream.scripts["go"] = Script(WORDS, hang_after=3)
     owner = await adapters()

@@ -17,15 +17,22 @@ from durable_streams.agents.sources.iterated import as_source
 from tests.agents.conftest import ended, stored, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from durable_streams.agents.sessions.settings import Busy
+    from durable_streams.agents.sources.base import Source
+    from durable_streams.agents.sources.iterated import Iterated
+
+    Adapters = Callable[..., AbstractAsyncContextManager[Adapter]]
 
 
 def user(message_id: str, text: str = "hi") -> dict[str, Any]:
     return {"id": message_id, "role": "user", "parts": [{"type": "text", "text": text}]}
 
 
-def asking(message_id: str = "u1", **settings: Any) -> Prompt:
-    return Prompt([user(message_id)], **settings)
+def asking(message_id: str = "u1", by: str | None = None, txid: str | None = None, *, agui: bool = False) -> Prompt:
+    return Prompt([user(message_id)], by=by, txid=txid, agui=agui)
 
 
 class Speaker:
@@ -37,7 +44,7 @@ class Speaker:
         self.said = asyncio.Event()
         self.released = 0
 
-    async def open(self, run: Run) -> AsyncIterator[TextDelta]:
+    async def open(self, run: Run) -> AsyncGenerator[TextDelta, None]:
         self.runs.append(run)
         try:
             yield TextDelta("t", "first ")
@@ -50,19 +57,19 @@ class Speaker:
 
 
 @pytest.fixture
-async def adapters(root: str) -> AsyncIterator[Callable[..., Any]]:
+def adapters(root: str) -> Adapters:
     """Make adapter processes' insides: all of them on one server."""
 
     @asynccontextmanager
-    async def make(source: Any, **settings: Any) -> AsyncIterator[Adapter]:
-        times = {"lease_ms": 2000, "renew_ms": 200, "skew_ms": 0, "pace": Pace(linger_ms=5)}
-        async with Adapter(Settings(root, **{**times, **settings}), as_source(source)) as adapter:
+    async def make(source: Source | Iterated, on_busy: Busy = "reject") -> AsyncIterator[Adapter]:
+        settings = Settings(root, on_busy=on_busy, lease_ms=2000, renew_ms=200, skew_ms=0, pace=Pace(linger_ms=5))
+        async with Adapter(settings, as_source(source)) as adapter:
             yield adapter
 
-    yield make
+    return make
 
 
-async def test_a_prompt_is_answered_and_recorded(root: str, adapters: Any) -> None:
+async def test_a_prompt_is_answered_and_recorded(root: str, adapters: Adapters) -> None:
     speaker = Speaker()
     speaker.go.set()
     async with adapters(speaker) as adapter:
@@ -83,7 +90,7 @@ async def test_a_prompt_is_answered_and_recorded(root: str, adapters: Any) -> No
         assert await adapter.active("s1") is None
 
 
-async def test_the_history_is_the_sessions_own(adapters: Any) -> None:
+async def test_the_history_is_the_sessions_own(adapters: Adapters) -> None:
     speaker = Speaker()
     speaker.go.set()
     async with adapters(speaker) as adapter:
@@ -101,7 +108,7 @@ async def test_the_history_is_the_sessions_own(adapters: Any) -> None:
         assert [message["id"] for message in speaker.runs[3].messages] == ["u1"]
 
 
-async def test_the_same_prompt_posted_twice_is_one_run(adapters: Any) -> None:
+async def test_the_same_prompt_posted_twice_is_one_run(adapters: Adapters) -> None:
     speaker = Speaker()
     async with adapters(speaker) as one, adapters(speaker) as other:
         posted = await asyncio.gather(*(adapter.ask("s1", asking()) for adapter in [one, other] * 10))
@@ -114,7 +121,7 @@ async def test_the_same_prompt_posted_twice_is_one_run(adapters: Any) -> None:
     assert len(speaker.runs) == 1
 
 
-async def test_another_prompt_is_turned_away(adapters: Any) -> None:
+async def test_another_prompt_is_turned_away(adapters: Adapters) -> None:
     speaker = Speaker()
     async with adapters(speaker) as one, adapters(speaker) as other:
         asked = await one.ask("s1", asking("u1"))
@@ -123,7 +130,7 @@ async def test_another_prompt_is_turned_away(adapters: Any) -> None:
         assert busy.value.generation.id == asked.generation.id
 
 
-async def test_another_prompt_interrupts(root: str, adapters: Any) -> None:
+async def test_another_prompt_interrupts(root: str, adapters: Adapters) -> None:
     speaker = Speaker()
     async with adapters(speaker, on_busy="interrupt") as one, adapters(speaker, on_busy="interrupt") as other:
         first = await one.ask("s1", asking("u1"))
@@ -136,7 +143,7 @@ async def test_another_prompt_interrupts(root: str, adapters: Any) -> None:
         assert (await ended(one, "s1", second.generation.id)).status == "finished"
 
 
-async def test_prompts_queue_in_order(root: str, adapters: Any) -> None:
+async def test_prompts_queue_in_order(root: str, adapters: Adapters) -> None:
     speaker = Speaker()
     async with adapters(speaker, on_busy="enqueue") as one, adapters(speaker, on_busy="enqueue") as other:
         posted = [await (one, other)[n % 2].ask("s1", asking(f"u{n}")) for n in range(4)]
@@ -154,13 +161,14 @@ async def test_prompts_queue_in_order(root: str, adapters: Any) -> None:
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
-async def test_anybody_can_stop_a_run(root: str, adapters: Any, where: str) -> None:
+async def test_anybody_can_stop_a_run(root: str, adapters: Adapters, where: str) -> None:
     speaker = Speaker()
     async with adapters(speaker) as owner, adapters(speaker) as other:
         asked = await owner.ask("s1", asking())
         await speaker.said.wait()
         stopper = owner if where == "here" else other
         stopped = await stopper.stop("s1", Ending("aborted", "enough", "eve", stopper.now_ms()))
+        assert stopped.generation is not None
         assert (stopped.stopped, stopped.generation.stopped_by) == (True, "eve")
         await asyncio.wait_for(ended(owner, "s1", asked.generation.id), 2)
         chunks = await stored(f"{root}/{asked.generation.stream}")
@@ -180,12 +188,13 @@ async def test_anybody_can_stop_a_run(root: str, adapters: Any, where: str) -> N
             "at": 0,
         }
         again = await other.stop("s1", Ending("aborted", by="bob"), asked.generation.id)
+        assert again.generation is not None
         assert (again.stopped, again.generation.stopped_by) == (True, "eve")
         assert (await other.stop("s1", Ending("aborted"))).why == "idle"
         assert speaker.released == 1
 
 
-async def test_a_stop_meant_for_an_earlier_run_leaves_the_later_one_alone(adapters: Any) -> None:
+async def test_a_stop_meant_for_an_earlier_run_leaves_the_later_one_alone(adapters: Adapters) -> None:
     speaker = Speaker()
     async with adapters(speaker) as adapter:
         first = await adapter.ask("s1", asking("u1"))
@@ -193,11 +202,12 @@ async def test_a_stop_meant_for_an_earlier_run_leaves_the_later_one_alone(adapte
         second = await adapter.ask("s1", asking("u2"))
         assert (await adapter.stop("s1", Ending("aborted"), "nonsense")).why == "stale"
         late = await adapter.stop("s1", Ending("aborted"), first.generation.id)
+        assert late.generation is not None
         assert late.generation.id == first.generation.id
-        assert (await adapter.active("s1")).id == second.generation.id
+        assert await adapter.active("s1") == second.generation
 
 
-async def test_a_queued_run_can_be_stopped(root: str, adapters: Any) -> None:
+async def test_a_queued_run_can_be_stopped(root: str, adapters: Adapters) -> None:
     speaker = Speaker()
     async with adapters(speaker, on_busy="enqueue") as adapter:
         await adapter.ask("s1", asking("u1"))
@@ -211,7 +221,7 @@ async def test_a_queued_run_can_be_stopped(root: str, adapters: Any) -> None:
         assert len(speaker.runs) == 1
 
 
-async def test_a_source_that_fails_is_recorded(root: str, adapters: Any) -> None:
+async def test_a_source_that_fails_is_recorded(root: str, adapters: Adapters) -> None:
     async def failing(_run: Run) -> AsyncIterator[str]:
         yield "half"
         raise ValueError("broken")
@@ -225,7 +235,7 @@ async def test_a_source_that_fails_is_recorded(root: str, adapters: Any) -> None
         assert (retried.created, retried.generation.retry_of) == (True, asked.generation.id)
 
 
-async def test_a_source_that_makes_an_error_of_being_stopped_counts_as_stopped(root: str, adapters: Any) -> None:
+async def test_a_source_that_makes_an_error_of_being_stopped_counts_as_stopped(root: str, adapters: Adapters) -> None:
     async def stubborn(run: Run) -> AsyncIterator[str]:
         yield "half"
         await run.durable()
@@ -243,7 +253,7 @@ async def test_a_source_that_makes_an_error_of_being_stopped_counts_as_stopped(r
         assert (await ended(adapter, "s1", asked.generation.id)).status == "aborted"
 
 
-async def test_a_process_that_shuts_down_ends_its_runs(root: str, adapters: Any) -> None:
+async def test_a_process_that_shuts_down_ends_its_runs(root: str, adapters: Adapters) -> None:
     speaker = Speaker()
     async with adapters(speaker) as other:
         async with adapters(speaker) as adapter:
@@ -257,13 +267,13 @@ async def test_a_process_that_shuts_down_ends_its_runs(root: str, adapters: Any)
 @pytest.mark.parametrize(
     "messages", [[], [{"id": "a", "role": "assistant", "parts": []}], [{"id": "s", "role": "system", "parts": []}]]
 )
-async def test_a_prompt_needs_a_message_of_a_user(adapters: Any, messages: list[dict[str, Any]]) -> None:
+async def test_a_prompt_needs_a_message_of_a_user(adapters: Adapters, messages: list[dict[str, Any]]) -> None:
     async with adapters(Speaker()) as adapter:
         with pytest.raises(InvalidPromptError):
             await adapter.ask("s1", Prompt(messages))
 
 
-async def test_the_agui_stream_tells_prompts_answers_and_endings_once(root: str, adapters: Any) -> None:
+async def test_the_agui_stream_tells_prompts_answers_and_endings_once(root: str, adapters: Adapters) -> None:
     speaker = Speaker()
     async with adapters(speaker) as one, adapters(speaker) as other:
         first = await one.ask("s1", asking("u1", agui=True))

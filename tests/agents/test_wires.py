@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,7 +55,7 @@ def chunks_of(events: list[Event]) -> list[dict[str, Any]]:
 def test_any_split_of_the_bytes_gives_the_same_chunks(wire: str, cuts: list[int]) -> None:
     whole = b"".join(WIRES[wire](SAID))
     places = [0, *sorted(cut % len(whole) for cut in cuts), len(whole)]
-    pieces = [whole[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [whole[start:end] for start, end in pairwise(places)]
     assert chunks_of(events_of(wire, pieces)) == chunks_of(events_of(wire, [whole]))
 
 

@@ -44,9 +44,9 @@ async def words(count: int, *, pause_s: float = 0.0) -> AsyncIterator[str]:
         yield f"w{number} "
 
 
-def model(upstream: ScriptedUpstream, wire: str, name: str, **settings: Any) -> HttpModel:
+def model(upstream: ScriptedUpstream, wire: str, name: str, *, silence_s: float = 30) -> HttpModel:
     base_url = upstream.base_url + ("" if wire == "anthropic" else "/v1")
-    return HttpModel(Upstream(base_url, name, first_wait_s=0.01, **settings), WIRE[wire])
+    return HttpModel(Upstream(base_url, name, first_wait_s=0.01, silence_s=silence_s), WIRE[wire])
 
 
 async def test_text_in_three_lines(root: str) -> None:
@@ -246,7 +246,7 @@ async def test_a_tool_of_a_run_that_was_ended_does_not_run(root: str, upstream: 
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("status", [429, 500, 529])
-async def test_a_refusal_is_repeated_and_then_shown(
+async def test_a_refusal_is_repeated_and_then_shown(  # noqa: PLR0917 fixtures and parameters
     root: str, upstream: ScriptedUpstream, wire: str, status: int
 ) -> None:
     upstream.scripts["better"] = Script(statuses=[status], retry_after="0")

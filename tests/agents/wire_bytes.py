@@ -79,7 +79,7 @@ def openai_responses(said: Sequence[Said]) -> list[bytes]:
     events: list[bytes] = []
     output: list[dict[str, Any]] = []
 
-    def add(kind: str, **fields: Any) -> None:
+    def add(kind: str, **fields: object) -> None:
         events.append(sse({"type": kind, "sequence_number": len(events), **fields}, named=True))
 
     response: dict[str, Any] = {
@@ -156,7 +156,7 @@ def openai_responses(said: Sequence[Said]) -> list[bytes]:
 def anthropic(said: Sequence[Said]) -> list[bytes]:
     events: list[bytes] = []
 
-    def add(kind: str, **fields: Any) -> None:
+    def add(kind: str, **fields: object) -> None:
         events.append(sse({"type": kind, **fields}, named=True))
 
     message: dict[str, Any] = {

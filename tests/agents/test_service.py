@@ -1,0 +1,258 @@
+"""The service's endpoints over HTTP: what they answer, to whom, and what they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp import web
+
+from durable_streams.agents import Pace
+from durable_streams.agents.events import TextDelta
+from durable_streams.agents.models import ModelChoice, NoModel, SourceNotFoundError, choose
+from durable_streams.agents.service.app import make_app
+from durable_streams.agents.sessions.adapter import Adapter
+from durable_streams.agents.sessions.prompts import Prompt
+from durable_streams.agents.sessions.settings import Settings
+from tests.agents.conftest import ended, stored, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from durable_streams.agents import Run
+
+
+class Echo:
+    """Answers with the request's own `say`, or the prompt's text; waits for `go` if the text is `wait`."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+
+    async def open(self, run: Run) -> AsyncGenerator[TextDelta, None]:
+        text = run.messages[-1]["parts"][0]["text"]
+        yield TextDelta("t", str(run.request.get("say", text)))
+        if text == "wait":
+            await self.go.wait()
+
+
+class Site:
+    """A running service and a client of it."""
+
+    def __init__(self, adapter: Adapter, url: str, session: aiohttp.ClientSession) -> None:
+        self.adapter, self.url, self._session = adapter, url, session
+
+    async def call(
+        self, method: str, path: str, body: object = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self._session.request(
+            method, self.url + path, json=body, headers=named, allow_redirects=False
+        ) as answer:
+            return answer.status, dict(answer.headers), await answer.read()
+
+
+@pytest.fixture
+async def site(root: str) -> AsyncIterator[Site]:
+    settings = Settings(root, public_streams_url="https://streams.example/root", pace=Pace(linger_ms=5))
+    adapter = Adapter(settings, Echo())
+    runner = web.AppRunner(make_app(adapter, {"model": "echo"}), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with aiohttp.ClientSession() as session:
+        yield Site(adapter, f"http://127.0.0.1:{runner.addresses[0][1]}", session)
+    await runner.cleanup()
+
+
+def body(text: str = "hello", sid: str = "s1", message_id: str = "u1", **more: object) -> dict[str, object]:
+    return {
+        "id": sid,
+        "messages": [{"id": message_id, "role": "user", "parts": [{"type": "text", "text": text}]}],
+    } | more
+
+
+async def test_a_prompt_names_its_stream_in_header_and_body(site: Site) -> None:
+    status, headers, text = await site.call("POST", "/api/chat", body(say="custom"))
+    said = orjson.loads(text)
+    assert status == 201
+    assert headers["Location"] == said["streamUrl"]
+    assert said["streamUrl"] == f"https://streams.example/root/sessions/s1/gen/{said['generationId']}"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert "Location" in headers["Access-Control-Expose-Headers"]
+    final = await ended(site.adapter, "s1", said["generationId"])
+    again, headers, _ = await site.call("POST", "/api/chat", body())
+    assert (again, headers["Location"]) == (200, said["streamUrl"])
+    assert text_of(await stored(f"{site.adapter.places.root_url}/{final.stream}")) == "custom"
+
+
+async def test_a_prompt_while_one_is_answered_is_a_conflict(site: Site) -> None:
+    _, _, first = await site.call("POST", "/api/chat", body("wait"))
+    status, headers, text = await site.call("POST", "/api/chat", body(message_id="u2"))
+    assert status == 409
+    assert orjson.loads(text)["generationId"] == orjson.loads(first)["generationId"]
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    status, headers, _ = await site.call("GET", "/api/chat/s1/stream")
+    assert (status, headers["Location"]) == (200, orjson.loads(first)["streamUrl"])
+
+
+async def test_nothing_to_resume_is_no_content(site: Site) -> None:
+    assert (await site.call("GET", "/api/chat/never-seen/stream"))[0] == 204
+    assert (await site.call("GET", "/api/sse/chat/never-seen/stream"))[0] == 204
+
+
+@pytest.mark.parametrize("how", ["by path", "by header"])
+async def test_the_plain_stream(site: Site, how: str) -> None:
+    if how == "by path":
+        status, headers, text = await site.call("POST", "/api/sse/chat", body())
+    else:
+        status, headers, text = await site.call("POST", "/api/chat", body(), Accept="text/event-stream")
+    assert (status, headers["Content-Type"]) == (200, "text/event-stream")
+    assert headers["x-vercel-ai-ui-message-stream"] == "v1"
+    events = text.split(b"\n\n")
+    assert events[-2:] == [b"data: [DONE]", b""]
+    assert [orjson.loads(event[6:])["type"] for event in events[:-2]] == [
+        "start",
+        "text-start",
+        "text-delta",
+        "text-end",
+        "finish",
+    ]
+
+
+async def test_stop_says_who_was_first(site: Site) -> None:
+    _, _, first = await site.call("POST", "/api/chat", body("wait"))
+    gid = orjson.loads(first)["generationId"]
+    answers = await asyncio.gather(
+        *(site.call("POST", "/api/chat/s1/stop", {"by": name, "activeStreamId": f"x/{gid}"}) for name in "ab")
+    )
+    said = [orjson.loads(text) for _, _, text in answers]
+    assert [one["stopped"] for one in said] == [True, True]
+    assert said[0] == said[1]
+    assert said[0]["by"] in {"a", "b"}
+    assert orjson.loads((await site.call("POST", "/api/sessions/s1/stop"))[2]) == {"stopped": False, "why": "idle"}
+
+
+async def test_a_session_shows_everything(site: Site) -> None:
+    _, _, first = await site.call("POST", "/api/chat", body(by="ann"))
+    await ended(site.adapter, "s1", orjson.loads(first)["generationId"])
+    await site.call("POST", "/api/sessions/s1/presence", {"id": "tab", "name": "Ann"})
+    status, _, text = await site.call("GET", "/api/sessions/s1")
+    said = orjson.loads(text)
+    assert status == 200
+    assert [message["role"] for message in said["messages"]] == ["user", "assistant"]
+    assert [one["status"] for one in said["generations"]] == ["finished"]
+    assert [one["name"] for one in said["presence"]] == ["Ann"]
+    listed = orjson.loads((await site.call("GET", "/api/sessions"))[2])
+    assert [(one["id"], one["title"]) for one in listed["sessions"]] == [("s1", "hello")]
+
+
+@pytest.mark.parametrize(("name", "path"), [("stream", "sessions/s1"), ("agui", "sessions/s1/agui")])
+async def test_session_streams_are_redirected_to(site: Site, name: str, path: str) -> None:
+    status, headers, _ = await site.call("GET", f"/api/sessions/s1/{name}?offset=-1&live=sse")
+    assert (status, headers["Location"]) == (307, f"https://streams.example/root/{path}?offset=-1&live=sse")
+    assert await stored(f"{site.adapter.places.root_url}/{path}") == []
+
+
+def event(kind: str = "todo", key: str = "1", operation: str = "insert", **more: object) -> dict[str, Any]:
+    return {"type": kind, "key": key, "headers": {"operation": operation}, **more}
+
+
+async def test_events_are_added_once_by_their_key(site: Site) -> None:
+    given = {"events": [event(value={"n": 1}), event(key="2", value={"n": 2}), event(operation="delete")]}
+    for _ in range(2):
+        status, _, _ = await site.call("POST", "/api/sessions/s1/events", given, Idempotency_Key="k1")
+        assert status == 204
+    assert await stored(f"{site.adapter.places.root_url}/sessions/s1") == given["events"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        event(),
+        event(kind="", value={}),
+        event(key="", value={}),
+        event(kind="generation", value={}),
+        event(operation="reset", value={}),
+        event(value=3),
+        {"events": []},
+        {"events": [3]},
+        {"events": 3},
+        {"headers": {"control": "reset"}},
+    ],
+)
+async def test_events_that_would_break_readers_are_refused(site: Site, given: object) -> None:
+    status, headers, text = await site.call("POST", "/api/sessions/s1/events", given)
+    assert status == 400, text
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert (await site.call("GET", "/api/sessions/s1"))[0] == 200
+    assert await stored(f"{site.adapter.places.root_url}/sessions/s1") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("/api/chat", {}),
+        ("/api/chat", {"id": "..", "messages": []}),
+        ("/api/chat", {"id": "a/b", "messages": []}),
+        ("/api/chat", {"id": "s1"}),
+        ("/api/chat", {"id": "s1", "messages": [3]}),
+        ("/api/chat", {"id": "s1", "messages": [{"id": "u", "role": "robot", "parts": []}]}),
+        ("/api/chat", {"id": "s1", "messages": [{"id": "u", "role": "user", "parts": [3]}]}),
+        ("/api/chat", body(trigger="nonsense")),
+        ("/api/chat", [1]),
+        ("/api/sessions/s1/presence", {}),
+    ],
+)
+async def test_bad_requests_are_refused(site: Site, path: str, given: object) -> None:
+    status, _, text = await site.call("POST", path, given)
+    assert status == 400, text
+    assert orjson.loads(text)["error"]
+
+
+async def test_presence_expires_and_leaves(root: str, site: Site) -> None:
+    session = site.adapter.session("s1")
+    await site.call("POST", "/api/sessions/s1/presence", {"id": "a", "typing": True})
+    await site.call("POST", "/api/sessions/s1/presence", {"id": "b"})
+    assert set((await session.refresh()).presence) == {"a", "b"}
+    await site.call("POST", "/api/sessions/s1/presence", {"id": "b", "leave": True})
+    assert set((await session.refresh()).presence) == {"a"}
+
+
+async def test_preflights_are_answered(site: Site) -> None:
+    status, headers, _ = await site.call("OPTIONS", "/api/chat", Origin="https://x.example")
+    assert status == 204
+    assert "POST" in headers["Access-Control-Allow-Methods"]
+
+
+async def test_what_is_there_tells_of_itself(site: Site) -> None:
+    assert orjson.loads((await site.call("GET", "/api/config"))[2])["model"] == "echo"
+    assert (await site.call("GET", "/"))[0] == 200
+    status, headers, _ = await site.call("GET", "/nowhere")
+    assert (status, headers["Access-Control-Allow-Origin"]) == (404, "*")
+
+
+def test_the_model_is_what_was_asked_for_or_what_there_is_a_key_for() -> None:
+    assert choose(ModelChoice(), {}) is None
+    chosen = choose(ModelChoice(), {"OPENAI_API_KEY": "k"})
+    assert chosen is not None
+    assert "openai-chat" in chosen.about
+    chosen = choose(ModelChoice(), {"ANTHROPIC_API_KEY": "k"})
+    assert chosen is not None
+    assert "anthropic" in chosen.about
+    chosen = choose(ModelChoice(base_url="http://x", model="m", provider="openai-responses"), {})
+    assert chosen is not None
+    assert chosen.about == "m (openai-responses)"
+    assert choose(ModelChoice(source="tests.agents.test_service:Echo"), {}) is not None
+    with pytest.raises(SourceNotFoundError):
+        choose(ModelChoice(source="nowhere:nothing"), {})
+
+
+async def test_without_a_model_every_answer_says_so(root: str) -> None:
+    async with Adapter(Settings(root), NoModel("no model is configured")) as adapter:
+        message = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
+        asked = await adapter.ask("s1", Prompt([message]))
+        final = await ended(adapter, "s1", asked.generation.id)
+    assert (final.status, final.reason) == ("failed", "no model is configured")
