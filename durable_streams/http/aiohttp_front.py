@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -23,11 +22,12 @@ from durable_streams.http import answers
 from durable_streams.http.content_coding import decode_body
 from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.messages import Answer, Request, SseStart
+from durable_streams.http.sending import StallWatch
 from durable_streams.http.streaming_append import APPEND_MODE
 from durable_streams.protocol.errors import BodyTooLargeError, RequestTimeoutError, StreamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http_parser import RawRequestMessage
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from durable_streams.http.sse_connection import LiveReaders
 
 _log = structlog.get_logger(__name__)
-SLICE_BYTES: Final = 64 * 1024
-"""What is written of an answer at a time: the peer has the write timeout for each, so a slow one gets there and a dead
-one is cut."""
 _LINGER_S: Final = 1.0
 """How long the rest of a refused body is read and dropped, so that the peer can take the answer before the end."""
 _CLOSE: Final = ("Connection", "close")
@@ -260,34 +257,17 @@ class AiohttpFront:
         return web.Response()
 
     async def _send(self, raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-        if len(answer.body) <= SLICE_BYTES or raw.method == "HEAD":
-            response: web.StreamResponse = _response(answer)
-            async with self._in_time(raw):
-                await response.prepare(raw)
-                await response.write_eof()
-            return response
-        response = web.StreamResponse(status=answer.status, headers=_fields(answer))
-        response.content_length = len(answer.body)
-        async with self._in_time(raw):
-            await response.prepare(raw)
-        body = memoryview(answer.body)
-        for start in range(0, len(body), SLICE_BYTES):
-            async with self._in_time(raw):
-                await response.write(body[start : start + SLICE_BYTES])
-        await response.write_eof()
-        return response
-
-    @asynccontextmanager
-    async def _in_time(self, raw: web.BaseRequest) -> AsyncIterator[None]:
-        """Cut a peer that takes nothing of its answer for the write timeout."""
+        response = _response(answer)
+        watch = StallWatch(raw.transport, self._bounds.write_timeout_ms / 1000) if raw.transport is not None else None
+        if watch is not None:
+            watch.start()
         try:
-            async with asyncio.timeout(self._bounds.write_timeout_ms / 1000):
-                yield
-        except TimeoutError:
-            if raw.transport is not None:
-                raw.transport.abort()
-            msg = "the peer took nothing for too long"
-            raise ConnectionResetError(msg) from None
+            await response.prepare(raw)
+            await response.write_eof()
+        finally:
+            if watch is not None:
+                watch.stop()
+        return response
 
 
 def _request(raw: web.BaseRequest, body: bytes) -> Request:
@@ -295,9 +275,6 @@ def _request(raw: web.BaseRequest, body: bytes) -> Request:
     return Request(raw.method, url.raw_path, tuple(url.query.items()), raw.headers, body, f"{raw.scheme}://{raw.host}")
 
 
-def _fields(answer: Answer) -> dict[str, str]:
-    return dict((*answer.headers, *answers.COMMON))
-
-
 def _response(answer: Answer) -> web.Response:
-    return web.Response(status=answer.status, body=answer.body or None, headers=_fields(answer))
+    headers = dict((*answer.headers, *answers.COMMON))
+    return web.Response(status=answer.status, body=answer.body or None, headers=headers)

@@ -22,6 +22,7 @@ import structlog
 
 from durable_streams.http.lane_head import BODY_MAX_BYTES, HEAD_MAX_BYTES, parse_head, render_head
 from durable_streams.http.messages import Request, SseStart
+from durable_streams.http.sending import unsent_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +149,7 @@ class LaneConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client takes its answers too slowly: take no more requests from it."""
         self._paused, self._since_s = True, self._loop.time()
-        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._unsent_bytes = unsent_bytes(self._transport)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
@@ -253,9 +254,9 @@ class LaneConnection(asyncio.Protocol):
 
     def _note_progress(self, now_s: float) -> None:
         """A client that takes something, however slowly, is not cut."""
-        unsent_bytes = self._transport.get_write_buffer_size()
-        if unsent_bytes < self._unsent_bytes:
-            self._since_s, self._unsent_bytes = now_s, unsent_bytes
+        left_bytes = unsent_bytes(self._transport)
+        if left_bytes != self._unsent_bytes:
+            self._since_s, self._unsent_bytes = now_s, left_bytes
 
     def close_when_idle(self) -> None:
         """Close, unless an answer is still owed: then after it."""

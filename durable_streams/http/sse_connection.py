@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from durable_streams.http import answers
+from durable_streams.http.sending import StallWatch
 from durable_streams.http.sse_feed import Feed
 from durable_streams.protocol.cursor import next_cursor
 from durable_streams.protocol.sse import HEARTBEAT
@@ -60,10 +61,9 @@ class SseConnection(asyncio.Protocol):
         "_feeds",
         "_loop",
         "_readers",
+        "_stall",
         "_timer",
         "_transport",
-        "_unsent_bytes",
-        "_write_timer",
         "paused",
         "streams",
         "write",
@@ -76,8 +76,7 @@ class SseConnection(asyncio.Protocol):
         self.paused = False
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + readers.bounds.sse_lifetime_ms / 1000
-        self._write_timer: asyncio.TimerHandle | None = None
-        self._unsent_bytes = 0
+        self._stall = StallWatch(transport, readers.bounds.write_timeout_ms / 1000)
         self._timer = self._loop.call_later(self._pause_s(), self._tick)
         self._feeds = [Feed(self, feed) for feed in start.feeds]
 
@@ -138,8 +137,7 @@ class SseConnection(asyncio.Protocol):
         self._leave_tails()
         self._readers.connected.discard(self)
         self._timer.cancel()
-        if self._write_timer is not None:
-            self._write_timer.cancel()
+        self._stall.stop()
 
     def data_received(self, data: bytes) -> None:
         """Ignore: nothing may follow a request that is answered until the connection ends."""
@@ -151,16 +149,13 @@ class SseConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The transport holds more than the bound: no more pushes; cut the peer if it takes nothing for too long."""
         self.paused = True
-        self._watch_writing()
+        self._stall.start()
 
     def resume_writing(self) -> None:
         """The transport has drained: feeds that fell behind go on from the offset reached."""
         self.paused = False
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
-        if self._transport.is_closing():
-            self._watch_writing()
+        if not self._transport.is_closing():
+            self._stall.stop()
         for feed in self._feeds:
             if not feed.live:
                 self.soon(feed)
@@ -180,20 +175,8 @@ class SseConnection(asyncio.Protocol):
         """Close once everything written has gone out, within the write timeout."""
         self._leave_tails()
         self._timer.cancel()
-        if self._write_timer is None:
-            self._watch_writing()
+        self._stall.start()
         self._transport.close()
-
-    def _watch_writing(self) -> None:
-        """Cut the peer if it has taken nothing by the next look; a slow one that takes something is waited for."""
-        self._unsent_bytes = self._transport.get_write_buffer_size()
-        self._write_timer = self._loop.call_later(self._readers.bounds.write_timeout_ms / 1000, self._look_at_writing)
-
-    def _look_at_writing(self) -> None:
-        if self._transport.get_write_buffer_size() < self._unsent_bytes:
-            self._watch_writing()
-        else:
-            self._transport.abort()
 
     def _pause_s(self) -> float:
         bounds = self._readers.bounds

@@ -512,7 +512,7 @@ async def test_extensions_are_named_where_clients_look(fronted: Site) -> None:
 
 async def test_a_client_that_sends_and_never_reads_is_held_and_then_cut(run: Run, lane: bool) -> None:  # noqa: FBT001
     """Requests are not taken in without bound while their answers are not taken out."""
-    async with run(bounds=bounded(write_timeout_ms=3_000), lane=lane) as site:
+    async with run(bounds=bounded(write_timeout_ms=1_000), lane=lane) as site:
         client: Client = site.client
         await client.put("s", "text/plain", bytes(60_000))
         ask = request_bytes("GET", client.target("s", offset="-1"))
