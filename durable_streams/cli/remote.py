@@ -23,6 +23,7 @@ from durable_streams.client import (
     RetryPolicy,
     StaleEpochError,
     StreamNotFoundError,
+    SubscriptionNotFoundError,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ PAUSE_MAX_S: Final = 0.5
 """Longest pause between two attempts: one person waits for one server, which needs no sparing."""
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e]*)")
 """Token and printable ASCII (RFC 9110 §5)."""
-_NOT_FOUND = (StreamNotFoundError, RetentionGoneError)
+_NOT_FOUND = (StreamNotFoundError, RetentionGoneError, SubscriptionNotFoundError)
 _CONFLICT: Final = 409
 _OWN_REFUSALS: Final = frozenset({"INVALID_JSON", "EMPTY_BODY"})
 """Codes by which the client refuses what it was given, before any request."""
