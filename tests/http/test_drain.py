@@ -84,6 +84,7 @@ async def test_a_drain_answers_what_was_asked_and_refuses_what_comes(run: Run, l
         server.stop = lambda: asyncio.sleep(0)  # type: ignore[method-assign] # stopped already
 
 
+@pytest.mark.slow
 async def test_a_reader_that_stands_still_does_not_hold_up_the_end(run: Run) -> None:
     async with run() as site, AsyncExitStack() as connections:
         client = site.client

@@ -247,6 +247,7 @@ async def test_bodies_are_bounded_exactly(run: Run, kind: str, size: int) -> Non
             assert (await client.head("s")).headers.get("stream-next-offset", "0" * 16) == "0" * 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["length", "chunked"])
 async def test_too_large_is_said_before_it_was_all_read(run: Run, coding: str) -> None:
     """The answer comes although most of the body was never sent, and then the connection ends."""
@@ -510,6 +511,7 @@ async def test_extensions_are_named_where_clients_look(fronted: Site) -> None:
         assert "tail" in events.head.headers["stream-extensions"]
 
 
+@pytest.mark.slow
 async def test_a_client_that_sends_and_never_reads_is_held_and_then_cut(run: Run, lane: bool) -> None:  # noqa: FBT001
     """Requests are not taken in without bound while their answers are not taken out."""
     async with run(bounds=bounded(write_timeout_ms=1_000), lane=lane) as site:

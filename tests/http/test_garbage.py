@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 BODY_BYTES = 3_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1_000, BODY_BYTES])
 async def test_bodies_go_when_they_are_answered_for(run: Run, lane: bool, size: int) -> None:  # noqa: FBT001
     async with run(engine="lmdb", lane=lane) as site:

@@ -51,6 +51,7 @@ async def test_what_comes_is_answered_with_and_no_more(fronted: Site) -> None:
                 await client.put("s", "text/plain", b"old")
 
 
+@pytest.mark.slow
 async def test_an_append_between_look_and_wait_is_not_missed(run: Run, engine_name: EngineName) -> None:
     """The poll and the append race; whichever is first, the poll answers with the append, long before its timeout."""
     async with run(engine=engine_name, bounds=bounded(long_poll_timeout_ms=60_000)) as site:
@@ -71,6 +72,7 @@ async def test_an_append_between_look_and_wait_is_not_missed(run: Run, engine_na
                 assert (posted.status, polled.status, polled.body) == (204, 200, b"x")
 
 
+@pytest.mark.slow
 async def test_a_wait_in_vain_ends_where_the_client_stands(run: Run, lane: bool) -> None:  # noqa: FBT001
     """204 names the client's own offset, never one beyond bytes that it has not got."""
     async with run(bounds=bounded(long_poll_timeout_ms=2), lane=lane) as site:
@@ -196,6 +198,7 @@ async def test_a_page_is_a_page(run: Run) -> None:
         assert (len(reply.body), reply.offset, reply.up_to_date) == (10, format_offset(10), False)
 
 
+@pytest.mark.slow
 async def test_a_thousand_wait_and_all_are_answered(run: Run) -> None:
     async with run(bounds=bounded(long_poll_timeout_ms=60_000)) as site:
         client = site.client

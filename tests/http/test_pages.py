@@ -78,6 +78,7 @@ async def test_json_pages_are_whole_messages(run: Run, engine_name: EngineName, 
         assert len(pages) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream"])
 async def test_other_pages_are_full(run: Run, engine_name: EngineName, content_type: str) -> None:
     async with run(engine=engine_name, bounds=bounded(max_chunk_bytes=PAGE)) as site:
@@ -93,6 +94,7 @@ async def test_other_pages_are_full(run: Run, engine_name: EngineName, content_t
         assert [page.offset for page in pages] == [format_offset(min(PAGE * n, len(sent))) for n in range(1, 12)]
 
 
+@pytest.mark.slow
 async def test_a_default_page_is_a_mebibyte(run: Run, engine_name: EngineName) -> None:
     async with run(engine=engine_name) as site:
         sent = [b'"%06d%b"' % (number, b"x" * 990) for number in range(5_000)]
@@ -139,6 +141,7 @@ async def test_json_comes_back_as_it_was_sent(client: Client, message: bytes) ->
     assert (await client.get("s", offset="-1")).body.replace(b" ,\t", b",") == b"[" + b",".join([message] * 3) + b"]"
 
 
+@pytest.mark.slow
 async def test_every_offset_is_a_message_or_refused(run: Run, engine_name: EngineName) -> None:
     """Over several chunks, and through a fork's source."""
     async with run(engine=engine_name, bounds=bounded(max_chunk_bytes=40)) as site:
@@ -229,6 +232,7 @@ async def test_an_empty_page_is_an_answer_too(client: Client) -> None:
 # --- tail=N ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["plain", "chunked", "fork"])
 async def test_the_last_messages_can_be_asked_for(run: Run, engine_name: EngineName, path: str) -> None:
     async with run(engine=engine_name) as site:

@@ -402,6 +402,7 @@ async def send(client: Client, row: Row) -> Reply:
     return await client.send(row.method, client.target(row.path), row.headers, row.body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
 @pytest.mark.parametrize("kind", ["memory-lane", "lmdb-lane", "lmdb-aiohttp"])
 async def test_every_row_is_refused_and_nothing_is_written(run: Run, kind: str, group: Callable[[], list[Row]]) -> None:

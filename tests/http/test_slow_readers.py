@@ -75,6 +75,7 @@ async def test_a_reader_that_stops_costs_its_bound_and_goes_on_from_where_it_sto
             assert received[-1].control["streamClosed"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sse", "page", "many pages"])
 async def test_a_peer_that_takes_nothing_is_cut(run: Run, mode: str, lane: bool) -> None:  # noqa: FBT001
     async with run(bounds=bounded(write_timeout_ms=200, max_chunk_bytes=16 * MIB), lane=lane) as site:

@@ -399,6 +399,7 @@ async def test_forks_are_followed_through_their_sources(run: Run) -> None:
         assert text == "é€😀" * 3 + "own"
 
 
+@pytest.mark.slow
 async def test_many_readers_of_many_streams_get_their_own(run: Run) -> None:
     async with run(engine="lmdb") as site:
         client = site.client
