@@ -155,7 +155,7 @@ class Profile:
         self._browser, self._context = browser, context
 
     async def open(self, url: str, *, before: str = "", size: tuple[int, int] = (1200, 800)) -> Page:
-        """Open a page in a tab of its own.
+        """Open a page in a window of its own: a tab behind another one is not drawn.
 
         Args:
             url: its address.
@@ -165,7 +165,7 @@ class Profile:
         width, height = size
         target = await self._browser.call(
             "Target.createTarget",
-            {"url": "about:blank", "browserContextId": self._context, "width": width, "height": height},
+            {"url": "about:blank", "browserContextId": self._context, "newWindow": True},
         )
         attached = await self._browser.call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
         page = Page(self._browser, attached["sessionId"], target["targetId"])

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.agents.serving import AdapterProcess
+from tests.agents.upstream import ScriptedUpstream
 from tests.browser.cdp import CHROMIUM, Browser
 from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from tests.serving import ServerProcess
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,3 +34,18 @@ async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
 def pictures() -> Path:
     """Not tracked; kept as artifacts of the run."""
     return REPOSITORY / "artifacts" / "browser"
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    """A model that says what it is told to."""
+    async with ScriptedUpstream() as running:
+        yield running
+
+
+@pytest.fixture
+def adapter(server: ServerProcess, upstream: ScriptedUpstream) -> Iterator[AdapterProcess]:
+    arguments = ["--base-url", f"{upstream.base_url}/v1", "--model", "scripted"]
+    with AdapterProcess(server.stream_url("").rstrip("/"), arguments) as running:
+        yield running
+    print(running.log)  # noqa: T201 - shown when the test fails

@@ -2,12 +2,12 @@
 //
 // Items reach their stream's handler together with the offset behind them, so what was handled is never handled twice.
 
-const FIRST_WAIT_MS = 200, LAST_WAIT_MS = 5_000, SILENCE_MS = 45_000, MISSING_WAIT_MS = 250;
+const FIRST_WAIT_MS = 200, LAST_WAIT_MS = 5_000, SILENCE_MS = 45_000, FIRST_MISSING_MS = 250;
 
 export class Follower {
   // `onState(state, retryAt)`: connecting, live, waiting (tries again at a time), offline or resting.
   constructor(root, onState) {
-    Object.assign(this, { root, onState, wanted: new Map(), connection: null, timer: null, wait: FIRST_WAIT_MS, resting: false });
+    Object.assign(this, { root, onState, wanted: new Map(), connection: null, timer: null, wait: FIRST_WAIT_MS, missingWait: FIRST_MISSING_MS, resting: false });
     addEventListener('online', () => this.#restart());
     addEventListener('offline', () => this.#restart());
   }
@@ -16,6 +16,7 @@ export class Follower {
   // that is not there yet is tried again until it is; `onMissing()` is told each time.
   follow(path, { offset = '-1', onItems, onEnd = () => {}, onMissing = () => {} }) {
     this.wanted.set(path, { offset, onItems, onEnd, onMissing });
+    this.missingWait = FIRST_MISSING_MS;
     this.#restart();
   }
 
@@ -50,12 +51,12 @@ export class Follower {
     if (!this.wanted.size) return;
     const mine = new AbortController();
     this.connection = mine;
-    this.missing = false;
+    this.later = null;
     try {
       await this.#read(mine);
       if (mine.signal.aborted) return;
       this.wait = FIRST_WAIT_MS;
-      this.timer = setTimeout(() => this.#run(), this.missing ? MISSING_WAIT_MS : 0);
+      if (this.later === null) this.timer = setTimeout(() => this.#run(), 0);
     } catch {
       if (mine.signal.aborted && this.connection !== mine) return;
       const wait = this.wait * (0.75 + Math.random() / 2);
@@ -100,17 +101,18 @@ export class Follower {
       one.onItems(items, Boolean(control.upToDate));
       if (control.streamClosed) one.onEnd();
     } else if (event === 'refused' || event === 'gone') {
+      if (event === 'gone') one.offset = '-1';
+      this.#laterAgain();
       one.onMissing();
-      this.missing = true;
-      if (this.wanted.get(path) === one && event === 'gone') one.offset = '-1';
-      if (this.wanted.size > 1) this.#laterAgain();
     }
   }
 
-  // Another stream keeps the connection open: come back for the one that was missing.
+  // Come back for what was missing; other streams may keep the connection open meanwhile.
   #laterAgain() {
+    if (this.later !== null) return;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.#restart(), MISSING_WAIT_MS * 4);
+    this.later = this.timer = setTimeout(() => this.#restart(), this.missingWait);
+    this.missingWait = Math.min(this.missingWait * 2, LAST_WAIT_MS);
   }
 }
 

@@ -40,7 +40,3 @@ export class Folding {
     return this.calls.get(toolCallId);
   }
 }
-
-export function textOf(message) {
-  return message.parts.filter((part) => part.type === 'text').map((part) => part.text).join('');
-}

@@ -1,0 +1,293 @@
+// The chat: which session is open, and what its buttons do. The address's fragment is the session's id.
+
+import * as adapter from './adapter.js';
+import { Follower } from './follow.js';
+import { deliver } from './outbox.js';
+import { Presence, drawPeople, mark, me, randomId } from './people.js';
+import { Session } from './session.js';
+import { Sessions, titleOf } from './sessions.js';
+import { MessagesView, made, set } from './view.js';
+
+const REST_AFTER_MS = 60_000, LOST_AFTER_MS = 1_500, NEAR_PX = 80;
+const SESSION_ID = /^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,127}$/;
+const at = (id) => document.getElementById(id);
+
+let service = null, follower = null, session = null, fault = null, line = { state: 'connecting' };
+let stopping = null, drawing = null, sticking = true;
+
+const view = new MessagesView(at('messages'), { onAgain: askAgain, onRetry: sendAgain });
+const sessions = new Sessions(at('sessions'), () => titleOf(sessions, session?.sid, at('title')));
+const presence = new Presence((newFault) => {
+  fault = newFault;
+  drawConnection();
+});
+
+// ---------------------------------------------------------------- sessions
+
+function open(sid) {
+  session?.stop();
+  view.clear();
+  sticking = true;
+  const opened = new Session(sid ?? randomId(), follower, { changed: soon });
+  session = opened;
+  sessions.choose(sid);
+  titleOf(sessions, opened.sid, at('title'));
+  document.body.classList.remove('listing');
+  if (sid) join(opened);
+  else presence.enter(null);
+  at('prompt').focus();
+  soon();
+}
+
+// Read a session and be present in it; being present creates one that is not there yet.
+function join(opened) {
+  opened.start(() => presence.tell());
+  presence.enter(opened.sid);
+}
+
+// A new chat gets its address when there is something to share.
+function settle() {
+  const opened = session;
+  if (location.hash.slice(1) !== opened.sid) history.pushState(null, '', `#${opened.sid}`);
+  if (!opened.started) presence.enter(opened.sid).finally(() => session === opened && join(opened));
+  sessions.choose(opened.sid);
+}
+
+function route() {
+  if (!service) return;
+  const sid = decodeURIComponent(location.hash.slice(1));
+  if (sid && sid === session?.sid) return;
+  open(SESSION_ID.test(sid) ? sid : null);
+}
+
+// ---------------------------------------------------------------- drawing
+
+function soon() {
+  drawing ??= requestAnimationFrame(draw);
+}
+
+function draw() {
+  drawing = null;
+  const placed = session.shown(), active = session.active;
+  view.draw(placed, { me: me.name, free: !active });
+  at('hello').hidden = placed.length > 0 || (session.started && !session.upToDate);
+  drawButtons(active);
+  const next = drawPeople({ box: at('people'), typing: at('typing') }, session.presence, { aheadMs: service.aheadMs, tab: presence.id });
+  clearTimeout(draw.expiry);
+  if (next !== null) draw.expiry = setTimeout(soon, Math.max(next - Date.now(), 500));
+  if (sticking) at('scroll').scrollTop = at('scroll').scrollHeight;
+  at('latest').hidden = sticking;
+  lookForLost(active);
+}
+
+function drawButtons(active) {
+  const mayAsk = !active || service.onBusy !== 'reject';
+  at('send').disabled = !at('prompt').value.trim() || !mayAsk;
+  at('send').hidden = Boolean(active) && !mayAsk;
+  at('stop').hidden = !active;
+  at('stop').disabled = stopping !== null && stopping === active?.id;
+  set(at('stop'), at('stop').disabled ? 'Stopping…' : 'Stop');
+}
+
+// If nobody renews an answer's lease, have the service end it.
+function lookForLost(active) {
+  clearTimeout(lookForLost.timer);
+  if (!active) return;
+  const leftMs = active.lease_until - service.aheadMs - Date.now();
+  lookForLost.timer = setTimeout(() => {
+    adapter.look(session.sid).catch(() => undefined);
+    soon();
+  }, Math.max(leftMs, 0) + LOST_AFTER_MS);
+}
+
+function drawConnection() {
+  const { state } = line;
+  const said = {
+    connecting: 'Connecting…', live: 'Live', resting: 'Resting', waiting: 'Reconnecting…', offline: 'Offline',
+  };
+  const shown = state === 'live' && fault ? 'waiting' : state;
+  at('connection').className = `connection ${shown}`;
+  set(at('connection'), said[shown]);
+  at('connection').title = fault && state !== 'offline' ? fault.message : '';
+}
+
+let toasting = null;
+function toast(text) {
+  clearTimeout(toasting);
+  set(at('toast'), text);
+  at('toast').hidden = false;
+  toasting = setTimeout(() => { at('toast').hidden = true; }, 4_000);
+}
+
+// ---------------------------------------------------------------- acting
+
+function send(text) {
+  const message = { id: randomId(), role: 'user', parts: [{ type: 'text', text }] };
+  sticking = true;
+  settle();
+  presence.pressed(false);
+  dispatch(message);
+}
+
+function dispatch(message) {
+  const mine = session;
+  deliver(mine, message, {
+    by: me.name,
+    changed: soon,
+    busy(text) {
+      toast('Somebody else was faster: an answer is being written. Your message is back in the box.');
+      if (mine === session && !at('prompt').value) compose(text);
+    },
+  });
+}
+
+function sendAgain(id) {
+  const { message } = session.pending.get(id);
+  session.pending.delete(id);
+  dispatch(message);
+}
+
+function askAgain(id) {
+  adapter.again(session.sid, id, me.name).catch((refused) => toast(refused.message));
+}
+
+async function stop() {
+  const { active, sid } = session;
+  if (!active) return;
+  stopping = active.id;
+  soon();
+  try {
+    await adapter.stop(sid, active.id, me.name);
+  } catch (refused) {
+    stopping = null;
+    toast(`Not stopped. ${refused.message}`);
+  }
+  soon();
+}
+
+async function share() {
+  settle();
+  try {
+    await navigator.clipboard.writeText(location.href);
+    toast('The link is copied. Whoever opens it is in this chat.');
+  } catch {
+    await ask('Link to this chat', location.href); // pages without https may not write to the clipboard
+  }
+}
+
+async function rename() {
+  const name = (await ask('Your name', me.name))?.trim().slice(0, 40);
+  if (!name) return;
+  me.name = name;
+  drawMe();
+  presence.tell();
+  soon();
+}
+
+function ask(label, value) {
+  const dialog = at('asking'), field = dialog.querySelector('input');
+  dialog.querySelector('label span').textContent = label;
+  field.value = value;
+  dialog.returnValue = 'cancel';
+  dialog.showModal();
+  field.select();
+  return new Promise((resolve) => {
+    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'done' ? field.value : null), { once: true });
+  });
+}
+
+function drawMe() {
+  at('me').replaceChildren(mark(me.id, { name: me.name }), made('span', '', me.name));
+}
+
+function compose(text) {
+  at('prompt').value = text;
+  at('prompt').dispatchEvent(new Event('input'));
+}
+
+// ---------------------------------------------------------------- listening
+
+at('composer').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const text = at('prompt').value.trim();
+  if (!text || at('send').disabled) return;
+  compose('');
+  send(text);
+});
+at('prompt').addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    at('composer').requestSubmit();
+  }
+});
+at('prompt').addEventListener('input', (event) => {
+  const field = event.target;
+  field.style.height = 'auto';
+  field.style.height = `${field.scrollHeight + 2}px`;
+  if (session?.started) presence.pressed(field.value !== '');
+  if (session) drawButtons(session.active);
+});
+at('scroll').addEventListener('scroll', () => {
+  const box = at('scroll');
+  sticking = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_PX;
+  at('latest').hidden = sticking;
+}, { passive: true });
+at('latest').addEventListener('click', () => {
+  sticking = true;
+  soon();
+});
+at('stop').addEventListener('click', stop);
+at('share').addEventListener('click', share);
+at('me').addEventListener('click', rename);
+at('menu').addEventListener('click', () => {
+  at('menu').setAttribute('aria-expanded', String(document.body.classList.toggle('listing')));
+});
+at('new').addEventListener('click', () => {
+  history.pushState(null, '', location.pathname + location.search);
+  route();
+});
+addEventListener('hashchange', route);
+addEventListener('popstate', route);
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(resting);
+  if (document.visibilityState === 'visible') follower?.wake();
+  else resting = setTimeout(() => follower?.rest(), REST_AFTER_MS);
+});
+let resting = null;
+
+// ---------------------------------------------------------------- starting
+
+// The streams server as this browser reaches it: on the same machine as the service, if its address is only that
+// machine's own name for itself.
+function rootFor(address) {
+  const url = new URL(address);
+  const isLoopback = /^(localhost|127\.|0\.0\.0\.0|\[::1?\])/.test(url.hostname);
+  if (isLoopback) url.hostname = location.hostname;
+  return url.href.replace(/\/$/, '');
+}
+
+async function begin() {
+  for (;;) {
+    try {
+      service = await adapter.config();
+      break;
+    } catch (failed) {
+      fault = failed;
+      drawConnection();
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
+  }
+  fault = null;
+  set(at('model'), service.model ?? '');
+  follower = new Follower(rootFor(service.streamsUrl), (state) => {
+    const back = state === 'live' && line.state !== 'live';
+    line = { state };
+    drawConnection();
+    if (back && fault) presence.tell();
+  });
+  drawMe();
+  route();
+  sessions.start(follower.root, follower);
+}
+
+begin();

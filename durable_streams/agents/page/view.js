@@ -1,0 +1,165 @@
+// Messages as elements. Only what has changed is touched, so selections and scroll positions survive a growing answer.
+
+import { blocks } from './markdown.js';
+
+const ENDINGS = {
+  aborted: ({ by, reason }) => (by ? `Stopped by ${by}` : `Stopped${reason && reason !== 'stopped' ? `: ${reason}` : ''}`),
+  failed: ({ reason }) => `The model failed${reason ? `: ${reason}` : ''}`,
+  lost: () => 'Cut off: what was writing this has gone away',
+};
+
+export class MessagesView {
+  // `onAgain(id)`: another answer is wanted; `onRetry(id)`: a refused message should be sent again.
+  constructor(list, { onAgain, onRetry }) {
+    Object.assign(this, { list, onAgain, onRetry, shown: new Map() });
+  }
+
+  clear() {
+    this.shown.clear();
+    this.list.replaceChildren();
+  }
+
+  // Show placed messages ({message, live, queued, pending}); `me` signs one's own; `free`: nothing is being written.
+  draw(placed, { me, free }) {
+    const ids = new Set(placed.map((one) => one.message.id));
+    for (const [id, shown] of this.shown) {
+      if (!ids.has(id)) {
+        shown.item.remove();
+        this.shown.delete(id);
+      }
+    }
+    placed.forEach((one, n) => {
+      const shown = this.#element(one.message);
+      if (this.list.children[n] !== shown.item) this.list.insertBefore(shown.item, this.list.children[n] ?? null);
+      const last = n === placed.length - 1;
+      this.#fill(shown, one, { me, again: free && last && one.message.role === 'assistant' });
+    });
+  }
+
+  #element({ id, role }) {
+    let shown = this.shown.get(id);
+    if (!shown) {
+      const item = made('li', `message ${role}`);
+      item.dataset.id = id;
+      const by = made('p', 'by'), parts = made('div', 'parts'), foot = made('p', 'foot');
+      item.append(by, parts, foot);
+      shown = { item, by, parts, foot, drawn: [] };
+      this.shown.set(id, shown);
+    }
+    return shown;
+  }
+
+  #fill(shown, { message, live, queued, pending }, { me, again }) {
+    const { metadata = {} } = message;
+    const mine = message.role === 'user' && (pending || metadata.by === me);
+    shown.item.classList.toggle('mine', Boolean(mine));
+    shown.item.classList.toggle('live', Boolean(live));
+    shown.item.classList.toggle('pending', Boolean(pending));
+    set(shown.by, message.role === 'assistant' ? 'Assistant' : mine ? 'You' : metadata.by ?? 'Somebody');
+    message.parts.filter(isShown).forEach((part, n) => drawPart(shown, part, n));
+    while (shown.drawn.length > message.parts.filter(isShown).length) shown.drawn.pop().element.remove();
+    const waiting = live && !shown.drawn.length;
+    shown.item.classList.toggle('waiting', Boolean(waiting));
+    const ending = live ? '' : ENDINGS[metadata.ending]?.(metadata) ?? '';
+    const said = queued ? 'Waiting for its turn' : pending ? pending.said : ending;
+    shown.foot.className = `foot ${metadata.ending ?? ''}`;
+    const button = pending?.refused ? ['Send again', this.onRetry] : again ? [ending ? 'Try again' : 'Another answer', this.onAgain] : null;
+    const key = `${said}\n${button?.[0] ?? ''}`;
+    if (shown.footKey === key) return;
+    shown.footKey = key;
+    shown.foot.replaceChildren(...(said ? [made('span', '', said)] : []));
+    if (button) {
+      const press = made('button', 'plain', button[0]);
+      press.type = 'button';
+      press.addEventListener('click', () => button[1](message.id));
+      shown.foot.append(press);
+    }
+  }
+}
+
+function isShown(part) {
+  return (part.type === 'text' || part.type === 'reasoning') ? part.text !== '' : part.type.startsWith('tool-') || part.type === 'source-url';
+}
+
+function drawPart(shown, part, n) {
+  const role = shown.item.classList.contains('user') ? 'user' : 'assistant';
+  let drawn = shown.drawn[n];
+  if (!drawn || drawn.type !== part.type) {
+    drawn?.element.remove();
+    drawn = { type: part.type, ...(makers[kindOf(part)] ?? makers.text)(part) };
+    shown.drawn[n] = drawn;
+    shown.parts.insertBefore(drawn.element, shown.parts.children[n] ?? null);
+  }
+  const key = part.text ?? JSON.stringify(part);
+  if (drawn.key !== key) {
+    drawn.key = key;
+    drawn.update(part, role);
+  }
+}
+
+function kindOf(part) {
+  return part.type.startsWith('tool-') ? 'tool' : part.type;
+}
+
+const makers = {
+  text() {
+    const element = made('div', 'text'), growing = { blocks: [] };
+    return { element, update: (part, role) => (role === 'user' ? set(element, part.text) : grow(element, growing, part.text)) };
+  },
+  reasoning() {
+    const element = made('details', 'reasoning'), body = made('div', 'text'), growing = { blocks: [] };
+    element.append(made('summary', '', 'Thoughts'), body);
+    return { element, update: (part) => grow(body, growing, part.text) };
+  },
+  tool() {
+    const element = made('details', 'tool'), summary = made('summary'), body = made('pre');
+    element.append(summary, body);
+    const update = (part) => {
+      const state = { 'output-available': 'done', 'output-error': 'failed' }[part.state] ?? 'running…';
+      set(summary, `${part.type.slice(5)} · ${state}`);
+      element.classList.toggle('failed', part.state === 'output-error');
+      set(body, [part.input, part.output ?? part.errorText].filter((one) => one !== undefined).map(pretty).join('\n\n'));
+    };
+    return { element, update };
+  },
+  'source-url'() {
+    const element = made('p', 'source'), anchor = made('a');
+    Object.assign(anchor, { target: '_blank', rel: 'noopener noreferrer nofollow' });
+    element.append(anchor);
+    const update = (part) => {
+      set(anchor, part.title || part.url);
+      if (/^https?:\/\//i.test(part.url)) anchor.href = part.url;
+    };
+    return { element, update };
+  },
+};
+
+// Put a text's blocks in place, leaving those that are as they were.
+function grow(element, growing, text) {
+  const fresh = blocks(text);
+  fresh.forEach((html, n) => {
+    if (growing.blocks[n] === html) return;
+    const holder = made('div');
+    holder.innerHTML = html; // written by markdown.js, from escaped text
+    const block = holder.firstElementChild;
+    if (element.children[n]) element.children[n].replaceWith(block);
+    else element.append(block);
+  });
+  while (element.children.length > fresh.length) element.lastElementChild.remove();
+  growing.blocks = fresh;
+}
+
+function pretty(value) {
+  return typeof value === 'string' ? value : JSON.stringify(value, null, 2);
+}
+
+export function made(tag, name = '', text = '') {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  if (text) element.textContent = text;
+  return element;
+}
+
+export function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
