@@ -15,12 +15,14 @@ import orjson
 
 from durable_streams.protocol import content_types, json_mode
 from durable_streams.protocol.errors import (
+    InvalidHeaderError,
     InvalidQueryError,
     NotFoundError,
     OffsetInsideMessageError,
     SubOffsetBeyondTailError,
 )
 from durable_streams.protocol.head import decode_record
+from durable_streams.protocol.headers import STREAM_FORK_SUB_OFFSET
 from durable_streams.protocol.read import Page, page_bytes, segments_of
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 TAIL_MESSAGES_MAX: Final = 10_000
 """Most messages that ``?tail=N`` may ask for."""
+FORK_SCAN_MAX_BYTES: Final = 16 * 1024 * 1024
+"""Most bytes that ``Stream-Fork-Sub-Offset`` looks at to count messages."""
 TAIL_SCAN_MAX_BYTES: Final = 64 * 1024 * 1024
 """Most bytes that ``?tail=N`` looks at to find them."""
 
@@ -128,6 +132,7 @@ class Reader:
         Raises:
             OffsetInsideMessageError: the anchor tears a message.
             SubOffsetBeyondTailError: the source does not reach that far.
+            InvalidHeaderError: too much would have to be looked at.
         """
         record, tail = source.record, source.tail
         if not content_types.is_json(record.content_type):
@@ -140,6 +145,8 @@ class Reader:
         while missing:
             if position >= tail:
                 raise SubOffsetBeyondTailError(sub_offset)
+            if position - anchor > FORK_SCAN_MAX_BYTES:
+                raise InvalidHeaderError(STREAM_FORK_SUB_OFFSET, "lies too far behind its anchor; take a closer one")
             try:
                 payload = self._stored(
                     source.path, record, source.sid, start=position, end=tail, max_bytes=self._page_max_bytes

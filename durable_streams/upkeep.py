@@ -8,6 +8,7 @@ Must not know: when a stream expires; it submits a look, and the batch decides.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -113,7 +114,13 @@ class Upkeep:
             self.wake_at(rows[0].due_ms if rows[0].due_ms > now_ms else now_ms + STUCK_MS)
 
     async def round(self) -> bool:
-        """Write touches, end what is over, collect and pack a slice each; True if there may be more to do at once."""
+        """Write touches, end what is over, collect and pack a slice each; True if there may be more to do at once.
+
+        Raises:
+            EngineFailedError: the store has failed, or its directory is no longer there: writes would be lost.
+        """
+        with suppress(StorageFullError):  # that is /readyz's to tell; a directory that has gone is fatal
+            await self._in_writer(self._engine.probe)
         touches = self._cache.take_touches()
         if touches:
             await self._in_writer(lambda: self._engine.touch(touches))

@@ -206,3 +206,11 @@ async def test_a_data_dir_that_vanishes_makes_the_server_unready(run: Run, tmp_p
 
         (tmp_path / "elsewhere").rename(tmp_path / "data")
         assert (await site.client.send("GET", "/readyz")).status == 200
+
+
+def test_a_data_dir_that_vanishes_ends_the_server(serve: Serve, tmp_path: Path) -> None:
+    """Otherwise writes would be acknowledged into a file that nobody can find again."""
+    server = serve()
+    server.data_dir.rename(tmp_path / "elsewhere")
+    assert server.wait(timeout_s=10) == 1
+    assert "data directory" in server.stderr

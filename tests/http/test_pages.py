@@ -210,6 +210,18 @@ async def test_a_fork_of_bytes_may_begin_anywhere(client: Client) -> None:
             ]
 
 
+async def test_a_fork_is_not_counted_out_over_any_length(client: Client) -> None:
+    """Counting messages holds up everybody else, so a far one needs a closer anchor."""
+    message = b'"' + b"x" * 1_000_000 + b'"'
+    await client.put("s", "application/json")
+    ends = [(await client.post("s", message, "application/json")).offset for _ in range(19)]
+
+    far = await client.fork("far", "s", stream_fork_offset="-1", stream_fork_sub_offset="19")
+    assert (far.status, far.code) == (400, "invalid-header")
+    near = await client.fork("near", "s", stream_fork_offset=ends[9], stream_fork_sub_offset="9")
+    assert (near.status, near.offset) == (201, ends[18])
+
+
 async def test_appends_to_a_source_do_not_reach_its_fork(client: Client) -> None:
     await client.put("s", "text/plain", b"one ")
     await client.fork("fork", "s")
