@@ -81,6 +81,7 @@ class ReadRules(Harness):
         token = other.tokens.by_position[other.tail]
         if token > stream.tokens.by_position[stream.tail]:
             self.ask(Request("GET", path, query={"offset": token}), refused(400))
+            stream.maybe_touched(self.model.now_ms)  # whether a refused read is a read, nobody says
 
     # --- long-poll ---
 
