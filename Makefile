@@ -11,12 +11,14 @@ PYTEST_ARGS ?=
 
 PYTHON_STAMP := $(VENV)/.installed
 NODE_STAMP := tests/js/node_modules/.installed
+AGENT_NODE_STAMP := tests/js-agents/node_modules/.installed
+SDK_STAMPS := .venv-sdks/.installed .venv-litellm/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check lint format crash coverage lock clean environment
+.PHONY: help serve test test-sdks check lint format crash stops coverage lock clean environment
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,8 +26,13 @@ help: ## list the targets
 serve: $(PYTHON_STAMP) ## start the server on HOST:PORT (127.0.0.1:4437), its streams in DATA_DIR (./data)
 	@exec $(BIN)/durable-streams serve --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
 
-test: $(PYTHON_STAMP) $(NODE_STAMP) ## run every test: units, models, HTTP, conformance, 20 crash rounds, end to end
+test: $(PYTHON_STAMP) $(NODE_STAMP) $(AGENT_NODE_STAMP) ## run every test: units, models, HTTP, conformance, 20 crash rounds, end to end
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(if $(PYTEST_ARGS),true,$(MAKE) --no-print-directory test-sdks)
+
+test-sdks: $(SDK_STAMPS) ## drive the agents' sources through the vendors' packages, in two environments
+	@.venv-sdks/bin/python -m pytest tests/agents/test_cancellation.py -p no:cacheprovider -k "not litellm" -q
+	@.venv-litellm/bin/python -m pytest tests/agents/test_cancellation.py -p no:cacheprovider -k litellm -q
 
 check: lint coverage test ## lint, types, layers, branch coverage of the protocol, and every test
 
@@ -45,18 +52,26 @@ coverage: $(PYTHON_STAMP) ## every branch of durable_streams/protocol from tests
 crash: $(PYTHON_STAMP) ## kill -9 the server CRASH_ROUNDS (200) times and compare every stream; CRASH_SEED=N repeats
 	@CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/python -m pytest tests/crash --timeout=0 --log-cli-level=INFO $(PYTEST_ARGS)
 
-lock: $(VENV)/.created ## write the exact versions: requirements-dev.lock and tests/js/package-lock.json
+stops: $(PYTHON_STAMP) ## 50 concurrent stops of an answer, 100 random schedules
+	@STOP_SEEDS=100 $(BIN)/python -m pytest tests/agents/test_stops.py $(PYTEST_ARGS)
+
+lock: $(VENV)/.created ## write the exact versions: requirements-*.lock and the package-lock.json of the tests
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements-dev.lock
+	for name in sdks litellm; do \
+		$(BIN)/uv pip compile pyproject.toml --group runner --group $$name --universal --python-version 3.11 \
+			--generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet \
+			--output-file requirements-$$name.lock || exit 1; done
 	cd tests/js && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	cd tests/js-agents && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean: ## remove environments, caches and reports; never ./data
-	rm -rf $(VENV) tests/js/node_modules artifacts build dist .coverage .coverage.* \
+	rm -rf $(VENV) .venv-sdks .venv-litellm tests/js/node_modules tests/js-agents/node_modules artifacts build dist .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find durable_streams tests bench -name __pycache__ -prune -exec rm -rf {} +
 
-environment: $(PYTHON_STAMP) $(NODE_STAMP) ## only create what the other targets run in
+environment: $(PYTHON_STAMP) $(NODE_STAMP) $(AGENT_NODE_STAMP) $(SDK_STAMPS) ## only create what the other targets run in
 
 $(VENV)/.created:
 	@scripts/ensure-venv.sh $(PYTHON) $(VENV)
@@ -74,4 +89,17 @@ $(NODE_STAMP): tests/js/package.json tests/js/package-lock.json
 	@scripts/ensure-command.sh npm npm
 	@echo "Installing the npm packages of the tests in tests/js ..."
 	@cd tests/js && npm ci --loglevel=error --no-audit --no-fund
+	@touch $@
+
+$(AGENT_NODE_STAMP): tests/js-agents/package.json tests/js-agents/package-lock.json
+	@scripts/ensure-command.sh node nodejs
+	@scripts/ensure-command.sh npm npm
+	@echo "Installing the npm packages of the agent tests in tests/js-agents ..."
+	@cd tests/js-agents && npm ci --loglevel=error --no-audit --no-fund
+	@touch $@
+
+.venv-%/.installed: requirements-%.lock
+	@scripts/ensure-venv.sh $(PYTHON) $(@D)
+	@echo "Installing the vendors' packages in $(@D) ..."
+	@$(@D)/bin/python -m pip install --quiet --require-hashes --requirement $<
 	@touch $@

@@ -104,7 +104,6 @@ class _Parts:
             self._in_step = False
         elif kind == "agent_run_result":
             usage = event.result.usage
-            usage = usage() if callable(usage) else usage
             self._usage = Usage(usage.input_tokens or 0, usage.output_tokens or 0)
 
     def finish(self) -> Iterator[Event]:
