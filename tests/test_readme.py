@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from durable_streams.cli.program import program
 from durable_streams.http.answers import EXTENSIONS
 from durable_streams.protocol.create import FORK_DEPTH_MAX
 from durable_streams.protocol.headers import PRODUCER_ID_MAX_BYTES, STREAM_SEQ_MAX_BYTES
@@ -81,6 +82,10 @@ def test_limits_are_those_of_the_code(said: str) -> None:
 
 def test_every_extension_is_told_of() -> None:
     assert re.findall(r"^\| `([a-z][a-z-]*)` \| ", README, re.MULTILINE) == EXTENSIONS.split(", ")
+
+
+def test_every_command_is_named() -> None:
+    assert [name for name in program.commands if f"`{name}`" not in README] == []
 
 
 def options_table() -> ModuleType:
