@@ -75,15 +75,19 @@ async def fail(places: Places, generation: Generation, ending: Ending) -> None:
 
 async def reap(places: Places, generation: Generation, now_ms: int) -> None:
     """End a lost run: fence its owner, then tell what is known, each call without a result as unknown."""
-    stream = places.stream(generation.stream)
-    fence = ProducerClaim(GENERATOR, generation.epoch + 1, 0)
-    with contextlib.suppress(StreamClosedError, StreamNotFoundError, StaleEpochError):
-        await stream.append_as(fence, [orjson.dumps(_FENCE)])
+    await fence(places, generation)
     # From here on nobody adds to it: at most somebody closes it.
     stored = await read(places, generation)
     if not stored.closed:
         ending = Ending("lost", reason="lost", at_ms=now_ms)
         await close_as(places, generation, claim=REAP, chunks=UiChunks.resumed(stored.chunks).end(ending))
+
+
+async def fence(places: Places, generation: Generation) -> None:
+    """Claim the owner's producer, so that nothing it still sends is accepted; that it was lost is noted in passing."""
+    claim = ProducerClaim(GENERATOR, generation.epoch + 1, 0)
+    with contextlib.suppress(StreamClosedError, StreamNotFoundError, StaleEpochError):
+        await places.stream(generation.stream).append_as(claim, [orjson.dumps(_FENCE)])
 
 
 async def read(places: Places, generation: Generation) -> Stored:
