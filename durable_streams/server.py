@@ -178,6 +178,9 @@ async def serve(config: ServerConfig, announce: Callable[[Server], None]) -> int
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     server = Server(config, make_engine(config))
     await server.start()
+    # What was built so far stays for good: looking through it at every collection doubles the cost of an append with
+    # 100k subscriptions loaded (21 µs against 9.8 µs).
+    gc.freeze()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
