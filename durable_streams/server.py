@@ -7,6 +7,7 @@ readers told, engine closed.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
