@@ -16,12 +16,11 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import uvloop
@@ -91,17 +90,17 @@ async def overhead(streams: int) -> None:
             pass
 
     with tempfile.TemporaryDirectory() as directory, ServerProcess(Path(directory)) as server:
-        floor = await _cpu_us_per_token(server, idle, streams, "idle")
+        floor = await _cpu_us_per_token(server, idle, streams=streams, name="idle")
         print(f"{streams} streams at {RATE:g} tokens/s for {SECONDS:g} s; making the tokens alone: {floor:.0f} µs each")
         for name, way in ways.items():
             before_s = server.cpu_s()
-            spent = await _cpu_us_per_token(server, way, streams, name.replace(" ", "-"))
+            spent = await _cpu_us_per_token(server, way, streams=streams, name=name.replace(" ", "-"))
             server_us = (server.cpu_s() - before_s) / (streams * RATE * SECONDS) * 1e6
             print(f"  {name:22} {spent - floor:6.0f} µs of CPU per token, and {server_us:5.0f} µs in the server")
 
 
 async def _cpu_us_per_token(
-    server: ServerProcess, way: Callable[[str, float], Awaitable[None]], streams: int, name: str
+    server: ServerProcess, way: Callable[[str, float], Awaitable[None]], *, streams: int, name: str
 ) -> float:
     before = _cpu_s()
     await asyncio.gather(*(way(server.stream_url(f"{name}/{n}"), n / streams / RATE) for n in range(streams)))
@@ -124,16 +123,7 @@ async def runs(count: int, processes: int, readers: int) -> None:
             adapter.__enter__()
         try:
             urls = await _start(adapters, count)
-            step = max(1, count // readers)
-            followed = subprocess.run(
-                [sys.executable, "-m", "bench.agents", "follow"],
-                input="\n".join(urls[::step]),
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=SECONDS * 6 + 120,
-            )
-            result = json.loads(followed.stdout)
+            result = await _followed(urls[:: max(1, count // readers)])
             server_s = server.cpu_s()
             adapter_s = [_process_cpu_s(adapter.pid) for adapter in adapters]
         finally:
@@ -141,17 +131,24 @@ async def runs(count: int, processes: int, readers: int) -> None:
                 adapter.close()
     latencies = sorted(result["latencies_ms"])
     total = count * RATE * SECONDS
-    print(
-        f"{count} runs at {RATE:g} tokens/s for {SECONDS:g} s, {processes} adapter processes, {len(urls[::step])} readers"
-    )
+    print(f"{count} runs at {RATE:g} tokens/s for {SECONDS:g} s, {processes} adapter processes")
     print(f"  whole answers read: {result['whole']} of {result['read']}; tokens seen: {len(latencies)}")
     quantiles = {q: latencies[min(len(latencies) - 1, int(len(latencies) * q))] for q in (0.5, 0.9, 0.99, 0.999)}
     said = ", ".join(f"p{q * 100:g} {ms:.0f} ms" for q, ms in quantiles.items())
     print(f"  made to read: {said}, mean {statistics.fmean(latencies):.0f} ms")
     print(f"  tokens per stored delta: {result['per_delta']:.1f}")
-    print(
-        f"  CPU: adapters {sum(adapter_s) / total * 1e6:.0f} µs per token ({sum(adapter_s):.1f} s), server {server_s:.1f} s"
+    print(f"  CPU: adapters {sum(adapter_s) / total * 1e6:.0f} µs per token, server {server_s / total * 1e6:.0f} µs")
+
+
+async def _followed(urls: list[str]) -> dict[str, Any]:
+    """Return what a process of readers has seen."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.agents", "follow", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
+    async with asyncio.timeout(SECONDS * 6 + 120):
+        out, _ = await process.communicate("\n".join(urls).encode())
+    result: dict[str, Any] = json.loads(out)
+    return result
 
 
 async def _start(adapters: list[AdapterProcess], count: int) -> list[str]:
