@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from durable_streams.engine.base import Chunk, Mutation, ProducerRow
 from durable_streams.protocol import content_types
-from durable_streams.protocol.chunks import split_chunks
+from durable_streams.protocol.chunks import CHUNK_TARGET_BYTES, split_chunks
 from durable_streams.protocol.create import decide_delete, release
 from durable_streams.protocol.draft import Draft
 from durable_streams.protocol.errors import GoneError, NotFoundError, StreamError
@@ -66,13 +66,22 @@ class Slot:
         if self.draft is None:
             return Mutation(self.path, expected, None)
         self.head = self.draft.head(version)
-        offset, chunks = self.start, []
-        for payload in split_chunks(self.pieces, is_json=content_types.is_json(self.draft.record.content_type)):
-            chunks.append(Chunk(offset, payload))
-            offset += len(payload)
+        chunks = self._chunks(self.draft.record)
+        if not self.fences:
+            return Mutation(self.path, expected, self.head, chunks)
         rows = [ProducerRow(producer_id, *fence) for producer_id, fence in self.fences.items() if fence]
         forgotten = [producer_id for producer_id, fence in self.fences.items() if fence is None]
         return Mutation(self.path, expected, self.head, chunks, rows, forgotten)
+
+    def _chunks(self, record: Record) -> list[Chunk]:
+        pieces = self.pieces
+        if len(pieces) == 1 and len(pieces[0]) <= CHUNK_TARGET_BYTES:  # the usual case of a batch over many streams
+            return [Chunk(self.start, pieces[0])]
+        offset, chunks = self.start, []
+        for payload in split_chunks(pieces, is_json=content_types.is_json(record.content_type)):
+            chunks.append(Chunk(offset, payload))
+            offset += len(payload)
+        return chunks
 
 
 class Batch:

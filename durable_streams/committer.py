@@ -94,6 +94,7 @@ class Committer:
         self._full_until_ms = 0
         self.failed = asyncio.Event()
         self.on_applied: Callable[[Slot], None] = lambda _slot: None
+        self.on_settled: Callable[[], None] = lambda: None
         self.on_lost: Callable[[Slot], None] = lambda _slot: None
         self.watch: Watch | None = None
         self.followed: Callable[[int], bool] = lambda _sid: False
@@ -216,6 +217,7 @@ class Committer:
         for group, result in zip(flight.groups, outcome, strict=True):
             self._finish_group(group, result, errors)
         retried = _settle_all(flight, errors)
+        self.on_settled()
         for command in reversed(retried):
             self._queue.appendleft(command)
             self._queued_bytes += command.size_bytes
@@ -254,6 +256,10 @@ class Committer:
 
 def _settle_all(flight: _Flight, errors: dict[str, StreamError | None]) -> list[Command]:
     """Answer every command of a batch; return those to decide again, because their stream had moved."""
+    if not errors:
+        for command in flight.commands:
+            _settle(command, flight.refusals.get(command))
+        return []
     retried: list[Command] = []
     for command in flight.commands:
         lost = [errors[path] for path in command.paths() if path in errors]

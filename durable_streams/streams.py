@@ -42,8 +42,10 @@ class Streams:
     ) -> None:
         self._engine, self._committer, self._cache, self.reader = engine, committer, cache, reader
         self._packer = reader.packer
+        self._unpublished: list[tuple[Head, bytes]] = []
         self.hub, self._clock, self._chance = hub, runtime.clock, runtime.chance
         committer.on_applied = self._applied
+        committer.on_settled = self._publish
         committer.followed = hub.is_followed
         hub.on_left = self._left
 
@@ -167,4 +169,11 @@ class Streams:
             payload = slot.pieces[0] if len(slot.pieces) == 1 else b"".join(slot.pieces)
             if payload:
                 self._packer.appended(head.sid, head.tail - len(payload), head.tail, now_ms=head.touched_ms)
-            self.hub.publish(head.sid, payload, closed=head.closed)
+            if self.hub.is_followed(head.sid):
+                self._unpublished.append((head, payload))
+
+    def _publish(self) -> None:
+        """Hand what a commit added to those who follow: writers are answered first, readers may be a thousand."""
+        unpublished, self._unpublished = self._unpublished, []
+        for head, payload in unpublished:
+            self.hub.publish(head, payload)

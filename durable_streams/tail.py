@@ -106,19 +106,24 @@ class Hub:
         """Whether a live reader holds this incarnation."""
         return sid in self._tails
 
-    def publish(self, sid: int, payload: bytes, *, closed: bool) -> None:
-        """Hand a commit's bytes to all followers; called after it is durable."""
-        tail = self._tails.get(sid)
-        if tail is None or not (payload or closed):
+    def publish(self, head: Head, payload: bytes) -> None:
+        """Hand the bytes that a commit added before ``head.tail`` to all followers; called after it is durable.
+
+        Whoever came between the commit and this call has them already.
+        """
+        tail = self._tails.get(head.sid)
+        start = head.tail - len(payload)
+        if tail is None or not (payload or head.closed) or tail.end > start:
             return
-        frame = Frame(tail.end, payload, tail.encoding, held=tail.held, closed=closed)
+        held = tail.held if tail.end == start else b""
+        frame = Frame(start, payload, tail.encoding, held=held, closed=head.closed)
         tail.end, tail.held = frame.end, frame.held
         for follower in tuple(tail.followers):
             try:
                 follower.on_frame(frame)
             except Exception as fault:  # noqa: BLE001 one reader's trouble must not keep writers from their answers
                 _log.error("a follower failed", path=tail.path, exc_info=fault)
-                self.unfollow(sid, follower)
+                self.unfollow(head.sid, follower)
 
     def gone(self, sid: int) -> None:
         """Tell all followers that their stream is no more."""

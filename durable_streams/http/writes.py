@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from durable_streams.http import answers
 from durable_streams.http.errors import answer_of
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from durable_streams.http.messages import Pending, Request, Settle
     from durable_streams.protocol.create import Created
     from durable_streams.streams import Streams
+
+
+_PLAIN: Final = frozenset({"Host", "Content-Type", "Authorization"})
+"""An append without any other header asks for nothing special. From aiohttp, names that are not spelt so take the long
+way to the same result."""
 
 
 def put(streams: Streams, path: str, request: Request, *, root: str, settle: Settle) -> Pending:
@@ -95,10 +100,12 @@ def parse_append(request: Request) -> Append:
         InvalidHeaderError: a malformed producer or ``Stream-Seq`` header.
     """
     headers = request.headers
+    content_type = headers.get("Content-Type", "")
+    if request.body and content_type.strip() and _PLAIN.issuperset(headers) and not content_types.is_json(content_type):
+        return Append(request.body, content_type)
     close = names.parse_closed(headers)
     claim = names.parse_claim(headers)
     stream_seq = names.parse_stream_seq(headers)
-    content_type = headers.get("Content-Type", "")
     payload: bytes | StreamError = request.body
     if not payload:
         if not close:
