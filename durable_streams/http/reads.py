@@ -169,8 +169,10 @@ class _Waiter(Pending):
         self._cursor, self._relative, self._settle = cursor, relative, settle
         self._timer = asyncio.get_running_loop().call_later(reads.long_poll_timeout_s, self.time_out)
 
-    def on_frame(self, frame: Frame) -> None:  # noqa: ARG002 the page is read by offset: it obeys the page bound
-        """Answer with what the commit brought."""
+    def on_frame(self, frame: Frame) -> None:
+        """Answer with what the commit brought, read by offset: a page obeys the page bound, a frame does not."""
+        if frame.end <= self._empty.start and not frame.closed:
+            return  # we came between that commit and its frame
         self.abandon()
         try:
             head, page = self._reads.page_after(self._head, self._empty.start)
