@@ -11,6 +11,7 @@ BASE_URL ?=
 DATA_DIR ?= data
 CRASH_ROUNDS ?= 200
 PYTEST_ARGS ?=
+BENCH ?=
 
 PYTHON_STAMP := $(VENV)/.installed
 NODE_STAMP := tests/js/node_modules/.installed
@@ -21,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve run local-model browser test test-sdks test-model check lint format crash stops coverage lock clean environment
+.PHONY: help serve run local-model browser test test-sdks test-model bench bench-quick check lint format crash stops coverage lock clean environment
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,14 @@ test-model: .venv-sdks/.installed ## a real language model end to end: streamed,
 	@if scripts/ensure-local-model.sh .venv-sdks/bin/python; then \
 		.venv-sdks/bin/python -m pytest tests/model_e2e -p no:cacheprovider $(PYTEST_ARGS); \
 	else echo "SKIPPED: the real model's tests"; fi
+
+bench: $(PYTHON_STAMP) ## measure the server beside its peers, 20 minutes; BENCH="--only sse --rounds 5" for a part of it
+	@scripts/ensure-command.sh node nodejs && scripts/ensure-command.sh npm npm
+	@bench/setup.sh $(PYTHON)
+	@$(BIN)/python -m bench $(BENCH)
+
+bench-quick: ## the same in two minutes: fewer workloads, shorter, one round
+	@$(MAKE) --no-print-directory bench BENCH="--quick $(BENCH)"
 
 check: lint coverage test ## lint, types, layers, branch coverage of the protocol, and every test
 

@@ -40,7 +40,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="comma-separated names or beginnings of workloads")
     parser.add_argument("--peers", default="", help="comma-separated beginnings of servers' names")
     parser.add_argument("--rounds", type=int, default=0, help=f"rounds (default {ROUNDS}, quick 1)")
-    parser.add_argument("--dir", type=Path, default=HERE / ".work", help="data dirs are made here: on the disk measured")
+    parser.add_argument(
+        "--dir", type=Path, default=HERE / ".work", help="data dirs are made here: on the disk measured"
+    )
     parser.add_argument("--results", type=Path, default=HERE / "results", help="where JSON lines and charts go")
     parser.add_argument("--table", type=Path, default=HERE / "RESULTS.md", help="where the table goes")
     return parser.parse_args()
@@ -118,7 +120,9 @@ def main() -> None:
             lines.flush()
             outcome = line.get("failed") or f"{table.number(row.runs[-1].value)} {row.workload.unit}"
             elapsed_s = time.monotonic() - started_s
-            print(f"{elapsed_s:6.0f} s  {row.workload.name:28} {row.peer.name:16} {outcome}", file=sys.stderr, flush=True)
+            print(
+                f"{elapsed_s:6.0f} s  {row.workload.name:28} {row.peer.name:16} {outcome}", file=sys.stderr, flush=True
+            )
     finish(rows, options, sync_ms)
     if not any(options.dir.iterdir()):
         shutil.rmtree(options.dir)
@@ -128,7 +132,7 @@ def finish(rows: list[Row], options: argparse.Namespace, sync_ms: list[float]) -
     """Write the table and the charts, and print the table."""
     described = [*machine.describe(options.dir), f"load average at the end: {os.getloadavg()[0]:.1f}"]
     command = " ".join(["python -m bench", *sys.argv[1:]])
-    page = table.render(rows, described, sync_ms, command)
+    page = table.render(rows, described, sync_ms, command=command)
     options.table.write_text(page, encoding="utf-8")
     for name in dict.fromkeys(row.workload.name for row in rows):
         picture = chart.draw([row for row in rows if row.workload.name == name])

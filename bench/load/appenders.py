@@ -116,7 +116,7 @@ class AppendLoad:
             if self._left <= 0 or time.perf_counter() > self._until_s:
                 return None
             self._left -= 1
-            return next(requests)
+            return next(requests, None)
 
         return make
 
@@ -126,6 +126,7 @@ class AppendLoad:
         if method == "PUT":  # every request another stream
             for path in paths[number :: task["connections"]]:
                 yield request("PUT", path, b"", task["content_type"])
+            return
         body = bytes(task["body_bytes"]) if "body_bytes" in task else task["body"].encode()
         path = paths[number % len(paths)]
         if task.get("producers"):

@@ -6,11 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from bench.load.base import Task
 from bench.load.http import Client, request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from bench.load.base import Task
 
 
 class Counter:
@@ -43,13 +44,13 @@ async def read_whole(client: Client, path: str) -> int:
 
 
 class PageLoad:
-    """Task: port, path, readers, mark (text counted), seconds (0: each reads once; else again and again)."""
+    """Task: port, paths, readers, mark (text counted), seconds (0: each reads all paths once; else again and again)."""
 
     def __init__(self, task: Mapping[str, Any]) -> None:
         self._task = task
         self._stopped = False
 
-    def stop(self, order: Mapping[str, Any]) -> None:
+    def stop(self, order: Mapping[str, Any]) -> None:  # noqa: ARG002 as all loads hear it
         self._stopped = True
 
     async def prepare(self) -> Task:
@@ -69,7 +70,9 @@ class PageLoad:
         }
 
     async def _read(self, client: Client, until_s: float) -> int:
-        pages = await read_whole(client, self._task["path"])
-        while time.perf_counter() < until_s and not self._stopped:
-            pages += await read_whole(client, self._task["path"])
-        return pages
+        pages = 0
+        while True:
+            for path in self._task["paths"]:
+                pages += await read_whole(client, path)
+            if time.perf_counter() >= until_s or self._stopped:
+                return pages

@@ -6,11 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from bench.load.base import Task
 from bench.load.http import Answer, Client, request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from bench.load.base import Task
 
 
 class BatchLoad:
@@ -35,9 +36,7 @@ class BatchLoad:
             mine = task["paths"][number :: task["connections"]]
             lines = "\n".join(f'{{"path":"{path}","body":"{text}","content_type":"text/plain"}}' for path in mine)
             self._lines = len(mine)
-            self._requests.append(
-                request("POST", f"{task['root']}/__ds/batch", lines.encode(), "application/x-ndjson")
-            )
+            self._requests.append(request("POST", f"{task['root']}/__ds/batch", lines.encode(), "application/x-ndjson"))
         return {}
 
     async def run(self) -> Task:
@@ -82,7 +81,11 @@ class StreamingLoad:
             *(self._stream(number, client, until_s) for number, client in enumerate(self._clients))
         )
         elapsed_s = time.perf_counter() - start_s
-        faults = [f"{sent} sent, {answer.status} {answer.body[:200]!r}" for sent, answer in answers if not _whole(sent, answer)]
+        faults = [
+            f"{sent} sent, {answer.status} {answer.body[:200]!r}"
+            for sent, answer in answers
+            if not _whole(sent, answer)
+        ]
         return {"count": sum(sent for sent, _ in answers), "elapsed_s": elapsed_s, "faults": faults[:3]}
 
     async def _stream(self, number: int, client: Client, until_s: float) -> tuple[int, Answer]:

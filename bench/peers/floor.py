@@ -44,7 +44,7 @@ class Floor(asyncio.Protocol):
             body, self._buffer = self._buffer[end + 4 : total], self._buffer[total:]
             self._answer(head, body)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's
         for followers in self.followers.values():
             if self._transport in followers:
                 followers.remove(self._transport)

@@ -1,4 +1,4 @@
-"""The HTTP floor: an aiohttp handler that reads the body and answers 204. ``python -m bench.peers.noop_aiohttp PORT``."""
+"""The HTTP floor: an aiohttp handler that reads a body and answers 204. ``python -m bench.peers.noop_aiohttp PORT``."""
 
 from __future__ import annotations
 

@@ -37,11 +37,13 @@ def draw(rows: Sequence[Row]) -> str:
     scale = ", logarithmic" if logarithmic else ""
     height = TOP + len(shown) * (BAR + GAP) + 10
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+            f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">'
+        ),
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="16" y="26" font-size="17" font-weight="bold" fill="#222">{escape(workload.title)}</text>',
-        f'<text x="16" y="46" fill="#666">{escape(workload.unit)}, {sense}{scale}; line: min–max of the rounds</text>',
+        f'<text x="16" y="46" fill="#666">{escape(workload.unit)}, {sense}{scale}; line: range of the rounds</text>',
     ]
     for index, row in enumerate(shown):
         parts += bar(row, TOP + index * (BAR + GAP), length)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.workloads.base import Measurement
 
 HEAD = (
-    "| workload | server | median (min–max) | ours is | ms: p50 / p99 | CPU µs each | peak MiB: own / resident | more |",
+    "| workload | server | median (min to max) | ours is | ms: p50 / p99 | CPU µs | peak MiB: own, resident | more |",
     "|---|---|---|---|---|---|---|---|",
 )
 
@@ -40,20 +40,25 @@ class Row:
         return statistics.median(found) if found else None
 
 
-def render(rows: Sequence[Row], machine: Sequence[str], sync_ms: Sequence[float], command: str) -> str:
+def render(rows: Sequence[Row], machine: Sequence[str], sync_ms: Sequence[float], *, command: str) -> str:
     """Return the page: machine, how to read it, the table."""
     sync = statistics.median(sync_ms)
     lines = [
         "# Bench",
         "",
-        f"`{command}`: servers started one after the other for each workload, in {max_runs(rows)} interleaved rounds.",
+        (
+            f"`{command}`: servers started one after the other for each workload, in {max_runs(rows)} interleaved "
+            "rounds; what has no range ran once."
+        ),
         "",
         *(f"- {line}" for line in machine),
-        f"- one page written in place and `fdatasync`: {sync:.3f} ms ({1000 / sync:,.0f}/s), "
-        f"{min(sync_ms):.3f}–{max(sync_ms):.3f} over the rounds",
+        (
+            f"- one page written in place and `fdatasync`: {sync:.3f} ms ({1000 / sync:,.0f}/s), "
+            f"{min(sync_ms):.3f} to {max(sync_ms):.3f} over the rounds"
+        ),
         "",
         "*ours is*: how many times better ours is, above 1 in its favour. *CPU*: of the server, for each operation. A "
-        "row is marked where the load generator used more than 90 % of a core, and so may have been the limit, and where "
+        "row is marked where the load generator used more than 90 % of a core, so may have been the limit, and where "
         "messages were lost or a run failed. What an acknowledgement means: "
         + "; ".join(f"{name}: {synced}" for name, synced in promises(rows).items())
         + ".",
@@ -85,7 +90,7 @@ def cells(row: Row, title: str, ours: float | None) -> str:
     values = [run.value for run in row.runs]
     shown = f"{number(statistics.median(values))} {row.workload.unit}"
     if len(values) > 1:
-        shown += f" ({number(min(values))}–{number(max(values))})"
+        shown += f" ({number(min(values))} to {number(max(values))})"
     cpu = statistics.median(run.cpu_us for run in row.runs)
     own, resident = max(run.anon_mib for run in row.runs), max(run.rss_mib for run in row.runs)
     figures = (
@@ -95,7 +100,7 @@ def cells(row: Row, title: str, ours: float | None) -> str:
         ratio(row, ours),
         percentiles(row),
         f"{cpu:.1f}" if cpu else "",
-        f"{own:.0f} / {resident:.0f}",
+        f"{own:.0f}, {resident:.0f}",
         "; ".join(remarks(row)),
     )
     return f"| {' | '.join(figures)} |"
@@ -106,7 +111,7 @@ def ratio(row: Row, ours: float | None) -> str:
     if row.peer.is_ours or not ours or not median:
         return ""
     better = ours / median if row.workload.more_is_better else median / ours
-    return f"{better:.2f} ×" if better < 10 else f"{better:.0f} ×"
+    return f"{better:.2f} times" if better < 10 else f"{better:.0f} times"
 
 
 def percentiles(row: Row) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.workloads.appends import Appends, JsonBatches, LargeAppends, LoneAppend
-from bench.workloads.base import Workload
 from bench.workloads.catch_up import LargeBinary, SmallMessages
 from bench.workloads.extensions import BatchAppends, StreamingAppends
 from bench.workloads.fan_out import IdleReaders, LongPolls, SseFanOut, Tokens
 from bench.workloads.mixed import AppendWhileRead
 from bench.workloads.presence import Creates, MillionStreams
+
+if TYPE_CHECKING:
+    from bench.workloads.base import Workload
 
 WORKLOADS: tuple[Workload, ...] = (
     LoneAppend(),

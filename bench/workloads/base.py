@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.fleet import percentile, run_load
 from bench.load.http import Client, request
@@ -119,9 +119,9 @@ def create(server: RunningServer, *names: str, content_type: str = BYTES) -> lis
     return paths
 
 
-def read_back(server: RunningServer, path: str, mark: str = "") -> Task:
-    """Read a stream whole; return how many bytes and marks it has."""
-    return run_load("pages", {"port": server.port, "path": path, "readers": 1, "mark": mark, "seconds": 0})
+def read_back(server: RunningServer, paths: Sequence[str], mark: str = "") -> Task:
+    """Read streams whole; return how many bytes and marks they have."""
+    return run_load("pages", {"port": server.port, "paths": list(paths), "readers": 1, "mark": mark, "seconds": 0})
 
 
 def latencies(result: Task) -> dict[str, float]:
@@ -130,7 +130,7 @@ def latencies(result: Task) -> dict[str, float]:
     return {"p50_ms": percentile(samples, 0.5), "p99_ms": percentile(samples, 0.99)}
 
 
-def measured(result: Task, meter: Meter, per_s: float, **more: Any) -> Measurement:
+def measured(result: Task, meter: Meter, per_s: float, **more: float) -> Measurement:
     """Return a measurement of a finished load whose value is a rate."""
     return Measurement(
         per_s,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.peers import Peer
     from bench.process import RunningServer
 
-FILL_S = 12.0
+FILL_S = 8.0
 """Filling a stream takes at most this; a slower server is read with what it has by then, and the row says so."""
 PACKED_WITHIN_S = 12.0
 NEVER_MS = 3_600_000
@@ -29,6 +29,7 @@ class SmallMessages(Usual):
     """
 
     unit, family = "messages/s", "catch-up"
+    once = True
 
     def __init__(self, readers: int, *, packed: bool, quick: bool = False) -> None:
         self._readers, self._packed, self.quick = readers, packed, quick
@@ -47,7 +48,7 @@ class SmallMessages(Usual):
         if server.peer.is_ours and self._packed:
             wait_until_idle(server)
         meter = Meter(server)
-        result = run_load("pages", *read_tasks(server, path, self._readers, "@t"))
+        result = run_load("pages", *read_tasks(server, path, readers=self._readers, mark="@t"))
         measurement = measured(result, meter, result["count"] / result["elapsed_s"])
         measurement.more["seconds_per_100k"] = result["elapsed_s"] / filled["count"] * 1e5
         if result["count"] != filled["count"] * self._readers:
@@ -72,7 +73,7 @@ class LargeBinary(Usual):
         fill = {"port": server.port, "paths": [path], "connections": 2, "count": 25 if quick else 100}
         filled = run_load("append", {**fill, "seconds": FILL_S, "body_bytes": 1 << 20, "content_type": BYTES})
         meter = Meter(server)
-        result = run_load("pages", *read_tasks(server, path, self._readers, ""))
+        result = run_load("pages", *read_tasks(server, path, readers=self._readers, mark=""))
         megabytes = result["bytes"] / 1e6
         measurement = measured(result, meter, megabytes / result["elapsed_s"])
         measurement.count, measurement.cpu_us = result["pages"], meter.used_s() / megabytes * 1e6
@@ -82,10 +83,10 @@ class LargeBinary(Usual):
         return measurement
 
 
-def read_tasks(server: RunningServer, path: str, readers: int, mark: str) -> list[Task]:
+def read_tasks(server: RunningServer, path: str, *, readers: int, mark: str) -> list[Task]:
     """Return the tasks of two generators, or one for one reader."""
     shares = [readers // 2, readers - readers // 2] if readers > 1 else [1]
-    return [{"port": server.port, "path": path, "readers": share, "mark": mark, "seconds": 0} for share in shares]
+    return [{"port": server.port, "paths": [path], "readers": share, "mark": mark, "seconds": 0} for share in shares]
 
 
 def wait_until_idle(server: RunningServer) -> None:

@@ -29,7 +29,7 @@ def follow_tasks(server: RunningServer, paths: list[str], readers: int) -> list[
     ]
 
 
-def write_task(server: RunningServer, paths: list[str], seconds: float, lanes: int) -> Task:
+def write_task(server: RunningServer, paths: list[str], seconds: float, *, lanes: int) -> Task:
     return {
         "port": server.port,
         "paths": paths,
@@ -51,6 +51,7 @@ class SseFanOut(Usual):
 
     def __init__(self, readers: int, held: int = 0, *, quick: bool = False) -> None:
         self._readers, self._held, self.quick = readers, held, quick
+        self.once = readers != 1_000
         self.name = f"sse-{readers}" + (f"-after-{held}" if held else "")
         self.title = f"SSE to {readers:,} readers at {PER_S}/s" + (f", stream holds {held:,} messages" if held else "")
         self.family = "sse" if not held else "sse-held"
@@ -65,7 +66,7 @@ class SseFanOut(Usual):
         with Fleet("follow", *follow_tasks(server, [path], self._readers)) as readers:
             readers.ready()
             each_kib = (server.anon_kib() - before_kib) / self._readers
-            seconds = 2.0 if quick else 5.0
+            seconds = 2.0 if quick else 4.0
             with Fleet("write", write_task(server, [path], seconds, lanes=4)) as writer:
                 writer.ready()
                 meter = Meter(server)
@@ -80,14 +81,14 @@ class SseFanOut(Usual):
 class Tokens(Usual):
     """Many model answers at once: 200 streams, 50 tokens a second into each, each with a reader of its own."""
 
-    name, title = "tokens", "200 streams × 50 tokens/s, a reader each"
+    name, title = "tokens", "200 streams of 50 tokens/s, a reader each"
     unit, family = "tokens/s", "tokens"
     quick = True
     streams = 200
 
     def run(self, server: RunningServer, *, quick: bool) -> Measurement:
         paths = create(server, *(fresh_name("t") for _ in range(self.streams)), content_type=JSON)
-        seconds = 2.0 if quick else 5.0
+        seconds = 2.0 if quick else 4.0
         with (
             Fleet("follow", *follow_tasks(server, paths, self.streams)) as readers,
             Fleet("write", write_task(server, paths, seconds, lanes=1)) as writer,
@@ -113,7 +114,7 @@ class LongPolls(Usual):
 
     def run(self, server: RunningServer, *, quick: bool) -> Measurement:
         (path,) = create(server, fresh_name("lp"), content_type=JSON)
-        task = {"port": server.port, "paths": [path], "readers": 500, "seconds": 1.5 if quick else 4.0}
+        task = {"port": server.port, "paths": [path], "readers": 500, "seconds": 1.5 if quick else 3.0}
         with Fleet("poll", {**task, "body_bytes": MESSAGE_BYTES}) as pollers:
             pollers.ready()
             meter = Meter(server)
@@ -127,6 +128,7 @@ class IdleReaders(Usual):
     name, title = "idle-1000", "1,000 idle SSE readers"
     unit, family = "KiB a reader", "idle"
     more_is_better = False
+    once = True
     readers = 1_000
 
     def run(self, server: RunningServer, *, quick: bool) -> Measurement:
@@ -135,7 +137,7 @@ class IdleReaders(Usual):
         with Fleet("follow", *follow_tasks(server, [path], self.readers)) as readers:
             readers.ready()
             each_kib = (server.anon_kib() - before_kib) / self.readers
-            seconds = 3.0 if quick else 10.0
+            seconds = 3.0 if quick else 5.0
             meter = Meter(server)
             time.sleep(seconds)
             core_percent = meter.used_s() / seconds * 100

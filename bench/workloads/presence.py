@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.fleet import percentile, run_load
@@ -12,6 +11,8 @@ from bench.load.http import Client, request
 from bench.workloads.base import BYTES, Measurement, Meter, Usual, fresh_name, measured
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bench.peers import Peer
     from bench.process import RunningServer
 
@@ -22,6 +23,7 @@ class Creates(Usual):
     """20k streams created over 16 connections; then a restart, where streams are kept, and first reads."""
 
     name, title, unit, family = "creates", "20k streams created, 16 connections", "creates/s", "create"
+    once = True
 
     def run(self, server: RunningServer, *, quick: bool) -> Measurement:
         prefix = fresh_name("n")
