@@ -120,6 +120,13 @@ async def test_one_session_for_two_tabs_and_another_profile(  # noqa: PLR0917 on
         assert one.page.complaints == []
 
 
+async def test_every_file_of_the_page_is_asked_for_anew(adapter: AdapterProcess) -> None:
+    async with aiohttp.ClientSession() as http:
+        for name in ("", "page/app.js", "page/style.css"):
+            async with http.get(f"{adapter.url}/{name}") as answer:
+                assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
+
+
 async def test_another_answer_and_the_list_of_chats(
     adapter: AdapterProcess, upstream: ScriptedUpstream, browser: Browser
 ) -> None:

@@ -47,6 +47,7 @@ def make_app(adapter: Adapter, about: Mapping[str, object] | None = None) -> web
     app.router.add_get("/api/config", _config)
     app.router.add_get("/", _index)
     app.router.add_static("/page", PAGE)
+    app.on_response_prepare.append(_keep_fresh)
     app.cleanup_ctx.append(_running)
     return app
 
@@ -54,6 +55,12 @@ def make_app(adapter: Adapter, about: Mapping[str, object] | None = None) -> web
 async def _running(app: web.Application) -> AsyncIterator[None]:
     async with app[ADAPTER]:
         yield
+
+
+async def _keep_fresh(request: web.Request, response: web.StreamResponse) -> None:
+    """Let browsers ask whether the page's files have changed: modules of two versions do not fit together."""
+    if request.path.startswith("/page/"):
+        response.headers["Cache-Control"] = "no-cache"
 
 
 async def _config(request: web.Request) -> web.StreamResponse:
