@@ -43,6 +43,8 @@ APPEND_COUNT: Final = "Stream-Append-Count"
 STREAM: Final = "stream"
 READY_MAX: Final = 4096
 """Appends that may wait for the commit under way; then nothing more is read from the client."""
+PIECES_MAX: Final = 4096
+"""Pieces of an unfinished line that are kept apart: each costs more than its bytes."""
 _BLANK: Final = b" \t\r\n"
 
 
@@ -72,7 +74,8 @@ class Upload:
         self._streams, self._path, self._max_append_bytes = streams, path, max_append_bytes
         self._close, self._claim = names.parse_closed(headers), names.parse_claim(headers)
         self._is_json = content_types.is_json(self._content_type)
-        self._partial = b""
+        self._partial: list[bytes] = []
+        self._partial_bytes = 0
         self._ready: list[Append] = []
         self._made = self._durable = self._flying = 0
         self._last: AppendOutcome | None = None
@@ -85,15 +88,15 @@ class Upload:
 
         Waits while too much is ready. ``flushed``: the client ended a chunk here.
         """
-        self._partial += arrived
         if self._is_json:
-            *lines, self._partial = self._partial.split(b"\n")
-            for line in lines:
-                self._add(line)
-        elif flushed:
-            chunk, self._partial = self._partial, b""
-            self._add(chunk)
-        if len(self._partial) > self._max_append_bytes:
+            *ends, arrived = arrived.split(b"\n")
+            for end in ends:
+                self._hold(end)
+                self._add(self._whole())
+        self._hold(arrived)
+        if flushed and not self._is_json:
+            self._add(self._whole())
+        if self._partial_bytes > self._max_append_bytes:
             self._refuse(BodyTooLargeError(self._max_append_bytes))
         self._launch()
         while len(self._ready) > READY_MAX and self._refusal is None:
@@ -104,7 +107,7 @@ class Upload:
     async def finish(self) -> Answer:
         """Append what is left, close if asked to, and answer once all is durable."""
         self.on_refused = None
-        self._add(self._partial)
+        self._add(self._whole())
         if self._close and self._refusal is None:
             self._ready.append(self._numbered(b"", close=True))
         if self._made == 0 and not self._close:
@@ -123,6 +126,18 @@ class Upload:
     @property
     def _busy(self) -> bool:
         return self._flying > 0 or bool(self._ready)
+
+    def _hold(self, piece: bytes) -> None:
+        """Keep a piece of a line or chunk; joined only when it is whole, or many small ones would cost the square."""
+        if piece:
+            self._partial.append(piece)
+            self._partial_bytes += len(piece)
+            if len(self._partial) >= PIECES_MAX:
+                self._partial = [b"".join(self._partial)]
+
+    def _whole(self) -> bytes:
+        raw, self._partial, self._partial_bytes = b"".join(self._partial), [], 0
+        return raw
 
     def _add(self, raw: bytes) -> None:
         """Make an append of one line or chunk; blank ones are nothing."""

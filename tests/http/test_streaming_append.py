@@ -147,3 +147,16 @@ async def test_nothing_to_append_is_refused(client: Client) -> None:
     reply = await client.post("j", b" \n", "application/json", stream_append_mode="stream")
     assert (reply.status, reply.code) == (400, "empty-body")
     assert (await client.post("none", b"1", "application/json", stream_append_mode="stream")).code == "not-found"
+
+
+async def test_a_long_line_in_tiny_pieces_keeps_nobody_waiting(site: Site) -> None:
+    """The pieces of an unfinished line are not put together anew with each of them."""
+    client, start = site.client, b'"' + b"x" * 8_000_000
+    await client.put("j", "application/json")
+    async with upload(client, "j") as sending:
+        await sending.chunk(start)
+        await sending.wire.send(b"1\r\ny\r\n" * 20_000)
+        await sending.chunk(b'"\n')
+        reply = await sending.end()  # which waits ten seconds at most; put together with each, they took minutes
+    assert (reply.status, reply.headers["stream-append-count"]) == (204, "1")
+    assert (await client.get("j")).body == b"[" + start + b"y" * 20_000 + b'"]'
