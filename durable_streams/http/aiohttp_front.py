@@ -24,7 +24,7 @@ from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.messages import Answer, Request, SseStart
 from durable_streams.http.sending import StallWatch
 from durable_streams.http.streaming_append import APPEND_MODE
-from durable_streams.protocol.errors import BodyTooLargeError, RequestTimeoutError, StreamError
+from durable_streams.protocol.errors import BodyTooLargeError, InvalidHeaderError, RequestTimeoutError, StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,7 +178,7 @@ class AiohttpFront:
             return self._hand_over(raw, answer)
         response = await self._send(raw, answer)
         elapsed_ms = (time.perf_counter() - began_s) * 1000
-        if elapsed_ms > self._bounds.slow_request_ms and "live" not in raw.query:
+        if elapsed_ms > self._bounds.slow_request_ms and "live" not in raw.query and APPEND_MODE not in raw.headers:
             _log.warning(
                 "slow request", method=raw.method, path=raw.rel_url.raw_path, status=answer.status, ms=round(elapsed_ms)
             )
@@ -203,6 +203,7 @@ class AiohttpFront:
     async def _upload(self, raw: web.BaseRequest) -> Answer:
         """Append a body as it arrives."""
         upload = self._router.open_upload(_request(raw, b""), self._bounds.max_append_bytes)
+        await _let_continue(raw)
         chunked = raw.headers.get("Transfer-Encoding", "").lower() == "chunked"
         arriving = aiter(raw.content.iter_chunks())
         idle_s = self._bounds.upload_idle_ms / 1000
@@ -230,13 +231,15 @@ class AiohttpFront:
 
     async def _body(self, raw: web.BaseRequest) -> bytes:
         limit = self._bounds.max_append_bytes
-        if (raw.content_length or 0) > limit:
+        try:
+            length = raw.content_length or 0
+        except ValueError:  # thousands of zeros before it
+            raise InvalidHeaderError("Content-Length", "has too many digits") from None
+        if length > limit:
             raise BodyTooLargeError(limit)
         try:
             async with asyncio.timeout(self._bounds.request_timeout_ms / 1000):
-                if raw.headers.get("Expect", "").lower() == "100-continue" and raw.version >= HttpVersion11:
-                    await raw.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                    raw.writer.output_size = 0  # nothing of the answer itself has gone out
+                await _let_continue(raw)
                 return await raw.read()
         except TimeoutError:
             msg = "the request did not arrive in time"
@@ -268,6 +271,13 @@ class AiohttpFront:
             if watch is not None:
                 watch.stop()
         return response
+
+
+async def _let_continue(raw: web.BaseRequest) -> None:
+    """Tell a client that waits for it that its body is wanted (RFC 9110 §10.1.1)."""
+    if raw.headers.get("Expect", "").lower() == "100-continue" and raw.version >= HttpVersion11:
+        await raw.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        raw.writer.output_size = 0  # nothing of the answer itself has gone out
 
 
 def _request(raw: web.BaseRequest, body: bytes) -> Request:

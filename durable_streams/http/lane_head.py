@@ -6,6 +6,7 @@ Must not know: connections. Invariant: what is not understood whole is not usual
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -61,6 +62,9 @@ _KNOWN: Final = {
     )
 }
 """The headers that handlers look at, by lower-case name."""
+_LENGTH: Final = re.compile("[0-9]{1,16}", re.ASCII)
+_NUMBERS: Final = re.compile(rb"(\r\n(?:[Cc]ontent-[Ll]ength|[Pp]roducer-[Ss]eq): )([0-9]{1,9})(?=\r\n)")
+"""A field's beginning and its number, of those that differ from one append of a producer to the next."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -105,9 +109,9 @@ def parse_head(raw: bytes) -> UsualHead | None:
 
     ``raw`` is one head, from the request line through the empty line. Short ones are remembered: clients repeat theirs.
     """
-    if len(raw) > HEAD_MAX_BYTES:
-        return None
-    return _parse_remembered(raw) if len(raw) <= _REMEMBERED_MAX_BYTES else _parse(raw)
+    if len(raw) > _REMEMBERED_MAX_BYTES:
+        return _parse(raw) if len(raw) <= HEAD_MAX_BYTES else None
+    return _parse_numbered(raw) if b"roducer-" in raw else _parse_remembered(raw)
 
 
 def _parse(raw: bytes) -> UsualHead | None:
@@ -118,17 +122,37 @@ def _parse(raw: bytes) -> UsualHead | None:
         path, query = _split_url(found.url)
         method = parser.get_method().decode("ascii")
         host, length = found.headers.get("Host", ""), found.headers.pop("Content-Length", "0")
-    except (httptools.HttpParserError, UnicodeDecodeError, _NotUsualError):
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError, _NotUsualError):
         return None
-    if parser.get_http_version() != "1.1" or method not in _METHODS or not host or not length.isdigit():
+    if parser.get_http_version() != "1.1" or method not in _METHODS or not host or not _LENGTH.fullmatch(length):
         return None
-    body_bytes = int(length)
-    if body_bytes > BODY_MAX_BYTES or (body_bytes and method not in {"POST", "PUT"}):
-        return None
-    return UsualHead(method, path, query, found.headers, f"http://{host}", body_bytes)
+    return _bounded(UsualHead(method, path, query, found.headers, f"http://{host}", int(length)))
 
 
 _parse_remembered = lru_cache(maxsize=_REMEMBERED_COUNT)(_parse)
+
+
+def _bounded(head: UsualHead) -> UsualHead | None:
+    if head.body_bytes > BODY_MAX_BYTES or (head.body_bytes and head.method not in {"POST", "PUT"}):
+        return None
+    return head
+
+
+def _parse_numbered(raw: bytes) -> UsualHead | None:
+    """Parse a producer's head: two numbers differ from one to the next; the rest is remembered without them."""
+    pieces = _NUMBERS.split(raw)
+    fields, numbers = pieces[1::3], pieces[2::3]
+    pieces[2::3] = [b"0"] * len(numbers)
+    head = _parse_remembered(b"".join(pieces))
+    if head is None:
+        return None
+    headers, body_bytes = head.headers, head.body_bytes
+    for field, number in zip(fields, numbers, strict=True):
+        if field[2] in b"Cc":
+            body_bytes = int(number)
+        else:
+            headers = {**headers, "Producer-Seq": number.decode("ascii")}
+    return _bounded(UsualHead(head.method, head.path, head.query, headers, head.origin, body_bytes))
 
 
 def _split_url(url: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -40,6 +40,7 @@ ODD_FIELDS = [
     ("Content-Length", "3"),
     ("Content-Length", "-1"),
     ("Content-Length", "0003"),
+    ("Content-Length", "0" * 5000 + "3"),
     ("Content-Length", "4x"),
     ("Content-Encoding", "identity"),
     ("TE", "trailers"),

@@ -39,6 +39,7 @@ BROKEN = {
     "length with a sign": POST + b"Content-Length: +1\r\n\r\nx",
     "length twice, differing": POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx",
     "length beyond 64 bits": POST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\nx",
+    "tunnel to nowhere": b"CONNECT :: HTTP/1.1\r\n" + HOST + b"\r\n",
     "length and chunked": POST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
     "chunked not last": POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n1\r\nx\r\n0\r\n\r\n",
     "unknown transfer coding": POST + b"Transfer-Encoding: zip\r\n\r\nx",
@@ -73,6 +74,15 @@ async def test_what_is_no_request_is_refused_and_the_connection_ends(fronted: Si
     assert reply.headers["access-control-allow-origin"] == "*"
     assert (await client.read_all("s"))[0] == b"before"
     assert (await client.head("s")).offset == f"{6:016d}"
+
+
+async def test_a_length_with_thousands_of_digits_is_refused(fronted: Site) -> None:
+    client = fronted.client
+    await client.put("s")
+    async with client.wire() as wire:
+        await wire.send(POST + b"Content-Length: " + b"0" * 5_000 + b"1\r\n\r\nx")
+        assert (await wire.reply()).code == "invalid-header"
+    assert (await client.read_all("s"))[0] == b""
 
 
 async def test_a_broken_request_behind_a_good_one_does_not_take_its_answer(run: Run) -> None:
