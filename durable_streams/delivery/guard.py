@@ -24,6 +24,16 @@ _LOCAL_NAMES: Final = frozenset({"localhost", "local", "internal", "intranet", "
 """Last labels that no public name has."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _IPV4_COMPATIBLE: Final = ipaddress.ip_network("::/96")
+_NOT_GLOBAL_UNICAST: Final = (
+    ipaddress.ip_network("64:ff9b:1::/48"),  # translation to IPv4 of a network's own (RFC 8215)
+    ipaddress.ip_network("::ffff:0:0:0/96"),  # translated IPv4 (RFC 2765)
+    ipaddress.ip_network("fec0::/10"),  # site-local, of old (RFC 3879)
+    ipaddress.ip_network("5f00::/16"),  # segment routing (RFC 9602)
+    ipaddress.ip_network("3fff::/20"),  # documentation (RFC 9637)
+    ipaddress.ip_network("192.0.0.0/24"),  # protocol assignments (RFC 6890)
+    ipaddress.ip_network("192.88.99.0/24"),  # relays to IPv6 (RFC 7526)
+)
+"""What ``is_global`` takes for public in some versions of Python."""
 
 
 class ForbiddenAddressError(OSError):
@@ -82,6 +92,8 @@ def _is_number(label: str) -> bool:
 
 def is_public(address: Address) -> bool:
     """Whether an address is reachable by everybody, and so is every IPv4 address that it carries inside."""
+    if any(address in network for network in _NOT_GLOBAL_UNICAST):
+        return False
     if isinstance(address, ipaddress.IPv6Address):
         return address.is_global and not address.is_multicast and all(map(is_public, _carried(address)))
     return address.is_global and not address.is_multicast
