@@ -48,7 +48,11 @@ class ManyCommand:
         return [path for path, _ in self._appends]
 
     def decide(self, batch: Batch) -> None:
-        """Decide the appends one after the other; those accepted win or lose together."""
+        """Decide the appends one after the other; those accepted win or lose together.
+
+        So do the streams that refused: what a refusal rests on may come to nothing, and then all is decided again, or
+        fails, and an append that had stood alone would be there twice.
+        """
         self._outcomes = []
         first: Slot | None = None
         for path, request in self._appends:
@@ -56,16 +60,22 @@ class ManyCommand:
                 slot, outcome = _decide_one(batch, path, request)
             except StreamError as refusal:
                 self._outcomes.append(refusal)
+                first = _together(batch, first, batch.slot(path))
                 if self._stop_at_refusal:
                     return
                 continue
             self._outcomes.append(outcome)
-            first = first or slot
-            batch.link(first, slot)
+            first = _together(batch, first, slot)
 
     def settle(self, error: StreamError | None) -> None:
         """Answer, after the commit."""
         self._settle(self._outcomes if error is None else error)
+
+
+def _together(batch: Batch, first: Slot | None, slot: Slot) -> Slot:
+    first = first or slot
+    batch.link(first, slot)
+    return first
 
 
 def _decide_one(batch: Batch, path: str, request: Append) -> tuple[Slot, Appended | Duplicate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import sys
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from durable_streams.config import KIB, MIB
+from durable_streams.protocol.append import Append
+from durable_streams.protocol.errors import StoreFullError
 from tests.http.wire import Client, request_bytes
 
 if TYPE_CHECKING:
@@ -86,6 +89,24 @@ async def test_one_append_that_does_not_fit_leaves_its_neighbours_alone(run: Run
         assert (await client.post("t", b"y")).status == 204
         assert (await client.post("s", b"retried", **fields)).status == 200
         assert (await client.read_all("s"))[0] == b"retried"
+
+
+async def test_appends_of_one_batch_stay_together_though_some_were_refused(run: Run) -> None:
+    """A refusal rests on a neighbour's close, which does not fit: nothing of the batch may stand when it is told so."""
+    async with run(engine="lmdb", map_size_bytes=2 * MIB) as site:
+        client, streams = site.client, site.server.streams
+        await client.put("s")
+        await client.put("t")
+        closing = Append(b"x" * 4 * MIB, "text/plain", close=True)
+        small = Append(b"y", "text/plain")
+        answered: asyncio.Queue[object] = asyncio.Queue()
+
+        streams.submit_append("s", closing, answered.put_nowait)
+        streams.submit_many([("t", small), ("s", small)], answered.put_nowait, stop_at_refusal=False)
+
+        assert isinstance(await answered.get(), StoreFullError)
+        assert isinstance(await answered.get(), StoreFullError)
+        assert (await client.get("t")).body == b""
 
 
 async def test_expired_streams_make_room_in_a_full_store(run: Run) -> None:
