@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from durable_streams.protocol import content_types, json_mode
+from durable_streams.protocol.chunks import CHUNK_MAX_BYTES
 from durable_streams.protocol.errors import (
     InvalidHeaderError,
     InvalidQueryError,
@@ -59,7 +60,8 @@ class Reader:
         # page before is always complete in this one.
         last = head.tail if content_types.is_json(record.content_type) else min(head.tail, start + limit)
         payload = self._stored(head.path, record, head.sid, start=start, end=last, max_bytes=limit)
-        payload = payload[: page_bytes(record.content_type, payload, limit)]
+        if not (len(payload) > limit and _is_one_message(record, payload)):
+            payload = payload[: page_bytes(record.content_type, payload, limit)]
         end = start + len(payload)
         at_tail = end == head.tail
         return Page(head.sid, start, end, payload, at_tail, at_tail and head.closed, record.content_type)
@@ -92,14 +94,16 @@ class Reader:
         record = decode_record(head.record)
         if not content_types.is_json(record.content_type) or position in {0, head.tail}:
             return
-        self._check_boundary(segments_of(record, head.sid, head.tail), position)
+        self._check_boundary(record, segments_of(record, head.sid, head.tail), position)
 
-    def _check_boundary(self, segments: Iterable[tuple[int, int, int]], position: int) -> None:
+    def _check_boundary(self, record: Record, segments: Iterable[tuple[int, int, int]], position: int) -> None:
         for segment_sid, segment_start, segment_end in segments:
             if segment_start <= position < segment_end:
                 # The chunk that holds the byte at ``position``, up to and with it: what is before it must be whole.
                 chunk = self._engine.read_before(segment_sid, position + 1)
-                if chunk is not None and not _is_whole(chunk.payload[:-1]):
+                if chunk is None:
+                    return
+                if _is_one_message(record, chunk.payload) or not _is_whole(chunk.payload[:-1]):
                     raise OffsetInsideMessageError(position)
                 return
 
@@ -120,7 +124,9 @@ class Reader:
                 chunk = self._engine.read_before(segment_sid, position)
                 if chunk is None:
                     raise NotFoundError(head.path)
-                starts = [0, *json_mode.boundaries(chunk.payload)][:-1]
+                starts = [0]
+                if not _is_one_message(record, chunk.payload):
+                    starts = [0, *json_mode.boundaries(chunk.payload)][:-1]
                 taken = min(missing, len(starts))
                 position = chunk.offset + (starts[-taken] if starts else 0)
                 missing -= taken
@@ -140,7 +146,7 @@ class Reader:
                 raise SubOffsetBeyondTailError(sub_offset)
             return anchor + sub_offset
         if anchor not in {0, tail}:
-            self._check_boundary(segments_of(record, source.sid, tail), anchor)
+            self._check_boundary(record, segments_of(record, source.sid, tail), anchor)
         position, missing = anchor, sub_offset
         while missing:
             if position >= tail:
@@ -153,10 +159,17 @@ class Reader:
                 )
             except NotFoundError:  # appended in this very batch: not stored yet, so nobody can know its messages
                 raise SubOffsetBeyondTailError(sub_offset) from None
-            ends = [*json_mode.boundaries(payload)][:missing]
+            ends = [len(payload)]
+            if not (len(payload) > self._page_max_bytes and _is_one_message(record, payload)):
+                ends = [*json_mode.boundaries(payload)][:missing]
             position += ends[-1]
             missing -= len(ends)
         return position
+
+
+def _is_one_message(record: Record, stored: bytes) -> bool:
+    """Whether a chunk holds one message for certain, however it looks inside: only that makes chunks so large."""
+    return len(stored) > CHUNK_MAX_BYTES and content_types.is_json(record.content_type)
 
 
 def _is_whole(stored: bytes) -> bool:

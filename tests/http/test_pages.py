@@ -122,6 +122,26 @@ async def test_one_message_larger_than_everything_goes_whole(run: Run, engine_na
         )
 
 
+async def test_a_message_larger_than_a_chunk_has_no_offsets_inside(run: Run, engine_name: EngineName) -> None:
+    """Whatever it looks like inside: here like messages, each behind a comma."""
+    large = b"[" + b"0," * 1_500_000 + b"0]"
+    async with run(engine=engine_name) as site:
+        client = site.client
+        await client.put("j", "application/json")
+        await client.post("j", b"[[1],%s,[2],[3]]" % large, "application/json")
+        after = 4 + len(large) + 1
+
+        assert (await client.get("j", offset=format_offset(4))).body == b"[%s]" % large
+        assert (await client.get("j", offset=format_offset(after))).body == b"[[2],[3]]"
+        assert (await client.get("j", tail="2")).body == b"[[2],[3]]"
+        assert (await client.get("j", tail="3")).body == b"[%s]" % large
+        assert (await client.get("j", tail="4")).body == b"[[1]]"
+        for inside in (5, 1_000_001, 2_999_999, after - 1):
+            assert (await client.get("j", offset=format_offset(inside))).status == 400
+        fields = {"stream_forked_from": "/v1/stream/j", "stream_fork_offset": "-1", "stream_fork_sub_offset": "2"}
+        assert (await client.put("f", "application/json", **fields)).offset == format_offset(after)
+
+
 async def test_the_end_of_a_closed_stream_is_on_its_last_page_only(run: Run) -> None:
     async with run(bounds=bounded(max_chunk_bytes=10)) as site:
         await site.client.put("s", "text/plain", b"x" * 25, stream_closed="true")
