@@ -7,6 +7,7 @@ Invariant: every offset a JSON stream hands out stands at the start of a message
 
 from __future__ import annotations
 
+import gc
 import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -21,6 +22,8 @@ DEPTH_MAX: Final = 1000
 """Deepest nesting accepted, so that a reader that parses a page (one level deeper) with a common parser can."""
 _PARSER_DEPTH_MAX: Final = 1024
 """Deepest nesting that orjson accepts."""
+LARGE_BYTES: Final = 256 * 1024
+"""From here on it pays to keep the collector away from a body being checked."""
 _WHITESPACE: Final = b" \t\n\r"
 
 _TOKEN = re.compile(
@@ -47,14 +50,15 @@ def flatten(body: bytes) -> bytes:
             (RFC 8259 §6 lets us), or nested deeper than ``DEPTH_MAX``.
         EmptyBatchError: ``[]`` (§9.1.3).
     """
-    value = _parse(body)
+    _check(body)
     text = body.strip(_WHITESPACE)
-    if not isinstance(value, list):
+    if not text.startswith(b"["):
         return text + b","
-    if not value:
+    messages = text[1:-1].strip(_WHITESPACE)
+    if not messages:
         msg = "an empty array appends nothing"
         raise EmptyBatchError(msg)
-    return text[1:-1].strip(_WHITESPACE) + b","
+    return messages + b","
 
 
 def flatten_initial(body: bytes) -> bytes:
@@ -74,9 +78,22 @@ def wrap(stored: bytes) -> bytes:
     return b"[" + stored[:-1] + b"]"
 
 
-def _parse(body: bytes) -> object:
+def _check(body: bytes) -> None:
+    if len(body) < LARGE_BYTES or not gc.isenabled():
+        _check_text(body)
+        return
+    # Millions of small values at once would have the collector look at all of them again and again, and find nothing:
+    # it would take most of the time. They are gone before it is let in again.
+    gc.disable()
     try:
-        value = orjson.loads(body)
+        _check_text(body)
+    finally:
+        gc.enable()
+
+
+def _check_text(body: bytes) -> None:
+    try:
+        orjson.loads(body)
     except orjson.JSONDecodeError as refusal:
         # Lone surrogate escapes are JSON (RFC 8259 §8.2) and browsers send them; only the parser minds. With any other
         # escape in their place everything else is judged as ever.
@@ -84,12 +101,11 @@ def _parse(body: bytes) -> object:
         if not replaced:
             _refuse(str(refusal))
         try:
-            value = orjson.loads(body)
+            orjson.loads(body)
         except orjson.JSONDecodeError as second:
             _refuse(str(second))
     if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_too_deep(body):
         _refuse(f"nested deeper than {DEPTH_MAX}")
-    return value
 
 
 def _refuse(why: str) -> NoReturn:

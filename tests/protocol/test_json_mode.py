@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -8,7 +9,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durable_streams.protocol.errors import EmptyBatchError, InvalidJsonError
-from durable_streams.protocol.json_mode import DEPTH_MAX, boundaries, cut, flatten, flatten_initial, is_boundary, wrap
+from durable_streams.protocol.json_mode import (
+    DEPTH_MAX,
+    LARGE_BYTES,
+    boundaries,
+    cut,
+    flatten,
+    flatten_initial,
+    is_boundary,
+    wrap,
+)
 from tests.protocol.json_texts import Body, bodies
 
 
@@ -172,3 +182,20 @@ def test_many_shallow_containers_are_not_deep() -> None:
     message = b'{"a":[{}],"b":"\\ud800"}'
 
     assert flatten(b"[" + b",".join([message] * DEPTH_MAX) + b"]") == (message + b",") * DEPTH_MAX
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+@pytest.mark.parametrize("end", [b"]", b"}"], ids=["valid", "not valid"])
+def test_the_collector_is_left_as_it_was_found(end: bytes, *, collecting: bool) -> None:
+    body = b"[" + b"[]," * LARGE_BYTES + b"0" + end
+    if not collecting:
+        gc.disable()
+    try:
+        if end == b"]":
+            assert flatten(body) == body[1:-1] + b","
+        else:
+            with pytest.raises(InvalidJsonError):
+                flatten(body)
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()
