@@ -6,7 +6,7 @@ Invariants: every change goes through the committer; every read sees committed s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from durable_streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand
 from durable_streams.engine.base import EngineError
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from durable_streams.reader import Reader
     from durable_streams.runtime import Runtime
     from durable_streams.tail import Hub
+
+_RESERVED_START: Final = f"{RESERVED}/"
+_RESERVED_END: Final = f"{RESERVED}/\U0010ffff"
+"""Sorts after every control path, by code point as by UTF-8 byte."""
 
 
 class Streams:
@@ -145,16 +149,17 @@ class Streams:
     def scan(self, prefix: str, after: str, limit: int) -> tuple[list[Head], str | None]:
         """Return one page of streams in path order, and the path to go on after, ``None`` at the end.
 
-        Looks at ``limit`` heads; expired and deleted ones are left out of the page.
+        Looks at ``limit`` heads; expired and deleted ones are left out of the page. Control paths count for nothing.
         """
         now_ms = self._clock.now_ms()
         heads = self._engine.scan(prefix, after, limit)
+        if any(head.path.startswith(_RESERVED_START) for head in heads):
+            heads = [head for head in heads if head.path < _RESERVED_START]
+            heads += self._engine.scan(prefix, max(after, _RESERVED_END), limit - len(heads))
         next_after = heads[-1].path if len(heads) == limit else None
         return [head for head in heads if self._listed(head, now_ms)], next_after
 
     def _listed(self, head: Head, now_ms: int) -> bool:
-        if head.path.startswith(f"{RESERVED}/"):
-            return False
         if head.soft_deleted:
             return False
         return not self._is_over(head, self._cache.latest_touch_ms(head), now_ms)

@@ -54,7 +54,7 @@ class _Program(click.Group):
 @click.group("durable-streams", cls=_Program, context_settings=_CONTEXT)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def program() -> None:
-    r"""Durable Streams 1.0: a server, and what works with one.
+    """Durable Streams 1.0: a server, and what works with one.
 
     A STREAM is named by its URL, or by its path below --url. Every option can be set by the DS_* variable shown beside
     it; the command line wins.
@@ -67,4 +67,4 @@ def program() -> None:
       3  no such stream
       4  the stream is not as expected: exists differently, is closed, producer fenced
       5  the server cannot be reached
-    """
+    """  # noqa: D301 click's own mark, not an escape to be shown

@@ -67,7 +67,7 @@ class _Announcement:
 
 def startup_text(url: str, config: ServerConfig, *, durable: bool) -> str:
     """Return what ``serve`` prints when it listens: the root's URL first, then store, promise and examples."""
-    stream = f"{url.rstrip('/')}/hello"
+    stream = f"{url.rstrip('/')}/first"
     where = str(config.data_dir.absolute()) if config.engine == "lmdb" else "none"
     promise = "every acknowledged write is fsynced" if durable else "none: everything is forgotten at the end"
     return "\n".join(

@@ -28,6 +28,7 @@ _EXPOSED = (
     names.PRODUCER_SEQ,
     names.PRODUCER_EXPECTED_SEQ,
     names.PRODUCER_RECEIVED_SEQ,
+    "Stream-Append-Count",
     "ETag",
     "Location",
     "Retry-After",

@@ -58,7 +58,7 @@ def test_the_memory_engine_promises_nothing(serve: Serve) -> None:
 @pytest.mark.parametrize("root", ["/", "/v1/stream", "/a/"])
 def test_the_examples_name_a_stream_below_any_root(root: str) -> None:
     text = startup_text(f"http://h:1{root}", ServerConfig(root=root), durable=True)
-    assert text.count(f"http://h:1{root.rstrip('/')}/hello") == 4
+    assert text.count(f"http://h:1{root.rstrip('/')}/first") == 4
 
 
 def test_variables_configure_it(serve: Serve) -> None:
