@@ -138,8 +138,8 @@ async def test_a_message_larger_than_a_chunk_has_no_offsets_inside(run: Run, eng
         assert (await client.get("j", tail="4")).body == b"[[1]]"
         for inside in (5, 1_000_001, 2_999_999, after - 1):
             assert (await client.get("j", offset=format_offset(inside))).status == 400
-        fields = {"stream_forked_from": "/v1/stream/j", "stream_fork_offset": "-1", "stream_fork_sub_offset": "2"}
-        assert (await client.put("f", "application/json", **fields)).offset == format_offset(after)
+        fork = await client.fork("f", "j", stream_fork_offset="-1", stream_fork_sub_offset="2")
+        assert fork.offset == format_offset(after)
 
 
 async def test_the_end_of_a_closed_stream_is_on_its_last_page_only(run: Run) -> None:
