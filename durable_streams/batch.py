@@ -109,9 +109,14 @@ class Batch:
             draft = Draft.of(entry.head, entry.touched_ms) if entry else None
             slot = self.slots[path] = Slot(path, entry.head if entry else None, draft)
         draft = slot.draft
-        if draft is not None and not draft.soft_deleted and self._is_over(draft):
-            self.delete(slot)
+        # Most streams have no deadline, and so no row in the due index. (Nor has one at 1970-01-01T00:00:00Z.)
+        if draft is not None and (draft.due_ms or draft.record.expires_at_ms is not None):
+            self._end_if_over(slot, draft)
         return slot
+
+    def _end_if_over(self, slot: Slot, draft: Draft) -> None:
+        if not draft.soft_deleted and self._is_over(draft):
+            self.delete(slot)
 
     def _is_over(self, draft: Draft) -> bool:
         if not is_expired(draft.record, draft.touched_ms, self.now_ms):
