@@ -59,7 +59,7 @@ class StreamingAppends(Usual):
         paths = create(server, *(fresh_name("y") for _ in range(64)), content_type=content_type)
         task = {"port": server.port, "paths": paths, "connections": 64, "body_bytes": TOKEN_BYTES, "burst": 16}
         meter = Meter(server)
-        result = run_load("stream", {**task, "seconds": 1.5 if quick else 3.0, "lines": self._lines})
+        result = run_load("stream", {**task, "each": 1_600 if quick else 6_400, "lines": self._lines})
         measurement = measured(result, meter, result["count"] / result["elapsed_s"])
         mark = '"' + "x" * (TOKEN_BYTES - 2) + '"' if self._lines else ""
         read = read_back(server, paths, mark)
