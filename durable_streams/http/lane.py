@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 HELD_MAX_BYTES: Final = HEAD_MAX_BYTES + BODY_MAX_BYTES
 """Bytes held behind the request under way before the connection is no longer read from."""
 SWEEP_S: Final = 1.0
+LARGE_BYTES: Final = 32 * 1024
+"""A body from here on is handed to the kernel as it is, not copied behind its head."""
 _HEAD_END: Final = b"\r\n\r\n"
 _log = structlog.get_logger(__name__)
 
@@ -201,7 +203,7 @@ class LaneConnection(asyncio.Protocol):
             self._front.connections.discard(self)
             self._front.readers.take_over(self._transport, answer)
             return
-        self._transport.write(self._rendered(answer))
+        self._send(answer)
         now_s = self._loop.time()
         if now_s - self._since_s > self._front.slow_s:
             self._log_slow(answer.status, now_s - self._since_s)
@@ -214,10 +216,13 @@ class LaneConnection(asyncio.Protocol):
         if self._buffer and not self._settling:
             self._advance()
 
-    def _rendered(self, answer: Answer) -> bytes:
-        head = render_head(answer, self._asked.method)
+    def _send(self, answer: Answer) -> None:
+        head = render_head(answer, self._asked.method) + self._front.date() + _HEAD_END
         body = answer.body if self._asked.method != "HEAD" else b""
-        return b"".join((head, self._front.date(), _HEAD_END, body))
+        if len(body) < LARGE_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
 
     def _hand_over(self) -> None:
         """Give connection and unanswered bytes to aiohttp, for good."""
