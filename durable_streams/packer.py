@@ -51,12 +51,13 @@ class Packer:
         run.rows += 1
         # Whole packed chunks at a time: packing sooner would write the same bytes again and again.
         if run.end - run.start >= PACKED_BYTES and run.rows >= ROWS_MIN:
-            self._make_ready(sid, run)
+            del self._runs[sid]
+            self._make_ready(sid, run.start, run.end)
 
     def read(self, sid: int, start: int, end: int, *, rows: int) -> None:
         """Note a page that was gathered from ``rows`` rows."""
         if rows >= ROWS_READ_MIN and len(self._ready) < CANDIDATES_MAX:
-            self._ready.setdefault(sid, (start, end))
+            self._make_ready(sid, start, end)
 
     def forget(self, sid: int) -> None:
         """The incarnation has gone."""
@@ -74,7 +75,7 @@ class Packer:
 
     def put_back(self, sid: int, start: int, end: int) -> None:
         """Go on with the rest of a range later."""
-        self._ready[sid] = (start, end)
+        self._make_ready(sid, start, end)
 
     def _look_for_cold(self, now_ms: int) -> None:
         """Look at the runs begun first; one still warm goes to the back, so that a round costs a few looks at most."""
@@ -83,7 +84,7 @@ class Packer:
             if now_ms - run.noted_ms < COLD_MS:
                 self._runs[sid] = run
             elif run.rows >= ROWS_MIN:
-                self._ready[sid] = (run.start, run.end)
+                self._make_ready(sid, run.start, run.end)
 
     def _note(self, sid: int, run: _Run) -> None:
         if len(self._runs) >= CANDIDATES_MAX:
@@ -91,6 +92,7 @@ class Packer:
         self._runs.pop(sid, None)
         self._runs[sid] = run
 
-    def _make_ready(self, sid: int, run: _Run) -> None:
-        del self._runs[sid]
-        self._ready[sid] = (run.start, run.end)
+    def _make_ready(self, sid: int, start: int, end: int) -> None:
+        """Add a range to what is ready of its stream: a fast writer makes one after the other before any is packed."""
+        known = self._ready.get(sid)
+        self._ready[sid] = (start, end) if known is None else (min(start, known[0]), max(end, known[1]))
