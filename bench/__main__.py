@@ -113,6 +113,8 @@ def main() -> None:
     with (options.results / "runs.jsonl").open("w", encoding="utf-8") as lines:
         for number, row in rounds(rows, options):
             if number != last_round:
+                if sync_ms:
+                    finish(rows, options, sync_ms)
                 sync_ms.append(machine.sync_ms(options.dir))
                 last_round = number
             line = {"round": number, **attempt(row, options.dir, quick=options.quick)}
@@ -123,13 +125,13 @@ def main() -> None:
             print(
                 f"{elapsed_s:6.0f} s  {row.workload.name:28} {row.peer.name:16} {outcome}", file=sys.stderr, flush=True
             )
-    finish(rows, options, sync_ms)
+    print(finish(rows, options, sync_ms))
     if not any(options.dir.iterdir()):
         shutil.rmtree(options.dir)
 
 
-def finish(rows: list[Row], options: argparse.Namespace, sync_ms: list[float]) -> None:
-    """Write the table and the charts, and print the table."""
+def finish(rows: list[Row], options: argparse.Namespace, sync_ms: list[float]) -> str:
+    """Write the table and the charts, after each round; return the table."""
     described = [*machine.describe(options.dir), f"load average at the end: {os.getloadavg()[0]:.1f}"]
     command = " ".join(["python -m bench", *sys.argv[1:]])
     page = table.render(rows, described, sync_ms, command=command)
@@ -137,7 +139,7 @@ def finish(rows: list[Row], options: argparse.Namespace, sync_ms: list[float]) -
     for name in dict.fromkeys(row.workload.name for row in rows):
         picture = chart.draw([row for row in rows if row.workload.name == name])
         (options.results / f"{name}.svg").write_text(picture, encoding="utf-8")
-    print(page)
+    return page
 
 
 if __name__ == "__main__":

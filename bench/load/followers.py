@@ -13,7 +13,7 @@ from bench.load.stamps import Arrivals, Expected
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-GRACE_S = 10.0
+GRACE_S = 5.0
 """How long after the last append a message may still arrive."""
 CONNECTING_MAX = 64
 """Connections being made at a time: a backlog is no part of what is measured."""
