@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -105,6 +106,7 @@ def rounds(rows: list[Row], options: argparse.Namespace) -> Iterator[tuple[int, 
 
 def main() -> None:
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
     rows = plan(options)
     options.dir.mkdir(parents=True, exist_ok=True)
     options.results.mkdir(parents=True, exist_ok=True)
