@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -29,6 +30,7 @@ from durable_streams.protocol.errors import (
     StoreFullError,
     StreamError,
 )
+from durable_streams.writer import LetGo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +46,8 @@ RESUBMITS_MAX: Final = 8
 """How often one batch with an unknown outcome is sent again."""
 FULL_MS: Final = 5_000
 """How long after a write found no space the server calls itself unready; only another write can tell."""
+HELD_BYTES_MAX: Final = 1 << 20
+"""Batches of up to this many bytes hold the loop while their rows are written; more would hold it for milliseconds."""
 _log = structlog.get_logger(__name__)
 
 
@@ -147,10 +151,13 @@ class Committer:
             asyncio.get_running_loop().call_soon(self._kick)
             return
         if not flight.groups:
-            _settle_all(flight, {})
+            for command in commands:
+                _settle(command, flight.refusals.get(command))
             asyncio.get_running_loop().call_soon(self._kick)
             return
-        self._writer.submit(lambda: self._commit(flight), lambda outcome: self._finish(flight, outcome))
+        let_go = LetGo() if sum(command.size_bytes for command in commands) <= HELD_BYTES_MAX else None
+        finish = partial(self._finish, flight)
+        self._writer.submit(partial(self._commit, flight, let_go), finish, let_go=let_go)
 
     def _take(self) -> list[Command]:
         commands: list[Command] = []
@@ -174,11 +181,11 @@ class Committer:
                 refusals[command] = refusal
         return _Flight(batch, commands, refusals)
 
-    def _commit(self, flight: _Flight) -> list[Outcome | StorageFullError]:
+    def _commit(self, flight: _Flight, let_go: LetGo | None) -> list[Outcome | StorageFullError]:
         """In the writer's thread: build the mutations (large bodies are cut here) and commit them."""
         flight.mutations = [[slot.mutation(self._chance.version()) for slot in group] for group in flight.groups]
         try:
-            return self._commit_surely(flight.mutations)
+            return self._commit_surely(flight.mutations, let_go)
         except StorageFullError as full:
             if len(flight.mutations) == 1:
                 return [full]
@@ -191,9 +198,11 @@ class Committer:
         except StorageFullError as full:
             return full
 
-    def _commit_surely(self, groups: list[list[Mutation]]) -> list[Outcome | StorageFullError]:
+    def _commit_surely(
+        self, groups: list[list[Mutation]], let_go: LetGo | None = None
+    ) -> list[Outcome | StorageFullError]:
         """Commit; send groups of unknown outcome again, unchanged: at most one copy can win."""
-        outcomes: list[Outcome | StorageFullError] = [*self._engine.commit(groups)]
+        outcomes: list[Outcome | StorageFullError] = [*self._engine.commit(groups, on_written=let_go)]
         for _ in range(RESUBMITS_MAX):
             unknown = [index for index, outcome in enumerate(outcomes) if outcome is Outcome.UNKNOWN]
             if not unknown:
@@ -216,12 +225,14 @@ class Committer:
         errors: dict[str, StreamError | None] = {}
         for group, result in zip(flight.groups, outcome, strict=True):
             self._finish_group(group, result, errors)
-        retried = _settle_all(flight, errors)
-        self.on_settled()
+        settlements, retried = _settlements(flight, errors)
         for command in reversed(retried):
             self._queue.appendleft(command)
             self._queued_bytes += command.size_bytes
-        self._kick()
+        self._kick()  # first, so that the disk works while the answers are sent
+        for command, error in settlements:
+            _settle(command, error)
+        self.on_settled()
 
     def _finish_group(
         self, group: list[Slot], result: Outcome | StorageFullError, errors: dict[str, StreamError | None]
@@ -254,12 +265,14 @@ class Committer:
         self._idle.set()
 
 
-def _settle_all(flight: _Flight, errors: dict[str, StreamError | None]) -> list[Command]:
-    """Answer every command of a batch; return those to decide again, because their stream had moved."""
+def _settlements(
+    flight: _Flight, errors: dict[str, StreamError | None]
+) -> tuple[list[tuple[Command, StreamError | None]], list[Command]]:
+    """Return whom to answer what, and the commands to decide again, because their stream had moved."""
+    refusals = flight.refusals
     if not errors:
-        for command in flight.commands:
-            _settle(command, flight.refusals.get(command))
-        return []
+        return [(command, refusals.get(command)) for command in flight.commands], []
+    settlements: list[tuple[Command, StreamError | None]] = []
     retried: list[Command] = []
     for command in flight.commands:
         lost = [errors[path] for path in command.paths() if path in errors]
@@ -270,8 +283,8 @@ def _settle_all(flight: _Flight, errors: dict[str, StreamError | None]) -> list[
                 retried.append(command)
                 continue
             error = OverloadedError("other writers kept moving the stream")
-        _settle(command, error or flight.refusals.get(command))
-    return retried
+        settlements.append((command, error or refusals.get(command)))
+    return settlements, retried
 
 
 def _settle(command: Command, error: StreamError | None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from durable_streams.protocol.head import Head
 
@@ -124,11 +124,15 @@ class Engine(Protocol):
     def scan_producers(self, sid: int, after: str, limit: int) -> list[ProducerRow]:
         """Return up to ``limit`` producer rows of ``sid`` whose id sorts after ``after``, in UTF-8 order."""
 
-    def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
+    def commit(
+        self, groups: Sequence[Sequence[Mutation]], *, on_written: Callable[[], None] | None = None
+    ) -> list[Outcome]:
         """Apply each group whole or not at all, all applied ones in one durable transaction; one outcome per group.
 
         A refused group leaves its neighbours alone. Groups are applied in order, and a later group sees the earlier
         ones; so does a later mutation within a group.
+
+        ``on_written``, if given, may be called once everything but making it durable is done.
 
         Raises:
             StorageFullError: nothing at all was applied.

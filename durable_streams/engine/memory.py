@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from durable_streams.engine.base import PACKED_BYTES, Chunk, Due, Mutation, Outcome, ProducerRow, Touch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from durable_streams.protocol.head import Head
 
@@ -117,10 +117,15 @@ class MemoryEngine:
             found = heapq.nsmallest(limit, (name for name in rows if name.encode() > after.encode()), key=str.encode)
             return [rows[name] for name in found]
 
-    def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
+    def commit(
+        self, groups: Sequence[Sequence[Mutation]], *, on_written: Callable[[], None] | None = None
+    ) -> list[Outcome]:
         """Apply each group whole or not at all, in order."""
         with self._lock:
-            return [self._apply(group) for group in groups]
+            outcomes = [self._apply(group) for group in groups]
+        if on_written is not None:
+            on_written()
+        return outcomes
 
     def _apply(self, group: Sequence[Mutation]) -> Outcome:
         if not self._admits(group):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from durable_streams.engine.memory import MemoryEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from durable_streams.engine.base import Mutation, Outcome
 
@@ -22,8 +22,10 @@ class GatedEngine(MemoryEngine):
         self.gate.set()
         self.arrived = 0
 
-    def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
+    def commit(
+        self, groups: Sequence[Sequence[Mutation]], *, on_written: Callable[[], None] | None = None
+    ) -> list[Outcome]:
         """Wait for the gate, then commit."""
         self.arrived += 1
         self.gate.wait()
-        return super().commit(groups)
+        return super().commit(groups, on_written=on_written)

@@ -10,7 +10,7 @@ import pytest
 from durable_streams.engine.memory import MemoryEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from durable_streams.engine.base import Mutation, Outcome
     from tests.http.conftest import Run
@@ -69,9 +69,11 @@ class CountingEngine(MemoryEngine):
 
     commits = 0
 
-    def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
+    def commit(
+        self, groups: Sequence[Sequence[Mutation]], *, on_written: Callable[[], None] | None = None
+    ) -> list[Outcome]:
         self.commits += 1
-        return super().commit(groups)
+        return super().commit(groups, on_written=on_written)
 
 
 async def test_a_thousand_streams_take_one_commit(run: Run) -> None:

@@ -161,7 +161,9 @@ class LmdbEngine:
         with self._reading() as txn:
             return list(islice(reads.scan_producers(txn.cursor(self._databases.producer), sid, after.encode()), limit))
 
-    def commit(self, groups: Sequence[Sequence[Mutation]]) -> list[Outcome]:
+    def commit(
+        self, groups: Sequence[Sequence[Mutation]], *, on_written: Callable[[], None] | None = None
+    ) -> list[Outcome]:
         """Apply each group whole or not at all, in one durable transaction.
 
         1. Begin the one write transaction; it sees everything committed before.
@@ -187,6 +189,8 @@ class LmdbEngine:
             if plan.adds:
                 self._keep_reserve(txn, plan.chunk_bytes)
             self._pass("before-commit")
+            if on_written is not None:
+                on_written()
         self._pass("after-commit")
         return outcomes
 
