@@ -70,8 +70,9 @@ async def node(script: str, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("transport", ["durable", "plain"])
-async def test_the_ai_sdk(adapter: AdapterProcess, transport: str) -> None:
-    results = await node("aisdk.mjs", transport, adapter.url)
+@pytest.mark.parametrize("sdk", ["ai5", "ai", "ai7"])
+async def test_the_ai_sdk(adapter: AdapterProcess, sdk: str, transport: str) -> None:
+    results = await node("aisdk.mjs", transport, adapter.url, sdk)
     for name, tabs in results.items():
         assert isinstance(tabs, list), f"{name}: {tabs}"
 

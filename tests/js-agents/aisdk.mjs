@@ -1,9 +1,10 @@
-// Scenarios with the AI SDK's own chat, unmodified. Arguments: transport ("durable" or "plain") and the adapter's origin.
+// Scenarios with the AI SDK's own chat, unmodified. Arguments: transport ("durable" or "plain"), the adapter's origin, and
+// by which name the SDK is installed.
 // Prints one JSON object: scenario -> what every tab ended with.
-import { AbstractChat, DefaultChatTransport } from "ai";
 import { createDurableChatTransport } from "@durable-streams/aisdk-transport";
 
-const [kind, origin] = process.argv.slice(2);
+const [kind, origin, sdk] = process.argv.slice(2);
+const { AbstractChat, DefaultChatTransport } = await import(sdk);
 const api = `${origin}/api/${kind === "plain" ? "sse/chat" : "chat"}`;
 
 class State {
