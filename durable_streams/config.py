@@ -69,6 +69,7 @@ class ServerConfig:
     init: start a new store in an existing empty directory.
     map_size_bytes: size of LMDB's sparse map, the store's upper bound.
     lane: serve usual requests without aiohttp (``http/lane.py``).
+    ui: serve the inspector at ``/_ui``; without it, nothing is there.
     cache_scope: ``public`` lets shared caches keep pages, ``private`` only the reader's own (§10.1).
     log_format: ``logfmt`` or ``json``.
     public_url: scheme and authority by which webhook receivers reach this server; ``None`` takes those of the request
@@ -84,6 +85,7 @@ class ServerConfig:
     init: bool = False
     map_size_bytes: int = 1 << 40
     lane: bool = True
+    ui: bool = True
     cache_scope: Literal["public", "private"] = "private"
     log_format: Literal["logfmt", "json"] = "logfmt"
     public_url: str | None = None

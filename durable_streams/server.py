@@ -113,7 +113,7 @@ class Server:
         self._readers = LiveReaders(self.streams, runtime)
         health = Health(self.engine, self.committer)
         self._compose_subscriptions(config)
-        router = Router(self.streams, self._reads, health, subscriptions=self._compose_routes(config), root=config.root)
+        router = Router(self.streams, self._reads, health, subscriptions=self._compose_routes(config), config=config)
         self._front = AiohttpFront(router, self._readers, config.bounds)
         self._lane = (
             LaneFront(router, self._readers, config.bounds, hand_over=self._front.connect) if config.lane else None

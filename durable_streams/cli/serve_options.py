@@ -98,6 +98,7 @@ def _config_options() -> list[Callable[[Any], Any]]:
             default=default.lane,
             help="Serve the usual requests by the fast path, or all by the general one.",
         ),
+        option("--ui/--no-ui", default=default.ui, help="Serve the inspector at /_ui, or nothing there."),
         option(
             "--cache-scope",
             type=click.Choice(["public", "private"]),

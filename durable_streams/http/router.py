@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
-
-import structlog
 
 from durable_streams.http import answers, control, ui, writes
 from durable_streams.http.batch_append import post_batch
-from durable_streams.http.errors import answer_of, problem
+from durable_streams.http.errors import answer_of, answer_to_fault, problem
 from durable_streams.http.follow_many import start_follow
 from durable_streams.http.messages import Answer, Pending, SseStart
 from durable_streams.http.streaming_append import Upload
@@ -17,13 +14,13 @@ from durable_streams.protocol.errors import NotFoundError, ReservedPathError, St
 from durable_streams.protocol.paths import RESERVED, parse_path
 
 if TYPE_CHECKING:
+    from durable_streams.config import ServerConfig
     from durable_streams.http.control import Health
     from durable_streams.http.messages import Request, Settle
     from durable_streams.http.reads import Reads
     from durable_streams.http.subscriptions import SubscriptionRoutes
     from durable_streams.streams import Streams
 
-_log = structlog.get_logger(__name__)
 _HEALTH = frozenset({"/healthz", "/readyz"})
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 
@@ -33,14 +30,15 @@ class Router:
 
     Args:
         streams, reads, health, subscriptions: the handlers' needs.
-        root: URL path of the stream root, ``/`` allowed.
+        config: the stream root, and whether there is an inspector.
     """
 
     def __init__(
-        self, streams: Streams, reads: Reads, health: Health, *, subscriptions: SubscriptionRoutes, root: str
+        self, streams: Streams, reads: Reads, health: Health, *, subscriptions: SubscriptionRoutes, config: ServerConfig
     ) -> None:
         self._streams, self._reads, self._health, self._subscriptions = streams, reads, health, subscriptions
-        self._root = "/" + root.strip("/")
+        self._root = "/" + config.root.strip("/")
+        self._has_ui = config.ui
         self._prefix = self._root.rstrip("/") + "/"
 
     def dispatch(self, request: Request, settle: Settle) -> Pending | None:
@@ -54,9 +52,7 @@ class Router:
         except StreamError as refusal:
             outcome = answer_of(refusal)
         except Exception as fault:  # noqa: BLE001 the last line of defence
-            incident = secrets.token_hex(4)
-            _log.error("request failed", incident=incident, method=request.method, path=request.path, exc_info=fault)
-            outcome = problem(500, "internal-error", f"internal error {incident}")
+            outcome = answer_to_fault(request, fault)
         if isinstance(outcome, Pending):
             return outcome
         settle(outcome)
@@ -86,7 +82,7 @@ class Router:
     def _beside_streams(self, request: Request) -> Answer | None:
         """Health and the inspector. With the root ``/`` they hide streams of their names, so none can be made."""
         if ui.handles(request.path):
-            return ui.route(request, self._root)
+            return ui.route(request, self._root) if self._has_ui else problem(404, "not-found", "no inspector here")
         if request.path not in _HEALTH:
             return None
         if request.method not in {"GET", "HEAD"}:

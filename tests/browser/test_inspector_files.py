@@ -6,11 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 
 from durable_streams.http.messages import Answer, Request
 from durable_streams.http.ui import route
 
 if TYPE_CHECKING:
+    from tests.conftest import Serve
     from tests.serving import ServerProcess
 
 
@@ -59,3 +61,18 @@ async def test_the_server_serves_it(server: ServerProcess) -> None:
             assert 'content="/v1/stream"' in await answer.text()
         async with http.put(f"{server.url}/_ui/x", headers={"Content-Type": "text/plain"}) as answer:
             assert answer.status == 405
+
+
+@pytest.mark.parametrize("front", ["--lane", "--no-lane"])
+@pytest.mark.parametrize("root", ["/v1/stream", "/"])
+async def test_it_can_be_left_out(serve: Serve, front: str, root: str) -> None:
+    server = serve(engine="memory", arguments=["--no-ui", front, "--root", root])
+    async with aiohttp.ClientSession() as http:
+        for path in ("/_ui", "/_ui/", "/_ui/app.js"):
+            async with http.get(server.url + path) as answer:
+                assert (answer.status, answer.content_type) == (404, "application/problem+json")
+        # Nor does anybody get to put a page of their own there.
+        async with http.put(f"{server.url}/_ui", data="<h1>", headers={"Content-Type": "text/html"}) as answer:
+            assert answer.status == 404
+        async with http.get(f"{server.url}/healthz") as answer:
+            assert answer.status == 200
