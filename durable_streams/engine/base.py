@@ -116,7 +116,7 @@ class Engine(Protocol):
         """Release everything. Idempotent; no other call may be under way."""
 
     def load(self, paths: Sequence[str]) -> list[Head | None]:
-        """Return the heads at these paths, in order, from one snapshot; ``None`` where there is none."""
+        """Return the heads at these paths, in order, each as it stood at some moment of the call; ``None`` for none."""
 
     def load_producers(self, keys: Sequence[tuple[int, str]]) -> list[ProducerRow | None]:
         """Return the producer rows of these (sid, producer id) pairs, in order."""

@@ -113,7 +113,7 @@ def test_it_refuses_an_unknown_version(serve: Serve) -> None:
     server = serve()
     server.stop()
     store = server.data_dir / "store.json"
-    store.write_text(store.read_text().replace('"format": 1', '"format": 9'))
+    store.write_text(store.read_text().replace('"format": 2', '"format": 9'))
     assert "has format 9" in refusal(server)
 
 

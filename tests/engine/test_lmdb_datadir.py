@@ -94,7 +94,7 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b'{"format": 2, "state": "ready"}', b'{"format": "1"}', b"{}", b"[1]", b"not json", b"\xff\xfe"]
+    "line", [b'{"format": 3, "state": "ready"}', b'{"format": "2"}', b"{}", b"[1]", b"not json", b"\xff\xfe"]
 )
 def test_an_unknown_format_is_refused_untouched(store: Path, line: bytes) -> None:
     (store / STORE_FILE).write_bytes(line)

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from durable_streams.engine.base import Chunk, Mutation, ProducerRow, Touch
 from durable_streams.engine.lmdb.check_rows import check_dropped, check_due, check_owners, check_producers, check_sids
 from durable_streams.engine.lmdb.engine import LmdbEngine
+from durable_streams.engine.lmdb.journal import JOURNAL_MAX_BYTES
 from durable_streams.engine.lmdb.report import Findings, Problem
 from durable_streams.engine.lmdb.snapshot import Snapshot
 from durable_streams.engine.memory import MemoryEngine
@@ -25,7 +26,9 @@ SIDS = (1, 2, 3, 4, 5)
 PRODUCER_IDS = ("p", "q", "ü")
 PRODUCER_KEYS = [(sid, producer_id) for sid in SIDS for producer_id in PRODUCER_IDS]
 END = 40
-"""Above every offset used; few and small numbers, so that spans, gaps and page bounds meet often."""
+"""Above every offset drawn; few and small numbers, so that spans, gaps and page bounds meet often."""
+APPENDS_END = END + 25 * 4 * 3
+"""Above every offset that appends can reach."""
 
 SMALL = st.integers(0, 6)
 HEADS = st.builds(
@@ -62,13 +65,22 @@ def mutations(draw: st.DrawFn) -> tuple[Head, bool, bool, list[Chunk], list[Prod
 
 
 class EnginesAgree(RuleBasedStateMachine):
-    @initialize()
-    def open_both(self) -> None:
+    @initialize(journal_max_bytes=st.sampled_from((0, 600, 6_000, JOURNAL_MAX_BYTES)))
+    def open_both(self, journal_max_bytes: int) -> None:
         self.directory = Path(tempfile.mkdtemp())
+        self.generation = 0
+        self.journal_max_bytes = journal_max_bytes
         self.model = MemoryEngine()
-        self.engine = LmdbEngine(self.directory / "store")
         self.model.open()
+        self._open()
+
+    def _open(self) -> None:
+        self.engine = LmdbEngine(self._store, journal_max_bytes=self.journal_max_bytes)
         self.engine.open()
+
+    @property
+    def _store(self) -> Path:
+        return self.directory / f"store-{self.generation}"
 
     def teardown(self) -> None:
         if hasattr(self, "engine"):
@@ -78,8 +90,9 @@ class EnginesAgree(RuleBasedStateMachine):
 
     def _index_problems(self) -> list[Problem]:
         """Return what a check finds wrong around the heads; drawn heads themselves make no sense."""
-        with behind_the_back(self.directory / "store") as (txn, databases):
+        with behind_the_back(self._store) as (txn, databases):
             snapshot = Snapshot(txn, databases, Findings())  # type: ignore[arg-type] # copies do as well as views
+            assert txn.stat(databases.journal)["entries"] == 0
             for check in (check_sids, check_due, check_dropped, check_owners, check_producers):
                 check(snapshot)
         return snapshot.findings.problems
@@ -102,6 +115,39 @@ class EnginesAgree(RuleBasedStateMachine):
         groups = [[self._mutation(each) for each in group] for group in drawn]
         assert self.engine.commit(groups) == self.model.commit(groups)
 
+    @rule(
+        paths=st.lists(st.sampled_from(PATHS), min_size=1, max_size=4),
+        payload=st.binary(min_size=1, max_size=3),
+        producers=st.lists(PRODUCERS, max_size=2, unique_by=lambda row: row.producer_id),
+    )
+    def append(self, paths: list[str], payload: bytes, producers: list[ProducerRow]) -> None:
+        """Append as the server does, behind all that is there: what the journal is for."""
+        groups = []
+        heads = {head.path: head for head in self.model.load(paths) if head is not None}
+        ends = {head.sid: self._end(head.sid) for head in heads.values()}
+        for path in paths:
+            if path in heads:
+                old = heads[path]
+                end = ends[old.sid]
+                new = heads[path] = old._replace(version=old.version + 1, tail=end + len(payload))
+                ends[old.sid] = new.tail
+                groups.append([Mutation(path, (old.sid, old.version), new, [Chunk(end, payload)], producers)])
+        assert self.engine.commit(groups) == self.model.commit(groups)
+
+    def _end(self, sid: int) -> int:
+        """Return where the last chunk of an incarnation ends in the model."""
+        last = [self.model.read_before(sid, end) for end in range(1, APPENDS_END)]
+        return max((chunk.offset + len(chunk.payload) for chunk in last if chunk is not None), default=0)
+
+    @rule()
+    def crash(self) -> None:
+        """Go on with the files as they are, as after a kill."""
+        before = self._store
+        self.generation += 1
+        shutil.copytree(before, self._store)
+        self.engine.close()
+        self._open()
+
     @rule(touches=st.lists(st.builds(Touch, st.sampled_from(PATHS), st.sampled_from(SIDS), SMALL), max_size=3))
     def touch(self, touches: list[Touch]) -> None:
         self.engine.touch(touches)
@@ -118,8 +164,7 @@ class EnginesAgree(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.engine.close()
-        self.engine = LmdbEngine(self.directory / "store")
-        self.engine.open()
+        self._open()
 
     @rule(
         sid=st.sampled_from(SIDS),
@@ -146,10 +191,11 @@ class EnginesAgree(RuleBasedStateMachine):
         assert engine.scan("", "", 99) == model.scan("", "", 99)
         assert engine.due(99, 99) == model.due(99, 99)
         for sid in SIDS:
-            for start in range(0, END, 5):
-                assert engine.read(sid, start, END, END) == model.read(sid, start, END, END)
+            for start in range(0, APPENDS_END, 5):
+                assert engine.read(sid, start, APPENDS_END, END) == model.read(sid, start, APPENDS_END, END)
+                assert engine.read(sid, start, END, start % 7) == model.read(sid, start, END, start % 7)
                 assert engine.read_before(sid, start) == model.read_before(sid, start)
 
 
 TestEnginesAgree = pytest.mark.slow(EnginesAgree.TestCase)
-TestEnginesAgree.settings = settings(max_examples=60, stateful_step_count=25)
+TestEnginesAgree.settings = settings(max_examples=120, stateful_step_count=25)

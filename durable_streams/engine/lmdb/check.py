@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from durable_streams.engine.lmdb.check_heads import check_heads
+from durable_streams.engine.lmdb.check_journal import check_journal
 from durable_streams.engine.lmdb.check_refs import check_refs
 from durable_streams.engine.lmdb.check_rows import (
     check_dropped,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 TRUNCATION_SLACK_PAGES = 256
 """LMDB need not write the last pages it allocated, so a sound file may be a little shorter than its meta page says."""
-PASSES = (check_heads, check_refs, check_sids, check_due, check_dropped, check_owners, check_producers)
+PASSES = (check_heads, check_refs, check_sids, check_due, check_dropped, check_owners, check_producers, check_journal)
 
 
 def check_data_dir(path: Path) -> CheckReport:

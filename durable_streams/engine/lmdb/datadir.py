@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 STORE_FILE = "store.json"
 DATA_FILE = "data.mdb"
-FORMAT = 1
-"""Version of the layout in ``keys`` and ``rows``. Raise it with any change of either."""
+FORMAT = 2
+"""Version of the layout in ``keys``, ``rows`` and ``journal``. Raise it with any change of one."""
 STORE_FILE_BYTES = 256
 
 _CREATING = "creating"

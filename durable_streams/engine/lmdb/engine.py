@@ -12,24 +12,32 @@ from __future__ import annotations
 
 import mmap
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import lmdb
 
-from durable_streams.engine.base import PACKED_BYTES, EngineFailedError, RefusedToStartError, StorageFullError
+from durable_streams.engine.base import (
+    PACKED_BYTES,
+    EngineError,
+    EngineFailedError,
+    RefusedToStartError,
+    StorageFullError,
+)
 from durable_streams.engine.lmdb import keys, reads
 from durable_streams.engine.lmdb.collect import collect_rows
 from durable_streams.engine.lmdb.datadir import DataDir
 from durable_streams.engine.lmdb.faults import is_no_room, remedy
+from durable_streams.engine.lmdb.journal import JOURNAL_MAX_BYTES, Overlay, encode_entries
 from durable_streams.engine.lmdb.layout import Databases, create_databases
 from durable_streams.engine.lmdb.pack import pack_rows
 from durable_streams.engine.lmdb.plan import Plan
 from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row, touched_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import NoReturn
 
@@ -47,6 +55,8 @@ APPEND_RESERVE_BYTES = 256 * 1024
 delete has to write, too, before it can give room back, and a map filled to its last page would be full for ever."""
 PROBE_RESERVE_BYTES = 16 * 1024 * 1024
 """Less free space than this on the file system, and ``probe`` reports it as full."""
+JOURNAL_ROOM_FACTOR = 12
+"""Room that must be left for each byte that may be journaled: in its place a small chunk may take a whole page."""
 _PAGE_FULL = bytes(mmap.PAGESIZE - 64)
 """A row that takes one page to itself."""
 FAULT_POINTS = ("before-commit", "between-chunk-and-head", "after-commit")
@@ -70,6 +80,7 @@ class LmdbEngine:
         map_size_bytes: int = DEFAULT_MAP_SIZE_BYTES,
         init: bool = False,
         fault: Callable[[str], None] | None = None,
+        journal_max_bytes: int = JOURNAL_MAX_BYTES,
     ) -> None:
         """Remember where the store is; ``open`` opens it.
 
@@ -79,11 +90,15 @@ class LmdbEngine:
                 ``StorageFullError``.
             init: whether an empty directory may become a new store.
             fault: called with each of ``FAULT_POINTS`` as commits pass it; for tests that end the process there.
+            journal_max_bytes: how much is journaled before it goes to its places; a 64th of a small map.
         """
         self._data_dir = data_dir
         self._map_size_bytes = map_size_bytes - map_size_bytes % mmap.PAGESIZE
         self._init = init
         self._fault = fault
+        self._journal_max_bytes = min(journal_max_bytes, self._map_size_bytes // 64)
+        self._overlay = Overlay()
+        self._journal_number = 0
         self._directory: DataDir | None = None
         self._env: Environment | None = None
         self._failure: str | None = None
@@ -98,7 +113,7 @@ class LmdbEngine:
         try:
             self._open_environment(directory.path)
             directory.mark_ready()
-        except (lmdb.Error, OSError) as error:
+        except (lmdb.Error, OSError, keys.LayoutError) as error:
             self._close_environment()
             directory.release()
             message = f"the store in {directory.path} cannot be opened ({error}): {remedy(error)}"
@@ -127,9 +142,21 @@ class LmdbEngine:
         self._env = env
         with env.begin(write=True) as txn:
             self._databases = create_databases(env, txn)
+        self._restore_journal(env)
+
+    def _restore_journal(self, env: Environment) -> None:
+        """Show what was journaled and has not gone to its places: after a crash, or where a copy was restored."""
+        self._overlay, self._journal_number = Overlay(), 0
+        with env.begin(db=self._databases.journal, buffers=True) as txn:
+            for key, row in txn.cursor():
+                self._overlay.restore(row)
+                self._journal_number = keys.decode_journal(key) + 1
 
     def close(self) -> None:
         """Close the store and unlock the directory. Idempotent."""
+        if self._env is not None and self._failure is None:
+            with suppress(EngineError), self._settled():  # what cannot go to its place now stays journaled
+                pass
         self._close_environment()
         if self._directory is not None:
             self._directory.release()
@@ -141,25 +168,45 @@ class LmdbEngine:
             self._env = None
 
     def load(self, paths: Sequence[str]) -> list[Head | None]:
-        """Return the heads at these paths, from one snapshot."""
+        """Return the heads at these paths."""
+        self._usable()
         encoded = [keys.encode_path(path) for path in paths]
-        with self._reading() as txn:
-            found = {bytes(key): bytes(row) for key, row in txn.cursor(self._databases.head).getmulti(encoded)}
+        found = self._rows(self._databases.head, encoded, self._overlay.heads)
         rows = zip(paths, (found.get(key) for key in encoded), strict=True)
         return [None if row is None else decode_head(path, row) for path, row in rows]
 
     def load_producers(self, keys_: Sequence[tuple[int, str]]) -> list[ProducerRow | None]:
-        """Return the rows of these (sid, producer id) pairs, from one snapshot."""
+        """Return the rows of these (sid, producer id) pairs."""
+        self._usable()
         encoded = [keys.encode_producer(sid, producer_id) for sid, producer_id in keys_]
-        with self._reading() as txn:
-            found = {bytes(key): bytes(row) for key, row in txn.cursor(self._databases.producer).getmulti(encoded)}
+        found = self._rows(self._databases.producer, encoded, self._overlay.producers)
         rows = zip(keys_, (found.get(key) for key in encoded), strict=True)
         return [None if row is None else decode_producer_row(producer_id, row) for (_, producer_id), row in rows]
 
+    def _rows(
+        self, database: lmdb._Database, wanted: list[bytes], overlay: Mapping[bytes, bytes]
+    ) -> dict[bytes, bytes]:
+        """Return the rows under these keys, the newest of each."""
+        newest = zip(wanted, tuple(map(overlay.get, wanted)), strict=True)  # one step for the writer's thread
+        found = {key: row for key, row in newest if row is not None}
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            with self._reading() as txn:
+                found.update((bytes(key), bytes(row)) for key, row in txn.cursor(database).getmulti(missing))
+        return found
+
     def scan_producers(self, sid: int, after: str, limit: int) -> list[ProducerRow]:
         """Return up to ``limit`` rows of ``sid`` after ``after``, by UTF-8 byte order."""
+        start = keys.encode_sid(sid)
+        newest = {
+            key: row
+            for key, row in tuple(self._overlay.producers.items())
+            if key.startswith(start) and key > start + after.encode()
+        }
         with self._reading() as txn:
-            return list(islice(reads.scan_producers(txn.cursor(self._databases.producer), sid, after.encode()), limit))
+            cursor = txn.cursor(self._databases.producer)
+            rows = {**dict(islice(reads.scan_producers(cursor, sid, after.encode()), limit)), **newest}
+        return [decode_producer_row(keys.decode_producer(key)[1], rows[key]) for key in sorted(rows)[:limit]]
 
     def commit(
         self, groups: Sequence[Sequence[Mutation]], *, on_written: Callable[[], None] | None = None
@@ -169,7 +216,8 @@ class LmdbEngine:
         1. Begin the one write transaction; it sees everything committed before.
         2. Load the heads that the groups speak of.
         3. Plan: check group by group, and collect the rows that the admitted ones change.
-        4. Write chunks and producer rows, then the index rows and heads, each database in key order.
+        4. Journal the rows, if all they do is to append little to many streams. Else settle the journal and write
+           chunks and producer rows, then the index rows and heads, each database in key order.
         5. Commit: LMDB writes the pages, syncs, writes the meta page, syncs.
 
         A commit whose groups are all refused writes and syncs nothing.
@@ -179,20 +227,74 @@ class LmdbEngine:
             LayoutError: a path or producer id is too long for a key; nothing at all was applied.
             EngineFailedError: nothing is certain.
         """
+        overlay = self._overlay
         with self._writing() as txn:
             paths = sorted({keys.encode_path(mutation.path) for group in groups for mutation in group})
-            plan = Plan(
-                dict(txn.cursor(self._databases.head).getmulti(paths)), lambda sid_key: self._is_taken(txn, sid_key)
-            )
+            plan = Plan(self._stored_heads(txn, paths), lambda sid_key: self._is_taken(txn, sid_key))
             outcomes = [plan.apply(group) for group in groups]
-            self._write(txn, plan)
+            journaled = self._has_room_to_journal() and overlay.takes(plan, partial(self._is_beyond, txn))
+            if journaled:
+                self._journal(txn, plan)
+            elif plan.heads:
+                self._settle(txn, overlay)
+                self._write(txn, plan)
             if plan.adds:
                 self._keep_reserve(txn, plan.chunk_bytes)
             self._pass("before-commit")
             if on_written is not None:
                 on_written()
+        if journaled:
+            overlay.add(plan)
+        elif plan.heads:
+            self._overlay = Overlay()
         self._pass("after-commit")
         return outcomes
+
+    def _stored_heads(self, txn: Transaction[bytes], paths: list[bytes]) -> dict[bytes, bytes]:
+        heads = self._overlay.heads
+        missing = [path for path in paths if path not in heads]
+        found = dict(txn.cursor(self._databases.head).getmulti(missing)) if missing else {}
+        found.update((path, heads[path]) for path in paths if path in heads)
+        return found
+
+    def _is_beyond(self, txn: Transaction[bytes], sid: int, offset: int) -> bool:
+        """Whether no stored chunk of ``sid`` holds a byte at or after ``offset``."""
+        cursor = txn.cursor(self._databases.chunk)
+        key = keys.encode_chunk(sid, offset)
+        if cursor.set_range(key):
+            if cursor.key()[:8] == key[:8]:
+                return False
+            found = cursor.prev()
+        else:
+            found = cursor.last()
+        if not found:
+            return True
+        before_sid, start = keys.decode_chunk(cursor.key())
+        return before_sid != sid or start + len(cursor.value()) <= offset
+
+    def _has_room_to_journal(self) -> bool:
+        """Whether the overlay has room, and map and disk have enough for it to go to its places at any time."""
+        if self._overlay.size_bytes >= self._journal_max_bytes:
+            return False
+        room = os.statvfs(self._data_dir)
+        if room.f_bavail * room.f_frsize < APPEND_RESERVE_BYTES + JOURNAL_ROOM_FACTOR * self._journal_max_bytes:
+            return False
+        return not self._is_nearly_full(JOURNAL_ROOM_FACTOR * self._journal_max_bytes)
+
+    def _journal(self, txn: Transaction[bytes], plan: Plan) -> None:
+        self._pass("between-chunk-and-head")
+        key = keys.encode_journal(self._journal_number)
+        if not txn.put(key, encode_entries(plan), db=self._databases.journal, append=True):
+            raise EngineFailedError(f"the journal in {self._data_dir} goes on beyond its last number")
+        self._journal_number += 1
+
+    def _settle(self, txn: Transaction[bytes], overlay: Overlay) -> None:
+        """Put the journaled rows in their places, and empty the journal."""
+        if overlay:
+            self._put(txn, self._databases.chunk, overlay.chunk_rows())
+            self._put(txn, self._databases.producer, overlay.producers)
+            self._put(txn, self._databases.head, overlay.heads)
+            txn.drop(self._databases.journal, delete=False)
 
     def _is_taken(self, txn: Transaction[bytes], sid_key: bytes) -> bool:
         return (
@@ -209,7 +311,7 @@ class LmdbEngine:
         self._put(txn, self._databases.head, plan.heads)
 
     @staticmethod
-    def _put(txn: Transaction[bytes], database: lmdb._Database, rows: dict[bytes, bytes | None]) -> None:
+    def _put(txn: Transaction[bytes], database: lmdb._Database, rows: Mapping[bytes, bytes | None]) -> None:
         if not rows:
             return
         puts = sorted((key, row) for key, row in rows.items() if row is not None)
@@ -226,17 +328,33 @@ class LmdbEngine:
 
     def read(self, sid: int, start: int, end: int, max_bytes: int) -> list[Chunk]:  # noqa: PLR0917 - the seam's
         """Return consecutive chunks covering ``[start, end)`` from ``start`` on, copied."""
-        with self._reading() as txn:
-            return reads.read_chunks(txn.cursor(self._databases.chunk), sid, (start, end), max_bytes=max_bytes)
+        self._usable()
+        pieces = self._overlay.pieces.get(sid)
+        found: list[Chunk] = []
+        if pieces is None or start < pieces.start:
+            stored_end = end if pieces is None else min(end, pieces.start)
+            with self._reading() as txn:
+                cursor = txn.cursor(self._databases.chunk)
+                found = reads.read_chunks(cursor, sid, (start, stored_end), max_bytes=max_bytes)
+            if found:
+                start = found[-1].offset + len(found[-1].payload)
+                max_bytes -= sum(len(chunk.payload) for chunk in found)
+        if pieces is not None and start >= pieces.start:
+            pieces.read(start, end, max_bytes, found=found)
+        return found
 
     def read_before(self, sid: int, end: int) -> Chunk | None:
         """Return the chunk that holds byte ``end - 1``, cut to stop at ``end``."""
+        self._usable()
+        pieces = self._overlay.pieces.get(sid)
+        if pieces is not None and end > pieces.start:
+            return pieces.before(end)
         with self._reading() as txn:
             return reads.read_chunk_before(txn.cursor(self._databases.chunk), sid, end)
 
     def touch(self, touches: Sequence[Touch]) -> None:
         """Raise ``touched_ms`` durably where the incarnation still stands; nothing is synced where nothing changes."""
-        with self._writing() as txn:
+        with self._settled() as txn:
             stored = dict(
                 txn.cursor(self._databases.head).getmulti(sorted({keys.encode_path(touch.path) for touch in touches}))
             )
@@ -250,10 +368,10 @@ class LmdbEngine:
 
     def scan(self, prefix: str, after: str, limit: int) -> list[Head]:
         """Return up to ``limit`` heads under ``prefix`` and after ``after``, by UTF-8 byte order."""
+        newest = self._overlay.heads
         with self._reading() as txn:
-            return list(
-                islice(reads.scan_heads(txn.cursor(self._databases.head), prefix.encode(), after.encode()), limit)
-            )
+            rows = reads.scan_heads(txn.cursor(self._databases.head), prefix.encode(), after.encode())
+            return [decode_head(keys.decode_path(key), newest.get(key, row)) for key, row in islice(rows, limit)]
 
     def due(self, now_ms: int, limit: int) -> list[Due]:
         """Return up to ``limit`` index rows whose time has come, earliest first."""
@@ -289,7 +407,7 @@ class LmdbEngine:
 
     def pack(self, sid: int, start: int, end: int, limit: int) -> int:  # noqa: PLR0917 - the seam's
         """Merge runs of small chunks within ``[start, end)``, up to ``limit`` rows in one transaction."""
-        with self._writing() as txn:
+        with self._settled() as txn:
             cursor = txn.cursor(self._databases.chunk)
             return pack_rows(cursor, sid, (start, end), limit=limit, target_bytes=PACKED_BYTES)
 
@@ -390,6 +508,15 @@ class LmdbEngine:
             if is_no_room(error, self._data_dir):
                 raise StorageFullError(str(error)) from error
             self._fail(error)
+
+    @contextmanager
+    def _settled(self) -> Iterator[Transaction[bytes]]:
+        """As ``_writing``, with every journaled row in its place."""
+        overlay = self._overlay
+        with self._writing() as txn:
+            self._settle(txn, overlay)
+            yield txn
+        self._overlay = Overlay()
 
     def _fail(self, error: Exception) -> NoReturn:
         """Stop for good: after a failed write or sync the disk may hold anything, and asking again does not tell."""

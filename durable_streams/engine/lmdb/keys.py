@@ -12,6 +12,7 @@ sid, gc  sid                           8
 chunk    sid, offset                   8 + 8
 producer sid, producer id (UTF-8)      8 + 1 to 503
 due      due_ms, sid                   8 + 8
+journal  number, one more each time    8
 ======== ============================= =====================================
 """
 
@@ -60,6 +61,19 @@ def decode_sid(key: Buffer) -> int:
     """Decode the key of ``sid`` and ``gc``. Raises ``LayoutError``."""
     if len(key) != _SID.size:
         message = f"sid key of {len(key)} bytes"
+        raise LayoutError(message)
+    return int(_SID.unpack(key)[0])
+
+
+def encode_journal(number: int) -> bytes:
+    """Encode the key of ``journal``: 8 bytes."""
+    return _SID.pack(number)
+
+
+def decode_journal(key: Buffer) -> int:
+    """Decode the key of ``journal``. Raises ``LayoutError``."""
+    if len(key) != _SID.size:
+        message = f"journal key of {len(key)} bytes"
         raise LayoutError(message)
     return int(_SID.unpack(key)[0])
 

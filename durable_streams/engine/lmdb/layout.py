@@ -21,6 +21,7 @@ class Databases(NamedTuple):
     producer: sid, producer id → epoch, seq.
     due: due_ms, sid → path.
     gc: sid of a dropped incarnation whose chunks and producer rows are not all collected → nothing.
+    journal: number → rows of ``head``, ``chunk`` and ``producer`` that have not gone to their places yet.
     """
 
     head: _Database
@@ -29,6 +30,7 @@ class Databases(NamedTuple):
     producer: _Database
     due: _Database
     gc: _Database
+    journal: _Database
 
 
 def create_databases(env: Environment, txn: Transaction[bytes]) -> Databases:

@@ -50,6 +50,13 @@ class Plan:
         return bool(self.chunks or self.producers) or any(path is not None for path in self.sids.values())
 
     @property
+    def only_appends(self) -> bool:
+        """Whether all it does is to put rows of streams that are there: nothing is created, removed, or due anew."""
+        if self.sids or self.due or self.gc or not self.heads:
+            return False
+        return None not in self.heads.values() and None not in self.producers.values()
+
+    @property
     def chunk_bytes(self) -> int:
         """How many bytes of streams the rows add."""
         return sum(len(payload) for payload in self.chunks.values() if payload is not None)

@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING
 
 from durable_streams.engine.base import Chunk, Due
 from durable_streams.engine.lmdb import keys
-from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row, decode_stamp
+from durable_streams.engine.lmdb.rows import decode_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lmdb import Cursor
-
-    from durable_streams.engine.base import ProducerRow
-    from durable_streams.protocol.head import Head
 
 
 def seek_chunk(cursor: Cursor[memoryview] | Cursor[bytes], sid: int, position: int) -> int | None:
@@ -67,25 +64,24 @@ def read_chunk_before(cursor: Cursor[memoryview], sid: int, end: int) -> Chunk |
     return None if offset is None else Chunk(offset, bytes(cursor.value()[: end - offset]))
 
 
-def scan_heads(cursor: Cursor[memoryview], prefix: bytes, after: bytes) -> Iterator[Head]:
-    """Yield heads whose path starts with ``prefix`` and sorts after ``after``, in byte order."""
+def scan_heads(cursor: Cursor[memoryview], prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield key and row of the heads whose path starts with ``prefix`` and sorts after ``after``, in byte order."""
     found = cursor.set_range(max(prefix, after)) if prefix or after else cursor.first()
     if found and cursor.key() == after:
         found = cursor.next()
     while found and cursor.key()[: len(prefix)] == prefix:
-        yield decode_head(keys.decode_path(cursor.key()), cursor.value())
+        yield bytes(cursor.key()), bytes(cursor.value())
         found = cursor.next()
 
 
-def scan_producers(cursor: Cursor[memoryview], sid: int, after: bytes) -> Iterator[ProducerRow]:
-    """Yield the producer rows of ``sid`` whose id sorts after ``after``, in byte order."""
+def scan_producers(cursor: Cursor[memoryview], sid: int, after: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield key and row of the producers of ``sid`` whose id sorts after ``after``, in byte order."""
     sid_key = keys.encode_sid(sid)
     found = cursor.set_range(sid_key + after)
     if found and cursor.key() == sid_key + after:
         found = cursor.next()
     while found and cursor.key()[: len(sid_key)] == sid_key:
-        _, producer_id = keys.decode_producer(cursor.key())
-        yield decode_producer_row(producer_id, cursor.value())
+        yield bytes(cursor.key()), bytes(cursor.value())
         found = cursor.next()
 
 

@@ -1,0 +1,189 @@
+"""The journal: appends to many streams as one row, until there is enough of them to be worth their places.
+
+Owns: which commits are journaled, the layout of a journal row, and the overlay: what the journal holds, in memory.
+Must not know: transactions.
+Invariants:
+1. The journal row of a commit is durable before the overlay shows it.
+2. The pieces of an incarnation in the overlay follow one another without a gap and lie beyond all its stored chunks.
+3. The other databases by themselves are one earlier committed state; the overlay on top of them is the present one.
+
+A commit that appends 100 bytes to each of 64 streams puts a chunk into 64 leaf pages, and so writes and syncs 64 pages
+of 4 KiB. As one row of the journal it is 4 pages. When the overlay is full its rows go to their places in one
+transaction: by then there are many for each page. After a crash the journal is read back into the overlay.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final
+
+from durable_streams.engine.base import Chunk
+from durable_streams.engine.lmdb import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from durable_streams.engine.lmdb.keys import Buffer
+    from durable_streams.engine.lmdb.plan import Plan, Rows
+
+JOURNAL_MAX_BYTES: Final = 1 << 19
+"""Size of the overlay, keys and an allowance for each row included, at which its rows go to their places."""
+ROW_ALLOWANCE_BYTES: Final = 128
+CHUNK_MEAN_MAX_BYTES: Final = 2048
+"""Commits whose chunks are larger on average go to their places at once: they fill pages, and need not be put twice."""
+
+_ENTRY = struct.Struct(">BHI")
+"""Kind, size of the key, size of the row; key and row follow."""
+_HEAD, _CHUNK, _PRODUCER = range(3)
+
+
+def encode_entries(plan: Plan) -> bytes:
+    """Encode the rows of a plan that ``is_journaled``."""
+    parts: list[bytes] = []
+    for kind, rows in ((_HEAD, plan.heads), (_CHUNK, plan.chunks), (_PRODUCER, plan.producers)):
+        for key, row in rows.items():
+            if row is None:
+                raise AssertionError("the journal holds no deletions")
+            parts += (_ENTRY.pack(kind, len(key), len(row)), key, row)
+    return b"".join(parts)
+
+
+def decode_entries(row: Buffer) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield kind, key and row of each entry. Raises ``LayoutError``."""
+    position = 0
+    while position < len(row):
+        try:
+            kind, key_bytes, row_bytes = _ENTRY.unpack_from(row, position)
+        except struct.error as error:
+            raise keys.LayoutError(str(error)) from error
+        start = position + _ENTRY.size
+        position = start + key_bytes + row_bytes
+        if kind not in {_HEAD, _CHUNK, _PRODUCER} or position > len(row):
+            message = f"journal entry of kind {kind} and {key_bytes} + {row_bytes} bytes at {start - _ENTRY.size}"
+            raise keys.LayoutError(message)
+        yield kind, bytes(row[start : start + key_bytes]), bytes(row[start + key_bytes : position])
+
+
+class Pieces:
+    """The newest bytes of one incarnation: consecutive chunks. Only ever added to, so that readers need no lock."""
+
+    __slots__ = ("_offsets", "_payloads", "end", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = self.end = start
+        self._offsets: list[int] = []
+        self._payloads: list[bytes] = []
+
+    def add(self, payload: bytes) -> None:
+        """Put a chunk behind the last."""
+        self._payloads.append(payload)
+        self._offsets.append(self.end)
+        self.end += len(payload)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all of them."""
+        return map(Chunk._make, zip(self._offsets, self._payloads, strict=True))
+
+    def read(self, start: int, end: int, max_bytes: int, *, found: list[Chunk]) -> None:
+        """Add to ``found`` the chunks from ``start`` to ``end``, cut to fit, up to ``max_bytes``; one in any case."""
+        index = bisect_right(self._offsets, start) - 1
+        end = min(end, self.end)
+        while start < end:
+            offset, payload = self._offsets[index], self._payloads[index]
+            piece_end = min(offset + len(payload), end)
+            max_bytes -= piece_end - start
+            if found and max_bytes < 0:
+                return
+            found.append(Chunk(start, payload[start - offset : piece_end - offset]))
+            start, index = piece_end, index + 1
+
+    def before(self, end: int) -> Chunk | None:
+        """Return the chunk with byte ``end - 1``, cut to stop at ``end``; ``None`` if that is not here."""
+        if not self.start < end <= self.end:
+            return None
+        index = bisect_right(self._offsets, end - 1) - 1
+        return Chunk(self._offsets[index], self._payloads[index][: end - self._offsets[index]])
+
+
+class Overlay:
+    """What the journal holds: newest rows by key, and pieces by sid.
+
+    Thread: changed by the writer's only; whoever reads takes the overlay first and begins the transaction then, for it
+    is replaced by an empty one just after its rows have gone to their places.
+    """
+
+    def __init__(self) -> None:
+        self.heads: dict[bytes, bytes] = {}
+        self.producers: dict[bytes, bytes] = {}
+        self.pieces: dict[int, Pieces] = {}
+        self.size_bytes = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.heads)
+
+    def takes(self, plan: Plan, is_beyond: Callable[[int, int], bool]) -> bool:
+        """Whether the plan may be journaled: it only appends, and in small pieces.
+
+        ``is_beyond`` (sid, offset): whether no stored chunk of the incarnation holds a byte at or after the offset.
+        """
+        return (
+            plan.only_appends
+            and plan.chunk_bytes <= CHUNK_MEAN_MAX_BYTES * len(plan.chunks)
+            and self._continues(plan.chunks, is_beyond)
+        )
+
+    def _continues(self, chunks: Rows, is_beyond: Callable[[int, int], bool]) -> bool:
+        ends: dict[int, int] = {}
+        for key, payload in chunks.items():
+            sid, offset = keys.decode_chunk(key)
+            end = ends.get(sid)
+            if end is None:
+                pieces = self.pieces.get(sid)
+                if pieces is not None:
+                    end = pieces.end
+                elif is_beyond(sid, offset):
+                    end = offset
+            if offset != end or payload is None:
+                return False
+            ends[sid] = offset + len(payload)
+        return True
+
+    def add(self, plan: Plan) -> None:
+        """Show the rows of a plan whose journal row is durable; all heads at once, and last."""
+        for key, row in plan.chunks.items():
+            self._add_piece(key, row or b"")
+        self._add_rows(self.producers, plan.producers)
+        self._add_rows(self.heads, plan.heads)
+
+    def restore(self, row: Buffer) -> None:
+        """Show what a journal row holds. Raises ``LayoutError``."""
+        for kind, key, value in decode_entries(row):
+            if kind == _CHUNK:
+                self._add_piece(key, value)
+            else:
+                self._add_rows(self.heads if kind == _HEAD else self.producers, {key: value})
+
+    def _add_rows(self, newest: dict[bytes, bytes], rows: Mapping[bytes, bytes | None]) -> None:
+        newest.update(rows)  # type: ignore[arg-type] # a plan that only appends deletes no row
+        self.size_bytes += sum(len(key) + len(row or b"") + ROW_ALLOWANCE_BYTES for key, row in rows.items())
+
+    def _add_piece(self, key: bytes, payload: bytes) -> None:
+        sid, offset = keys.decode_chunk(key)
+        pieces = self.pieces.get(sid)
+        if pieces is None:
+            pieces = self.pieces[sid] = Pieces(offset)
+        if pieces.end != offset:
+            message = f"journaled chunk of incarnation {sid} at {offset} where {pieces.end} comes next"
+            raise keys.LayoutError(message)
+        pieces.add(payload)
+        self.size_bytes += len(key) + len(payload) + ROW_ALLOWANCE_BYTES
+
+    def chunk_rows(self) -> Rows:
+        """Return the pieces as rows by key."""
+        return {
+            keys.encode_chunk(sid, offset): payload
+            for sid, pieces in self.pieces.items()
+            for offset, payload in pieces.chunks()
+        }
