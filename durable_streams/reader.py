@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from durable_streams.protocol import content_types, json_mode
+from durable_streams.protocol import content_types, json_scan
 from durable_streams.protocol.chunks import CHUNK_MAX_BYTES
 from durable_streams.protocol.errors import (
     InvalidHeaderError,
@@ -27,7 +25,7 @@ from durable_streams.protocol.headers import STREAM_FORK_SUB_OFFSET
 from durable_streams.protocol.read import Page, page_bytes, segments_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     from durable_streams.engine.base import Engine
     from durable_streams.packer import Packer
@@ -36,10 +34,16 @@ if TYPE_CHECKING:
 
 TAIL_MESSAGES_MAX: Final = 10_000
 """Most messages that ``?tail=N`` may ask for."""
-FORK_SCAN_MAX_BYTES: Final = 16 * 1024 * 1024
-"""Most bytes that ``Stream-Fork-Sub-Offset`` looks at to count messages."""
+FORK_MESSAGES_MAX: Final = 100_000
+"""Most messages that ``Stream-Fork-Sub-Offset`` may count on a JSON stream."""
+FORK_SCAN_MAX_BYTES: Final = 8 * 1024 * 1024
+"""How far behind its anchor it still begins to look at a page. Forks are decided within a batch, and the loop stands
+still meanwhile: with the count above, about 0.1 s for the most hostile messages."""
 TAIL_SCAN_MAX_BYTES: Final = 64 * 1024 * 1024
 """Most bytes that ``?tail=N`` looks at to find them."""
+SLICE_BYTES: Final = 1024 * 1024
+SLICE_CHUNKS: Final = 256
+"""What of that is looked at in one go, in bytes and in chunks."""
 
 
 class Reader:
@@ -103,34 +107,40 @@ class Reader:
                 chunk = self._engine.read_before(segment_sid, position + 1)
                 if chunk is None:
                     return
-                if _is_one_message(record, chunk.payload) or not _is_whole(chunk.payload[:-1]):
+                if _is_one_message(record, chunk.payload) or not json_scan.is_boundary(chunk.payload[:-1]):
                     raise OffsetInsideMessageError(position)
                 return
 
-    def tail_start(self, head: Head, count: int) -> int:
-        """Return where the last ``count`` messages of a JSON stream begin, 0 if there are fewer.
+    def last_messages(self, head: Head, count: int) -> Generator[None, None, int]:
+        """Look for where the last ``count`` messages of a JSON stream begin, 0 if there are fewer; it is returned.
+
+        Stops after every ``SLICE_BYTES`` or ``SLICE_CHUNKS``, so that others come in between.
 
         Raises:
             InvalidQueryError: not a JSON stream, or the messages are too large to be found this way.
+            NotFoundError: the stream was deleted meanwhile.
         """
         record = decode_record(head.record)
         if not content_types.is_json(record.content_type):
             raise InvalidQueryError("tail", "counts messages, and only application/json streams have them")
-        missing, position = count, head.tail
+        missing, position, chunks, looked_at = count, head.tail, 0, head.tail
         for segment_sid, segment_start, _ in reversed(segments_of(record, head.sid, head.tail)):
             while missing > 0 and position > segment_start:
                 if head.tail - position > TAIL_SCAN_MAX_BYTES:
                     raise InvalidQueryError("tail", f"the last {count} messages exceed {TAIL_SCAN_MAX_BYTES} bytes")
+                if looked_at - position >= SLICE_BYTES or chunks >= SLICE_CHUNKS:
+                    yield
+                    chunks, looked_at = 0, position
                 chunk = self._engine.read_before(segment_sid, position)
                 if chunk is None:
                     raise NotFoundError(head.path)
-                starts = [0]
+                start, found = 0, 1
                 if not _is_one_message(record, chunk.payload):
-                    starts = [0, *json_mode.boundaries(chunk.payload)][:-1]
-                taken = min(missing, len(starts))
-                position = chunk.offset + (starts[-taken] if starts else 0)
-                missing -= taken
-        return position if count else head.tail
+                    start, found = json_scan.start_of_last(chunk.payload, missing)
+                position = chunk.offset + start
+                missing -= found
+                chunks += 1
+        return position
 
     def fork_base(self, source: Draft, anchor: int, sub_offset: int) -> int:
         """Return the position ``sub_offset`` bytes, or messages on a JSON stream, past ``anchor`` (§4.2).
@@ -138,13 +148,15 @@ class Reader:
         Raises:
             OffsetInsideMessageError: the anchor tears a message.
             SubOffsetBeyondTailError: the source does not reach that far.
-            InvalidHeaderError: too much would have to be looked at.
+            InvalidHeaderError: more than ``FORK_MESSAGES_MAX`` or ``FORK_SCAN_MAX_BYTES`` would have to be looked at.
         """
         record, tail = source.record, source.tail
         if not content_types.is_json(record.content_type):
             if anchor + sub_offset > tail:
                 raise SubOffsetBeyondTailError(sub_offset)
             return anchor + sub_offset
+        if sub_offset > FORK_MESSAGES_MAX:
+            raise InvalidHeaderError(STREAM_FORK_SUB_OFFSET, f"counts at most {FORK_MESSAGES_MAX} messages")
         if anchor not in {0, tail}:
             self._check_boundary(record, segments_of(record, source.sid, tail), anchor)
         position, missing = anchor, sub_offset
@@ -152,34 +164,23 @@ class Reader:
             if position >= tail:
                 raise SubOffsetBeyondTailError(sub_offset)
             if position - anchor > FORK_SCAN_MAX_BYTES:
-                raise InvalidHeaderError(STREAM_FORK_SUB_OFFSET, "lies too far behind its anchor; take a closer one")
+                raise InvalidHeaderError(
+                    STREAM_FORK_SUB_OFFSET, f"is looked for in {FORK_SCAN_MAX_BYTES} bytes; take a closer anchor"
+                )
             try:
                 payload = self._stored(
                     source.path, record, source.sid, start=position, end=tail, max_bytes=self._page_max_bytes
                 )
             except NotFoundError:  # appended in this very batch: not stored yet, so nobody can know its messages
                 raise SubOffsetBeyondTailError(sub_offset) from None
-            ends = [len(payload)]
+            length, found = len(payload), 1
             if not (len(payload) > self._page_max_bytes and _is_one_message(record, payload)):
-                ends = [*json_mode.boundaries(payload)][:missing]
-            position += ends[-1]
-            missing -= len(ends)
+                length, found = json_scan.end_of_first(payload, missing)
+            position += length
+            missing -= found
         return position
 
 
 def _is_one_message(record: Record, stored: bytes) -> bool:
     """Whether a chunk holds one message for certain, however it looks inside: only that makes chunks so large."""
     return len(stored) > CHUNK_MAX_BYTES and content_types.is_json(record.content_type)
-
-
-def _is_whole(stored: bytes) -> bool:
-    """Whether bytes that start at a message end at the end of one. The parser is fast; the scanner is the judge."""
-    if not stored:
-        return True
-    if not stored.endswith(b","):
-        return False
-    try:
-        orjson.loads(json_mode.wrap(stored))
-    except orjson.JSONDecodeError:
-        return json_mode.is_boundary(stored)
-    return True

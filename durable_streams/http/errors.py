@@ -5,10 +5,12 @@ Owns: status, stable ``code`` and extra fields of every refusal. A test walks al
 
 from __future__ import annotations
 
+import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import orjson
+import structlog
 
 from durable_streams.http import answers
 from durable_streams.http.messages import Answer
@@ -17,7 +19,9 @@ from durable_streams.protocol import headers as names
 from durable_streams.protocol import subscription_errors as s
 
 if TYPE_CHECKING:
-    from durable_streams.http.messages import Fields
+    from durable_streams.http.messages import Fields, Request
+
+_log = structlog.get_logger(__name__)
 
 PROBLEM_JSON: Final = "application/problem+json"
 RETRY_AFTER_S: Final = "1"
@@ -80,6 +84,13 @@ def problem(status: int, code: str, detail: str, *, extra: Fields = ()) -> Answe
     shown = detail.encode("utf-8", "backslashreplace").decode("utf-8")  # it may quote a header that was not UTF-8
     body = orjson.dumps({"title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": shown})
     return Answer(status, (("Content-Type", PROBLEM_JSON), answers.NO_STORE, *extra), body)
+
+
+def answer_to_fault(request: Request, fault: Exception) -> Answer:
+    """Return the answer to a fault of ours: it names an incident, and the log has the rest."""
+    incident = secrets.token_hex(4)
+    _log.error("request failed", incident=incident, method=request.method, path=request.path, exc_info=fault)
+    return problem(500, "internal-error", f"internal error {incident}")
 
 
 def _fields(error: e.StreamError) -> Fields:

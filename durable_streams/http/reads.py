@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from durable_streams.http import answers
@@ -11,6 +12,7 @@ from durable_streams.http.errors import answer_of
 from durable_streams.http.follow_many import EVENT_STREAM
 from durable_streams.http.messages import Answer, Pending, SseStart
 from durable_streams.http.sse_feed import FeedStart
+from durable_streams.http.tail_search import TailSearch
 from durable_streams.protocol import headers as names
 from durable_streams.protocol import read as rules
 from durable_streams.protocol.cursor import next_cursor
@@ -70,18 +72,25 @@ class Reads:
         if live not in {None, LONG_POLL, SSE}:
             raise InvalidQueryError("live", "must be long-poll or sse")
         start, tail_count = _parse_position(request, required=live is not None)
-        if tail_count is not None:
-            head = self._streams.head(path)
-            start = self._streams.reader.tail_start(head, tail_count)
+        if tail_count is None:
+            return self._read(path, start, request, relative=start is None, settle=settle)
+        steps = self._streams.reader.last_messages(self._streams.head(path), tail_count)
+        begin_at = partial(self._read, path, request=request, relative=True, settle=settle)
+        return TailSearch(request, steps, begin_at, settle=settle).begin()
+
+    def _read(
+        self, path: str, start: int | None, request: Request, *, relative: bool, settle: Settle
+    ) -> Answer | SseStart | Pending:
+        """``relative``: the same URL will mean other bytes later (``now``, ``tail``), so nothing may keep them."""
+        live = _single(request, "live")
         if live == SSE:
             return self._start_sse(path, start, request)
-        relative = start is None or tail_count is not None
         if live == LONG_POLL:
             return self._long_poll(path, start, request, relative=relative, settle=settle)
         return self._catch_up(path, start, request, relative=relative)
 
     def _catch_up(self, path: str, start: int | None, request: Request, *, relative: bool) -> Answer:
-        """§5.6. ``relative``: the same URL will mean other bytes later (``now``, ``tail``), so nothing may keep it."""
+        """§5.6."""
         head, page = self._streams.read(path, start)
         if start is None:
             return Answer(200, (*self._page_fields(page), answers.NO_STORE, answers.SUPPORTED), rules.body_of(page))
@@ -119,7 +128,7 @@ class Reads:
         return waiter
 
     def long_poll_answer(self, head: Head, page: Page, cursor: str | None, *, relative: bool) -> Answer:
-        """Return 200 with bytes, or 204 for a wait that brought none (§5.7). ``relative``: as in ``_catch_up``."""
+        """Return 200 with bytes, or 204 for a wait that brought none (§5.7). ``relative``: as in ``_read``."""
         fields = (*self._page_fields(page), (names.STREAM_CURSOR, self._cursor(cursor)))
         if page.start == page.end:
             return Answer(204, (*fields, answers.NO_STORE))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
-
-import structlog
 
 from durable_streams.http import answers, control, ui, writes
 from durable_streams.http.batch_append import post_batch
-from durable_streams.http.errors import answer_of, problem
+from durable_streams.http.errors import answer_of, answer_to_fault, problem
 from durable_streams.http.follow_many import start_follow
 from durable_streams.http.messages import Answer, Pending, SseStart
 from durable_streams.http.streaming_append import Upload
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     from durable_streams.http.subscriptions import SubscriptionRoutes
     from durable_streams.streams import Streams
 
-_log = structlog.get_logger(__name__)
 _HEALTH = frozenset({"/healthz", "/readyz"})
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 
@@ -56,9 +52,7 @@ class Router:
         except StreamError as refusal:
             outcome = answer_of(refusal)
         except Exception as fault:  # noqa: BLE001 the last line of defence
-            incident = secrets.token_hex(4)
-            _log.error("request failed", incident=incident, method=request.method, path=request.path, exc_info=fault)
-            outcome = problem(500, "internal-error", f"internal error {incident}")
+            outcome = answer_to_fault(request, fault)
         if isinstance(outcome, Pending):
             return outcome
         settle(outcome)

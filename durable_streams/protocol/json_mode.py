@@ -146,14 +146,6 @@ def boundaries(stored: bytes) -> Iterator[int]:
             depth -= 1
 
 
-def is_boundary(stored: bytes) -> bool:
-    """Whether ``stored``, which starts at a message, ends at the end of one."""
-    end = 0
-    for end in boundaries(stored):  # noqa: B007 the last one is what counts
-        pass
-    return end == len(stored)
-
-
 def cut(stored: bytes, max_bytes: int) -> int:
     """Return the length of the longest run of whole messages within ``max_bytes``, and of one message at least."""
     last = 0
