@@ -12,6 +12,7 @@ Write:   ``stream = await AsyncDurableStream.create(url, content_type=…)``, th
 Produce: ``async with IdempotentProducer(url, producer_id, content_type=…) as producer:`` ``producer.append(body)``
          (its receipt: ``await receipt.durable()``),
          ``await producer.drain()`` now and then, ``await producer.flush()``, ``await producer.close_stream(final)``.
+Share:   ``AsyncDurableStream(url, appender=BatchAppender(root_url))``: ``append_as`` of many handles in few requests.
 List:    ``async for entry in list_streams(root_url, prefix=…)``.
 Work:    ``async with Worker(root_url, subscription_id) as worker:`` ``async for work in worker:`` ``work.items``; the
          subscription itself by ``AsyncSubscription``, all of them by ``list_subscriptions(root_url)``.
@@ -20,6 +21,7 @@ Work:    ``async with Worker(root_url, subscription_id) as worker:`` ``async for
 from __future__ import annotations
 
 from durable_streams.client.astream import AsyncStreamSession, astream
+from durable_streams.client.batch_appender import BatchAppender
 from durable_streams.client.durable_stream import AsyncDurableStream
 from durable_streams.client.errors import (
     DurableStreamError,
@@ -74,6 +76,7 @@ __all__ = [
     "AsyncStreamResponse",
     "AsyncStreamSession",
     "AsyncSubscription",
+    "BatchAppender",
     "Claim",
     "CloseResult",
     "DurableStreamError",

@@ -35,6 +35,7 @@ class CuttingProxy:
 
     Attributes:
         answers: what was forwarded of each connection's answers, in the order in which they were opened.
+        asked: set at the first connection.
     """
 
     def __init__(self, target_url: str, cuts: Iterable[Cut] = ()) -> None:
@@ -42,6 +43,7 @@ class CuttingProxy:
         self.cuts = deque(cuts)
         self.answers: list[bytearray] = []
         self.requests: list[bytearray] = []
+        self.asked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -75,6 +77,7 @@ class CuttingProxy:
         requests, answers = bytearray(), bytearray()
         self.requests.append(requests)
         self.answers.append(answers)
+        self.asked.set()
         ends = [writer]
         try:
             up_reader, up_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
@@ -117,11 +120,13 @@ async def _forward(
 class ScriptedServer:
     """Answers the n-th request with the n-th script line, raw bytes, and closes the connection behind it.
 
-    The last line answers all further requests. `requests` keeps what was asked: (head, body).
+    The last line answers all further requests. `requests` keeps what was asked: (head, body); `asked`
+    is set at the first.
     """
 
     script: list[bytes]
     requests: list[tuple[str, bytes]] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -143,6 +148,7 @@ class ScriptedServer:
             body = await reader.readexactly(length)
             line = self.script[min(len(self.requests), len(self.script) - 1)]
             self.requests.append((head, body))
+            self.asked.set()
             writer.write(line)
             await writer.drain()
         writer.close()

