@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import random
 import re
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_streams.protocol.errors import InvalidPathError
-from durable_streams.protocol.glob import SEGMENTS_MAX, GlobIndex, literal_prefix, matches, normalize_pattern
+from durable_streams.protocol.glob import (
+    BLOCK_COUNT,
+    SEGMENTS_MAX,
+    GlobIndex,
+    literal_prefix,
+    matches,
+    normalize_pattern,
+)
 
 segments = st.sampled_from(["a", "b", "ab", "c.d"])
 paths = st.lists(segments, min_size=1, max_size=5).map("/".join)
@@ -77,10 +86,69 @@ def test_an_emptied_index_keeps_nothing() -> None:
     assert index._root.is_bare()
 
 
-def test_many_wildcards_do_not_cost_exponential_time() -> None:
-    pattern = "/".join(["**", "a"] * 30)
+def naive(pattern: list[str], path: list[str]) -> bool:
+    """What the words of the specification say, and no more."""
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return naive(pattern[1:], path) or (bool(path) and naive(pattern, path[1:]))
+    return bool(path) and pattern[0] in {"*", path[0]} and naive(pattern[1:], path[1:])
 
-    assert not matches(pattern, "/".join(["a"] * 60 + ["b"]))
+
+few = st.sampled_from(["a", "b", "*", "**", "**"])
+
+
+@given(
+    st.lists(st.lists(few, min_size=1, max_size=6).map("/".join), min_size=1, max_size=3 * BLOCK_COUNT),
+    st.randoms(use_true_random=False),
+    st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6).map("/".join),
+)
+def test_patterns_full_of_wildcards_match_as_a_naive_matcher_says(
+    kept: list[str], chance: random.Random, path: str
+) -> None:
+    """Also after some have gone, in any order, and others have taken their places."""
+    index: GlobIndex[int] = GlobIndex()
+    present = dict(enumerate(kept))
+    for key, pattern in present.items():
+        index.add(pattern, key)
+    index.match(path)
+    for key in chance.sample(sorted(present), len(present) // 2):
+        index.discard(present.pop(key), key)
+    for key in range(1_000, 1_000 + len(kept) // 4):
+        present[key] = chance.choice(kept)
+        index.add(present[key], key)
+        index.discard("**/never/there", key)
+
+    assert index.match(path) == {key for key, pattern in present.items() if naive(pattern.split("/"), path.split("/"))}
+
+
+def test_tails_make_room_and_fill_it() -> None:
+    """More patterns than one block has, ending alike and not, taken away from the front and from the back."""
+    kept = [f"a/**/n{number}/{end}" for number in range(3 * BLOCK_COUNT) for end in ("x", "*", "**")]
+    for order in (kept, kept[::-1], random.Random(1).sample(kept, len(kept))):
+        index: GlobIndex[str] = GlobIndex()
+        for pattern in kept:
+            index.add(pattern, pattern)
+        assert index.match("a/b/n7/x") == {"a/**/n7/x", "a/**/n7/*", "a/**/n7/**"}
+        for count, gone in enumerate(order, 1):
+            index.discard(gone, gone)
+            probe = order[count % len(order)]
+            found = index.match(probe.replace("**", "q").replace("*", "q"))
+            assert (probe in found) == (count < len(order))
+        assert index._root.is_bare()
+
+
+def test_wildcards_without_number_cost_little() -> None:
+    """200 patterns of 64 segments against 240: each ``**`` could begin anywhere."""
+    chance = random.Random(1)
+    index: GlobIndex[int] = GlobIndex()
+    for key in range(200):
+        index.add("/".join(chance.choice(["**", "a", "*", "**"]) for _ in range(SEGMENTS_MAX)), key)
+    began_s = time.thread_time()
+
+    assert len(index.match("/".join(["a"] * 240))) == 200
+    assert index.match("/".join(["a"] * 3)) == set()
+    assert time.thread_time() - began_s < 0.1  # it takes 0.005, and one state after the other 2.8
 
 
 @pytest.mark.parametrize(("given_", "normal"), [("/a/*/", "a/*"), ("**", "**"), ("a/b", "a/b")])
