@@ -143,7 +143,7 @@ class Engine(Protocol):
 
         The first chunk is cut to begin at ``start`` and the last to stop at ``end``. Stops before the chunk with which
         the sum would exceed ``max_bytes``, but always returns at least one chunk, however large, when there is one.
-        Stops at a gap. Empty when nothing is stored at ``start``.
+        Stops at a gap. Empty when nothing is stored at ``start``. What was appended in pieces may come back as one.
         """
 
     def read_before(self, sid: int, end: int) -> Chunk | None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.engine.base import Chunk, EngineFailedError, Mutation, Outcome, ProducerRow, RefusedToStartError
+from durable_streams.engine.base import (
+    Chunk,
+    EngineFailedError,
+    Mutation,
+    Outcome,
+    ProducerRow,
+    RefusedToStartError,
+    StorageFullError,
+)
 from durable_streams.engine.lmdb import keys
 from durable_streams.engine.lmdb.check import check_data_dir
 from durable_streams.engine.lmdb.engine import LmdbEngine
@@ -115,7 +123,7 @@ def test_nothing_is_lost_by_closing_or_a_kill(tmp_path: Path, engine: LmdbEngine
 
 
 def test_all_goes_to_its_place_when_the_journal_is_full(tmp_path: Path) -> None:
-    engine = opened(tmp_path / "store", journal_max_bytes=1_000)
+    engine = opened(tmp_path / "store", journal_max_bytes=2_000)
     engine.commit([[create(A)], [create(B)]])
     a, b, seen = A, B, []
     for number in range(20):
@@ -176,6 +184,28 @@ def test_without_room_to_settle_nothing_is_journaled(tmp_path: Path) -> None:
     assert engine.commit([[create(filler, *chunks)]]) == [Outcome.APPLIED]
     append(engine, a, b"y")
     assert journaled(tmp_path, engine) == 0
+    engine.close()
+
+
+def test_what_does_not_fit_leaves_no_pieces_behind(tmp_path: Path) -> None:
+    full: list[bool] = []
+
+    def fail(point: str) -> None:
+        if full and point == "before-commit":
+            raise StorageFullError("on purpose")
+
+    engine = LmdbEngine(tmp_path / "store", fault=fail)
+    engine.open()
+    engine.commit([[create(A)]])
+    new = append(engine, A, b"kept")
+    full.append(True)
+    with pytest.raises(StorageFullError):
+        append(engine, new, b"lost")
+    full.clear()
+    assert engine.read(1, 0, 99, 99) == [Chunk(0, b"kept")]
+    assert engine.load(["a"]) == [new]
+    append(engine, new, b"again")
+    assert read_bytes(engine, 1) == b"keptagain"
     engine.close()
 
 

@@ -146,11 +146,12 @@ class LmdbEngine:
 
     def _restore_journal(self, env: Environment) -> None:
         """Show what was journaled and has not gone to its places: after a crash, or where a copy was restored."""
-        self._overlay, self._journal_number = Overlay(), 0
+        overlay, number = Overlay(), 0
         with env.begin(db=self._databases.journal, buffers=True) as txn:
             for key, row in txn.cursor():
-                self._overlay.restore(row)
-                self._journal_number = keys.decode_journal(key) + 1
+                overlay.restore(row)
+                number = keys.decode_journal(key) + 1
+        self._overlay, self._journal_number = overlay, number
 
     def close(self) -> None:
         """Close the store and unlock the directory. Idempotent."""
@@ -227,6 +228,13 @@ class LmdbEngine:
             LayoutError: a path or producer id is too long for a key; nothing at all was applied.
             EngineFailedError: nothing is certain.
         """
+        try:
+            return self._commit(groups, on_written or (lambda: None))
+        except StorageFullError:
+            self._restore_journal(self._usable())  # without the pieces of a commit that came to nothing
+            raise
+
+    def _commit(self, groups: Sequence[Sequence[Mutation]], on_written: Callable[[], None]) -> list[Outcome]:
         overlay = self._overlay
         with self._writing() as txn:
             paths = sorted({keys.encode_path(mutation.path) for group in groups for mutation in group})
@@ -235,16 +243,16 @@ class LmdbEngine:
             journaled = self._has_room_to_journal() and overlay.takes(plan, partial(self._is_beyond, txn))
             if journaled:
                 self._journal(txn, plan)
+                overlay.add_pieces(plan)  # here, where the loop stands still; afterwards it does not
             elif plan.heads:
                 self._settle(txn, overlay)
                 self._write(txn, plan)
             if plan.adds:
                 self._keep_reserve(txn, plan.chunk_bytes)
             self._pass("before-commit")
-            if on_written is not None:
-                on_written()
+            on_written()
         if journaled:
-            overlay.add(plan)
+            overlay.show(plan)
         elif plan.heads:
             self._overlay = Overlay()
         self._pass("after-commit")
@@ -407,7 +415,7 @@ class LmdbEngine:
 
     def pack(self, sid: int, start: int, end: int, limit: int) -> int:  # noqa: PLR0917 - the seam's
         """Merge runs of small chunks within ``[start, end)``, up to ``limit`` rows in one transaction."""
-        with self._settled() as txn:
+        with self._writing() as txn:  # what is journaled is merged on its way to its place
             cursor = txn.cursor(self._databases.chunk)
             return pack_rows(cursor, sid, (start, end), limit=limit, target_bytes=PACKED_BYTES)
 

@@ -3,7 +3,7 @@
 Owns: which commits are journaled, the layout of a journal row, and the overlay: what the journal holds, in memory.
 Must not know: transactions.
 Invariants:
-1. The journal row of a commit is durable before the overlay shows it.
+1. The journal row of a commit is durable before the overlay shows its heads; chunks beyond a head are nobody's yet.
 2. The pieces of an incarnation in the overlay follow one another without a gap and lie beyond all its stored chunks.
 3. The other databases by themselves are one earlier committed state; the overlay on top of them is the present one.
 
@@ -18,7 +18,7 @@ import struct
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
-from durable_streams.engine.base import Chunk
+from durable_streams.engine.base import PACKED_BYTES, Chunk
 from durable_streams.engine.lmdb import keys
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 JOURNAL_MAX_BYTES: Final = 1 << 19
 """Size of the overlay, keys and an allowance for each row included, at which its rows go to their places."""
 ROW_ALLOWANCE_BYTES: Final = 128
+ROW_MEAN_BYTES: Final = 128
+"""What a head or producer row counts for, key included."""
 CHUNK_MEAN_MAX_BYTES: Final = 2048
 """Commits whose chunks are larger on average go to their places at once: they fill pages, and need not be put twice."""
 
@@ -84,6 +86,18 @@ class Pieces:
     def chunks(self) -> Iterator[Chunk]:
         """Yield all of them."""
         return map(Chunk._make, zip(self._offsets, self._payloads, strict=True))
+
+    def merged(self, max_bytes: int) -> Iterator[Chunk]:
+        """Yield them joined to chunks of up to ``max_bytes``; one that is larger stays alone."""
+        first = 0
+        joined_bytes = 0
+        for index, payload in enumerate(self._payloads):
+            if joined_bytes and joined_bytes + len(payload) > max_bytes:
+                yield Chunk(self._offsets[first], b"".join(self._payloads[first:index]))
+                first, joined_bytes = index, 0
+            joined_bytes += len(payload)
+        if joined_bytes:
+            yield Chunk(self._offsets[first], b"".join(self._payloads[first:]))
 
     def read(self, start: int, end: int, max_bytes: int, *, found: list[Chunk]) -> None:
         """Add to ``found`` the chunks from ``start`` to ``end``, cut to fit, up to ``max_bytes``; one in any case."""
@@ -150,10 +164,13 @@ class Overlay:
             ends[sid] = offset + len(payload)
         return True
 
-    def add(self, plan: Plan) -> None:
-        """Show the rows of a plan whose journal row is durable; all heads at once, and last."""
+    def add_pieces(self, plan: Plan) -> None:
+        """Take the chunks of a plan; nobody reads them yet, for no head leads there."""
         for key, row in plan.chunks.items():
             self._add_piece(key, row or b"")
+
+    def show(self, plan: Plan) -> None:
+        """Show the heads and producers of a plan whose journal row is durable: all heads at once, and last."""
         self._add_rows(self.producers, plan.producers)
         self._add_rows(self.heads, plan.heads)
 
@@ -167,7 +184,7 @@ class Overlay:
 
     def _add_rows(self, newest: dict[bytes, bytes], rows: Mapping[bytes, bytes | None]) -> None:
         newest.update(rows)  # type: ignore[arg-type] # a plan that only appends deletes no row
-        self.size_bytes += sum(len(key) + len(row or b"") + ROW_ALLOWANCE_BYTES for key, row in rows.items())
+        self.size_bytes += (ROW_ALLOWANCE_BYTES + ROW_MEAN_BYTES) * len(rows)
 
     def _add_piece(self, key: bytes, payload: bytes) -> None:
         sid, offset = keys.decode_chunk(key)
@@ -181,9 +198,9 @@ class Overlay:
         self.size_bytes += len(key) + len(payload) + ROW_ALLOWANCE_BYTES
 
     def chunk_rows(self) -> Rows:
-        """Return the pieces as rows by key."""
+        """Return the pieces as rows by key, merged as the packer would."""
         return {
             keys.encode_chunk(sid, offset): payload
             for sid, pieces in self.pieces.items()
-            for offset, payload in pieces.chunks()
+            for offset, payload in pieces.merged(PACKED_BYTES)
         }
