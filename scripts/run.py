@@ -1,6 +1,7 @@
 """Start a streams server, the agent adapter and, without another model, a local one; print the address of the chat.
 
-The one program behind ``make run``. Whatever ends, ends all: the adapter first, as it still has endings to write.
+The one program behind ``make run``. Whatever ends, ends all: the adapter first, as it still has endings to write. What
+was started does not outlive this program, where there is ``setpriv`` (Linux) not even if it is killed.
 """
 
 # ruff: noqa: INP001 a script, not a package
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +19,8 @@ import sys
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, TypeAlias
 
 from durable_streams.agents.local_model import NAME, NotInstalledError, weights
 
@@ -28,21 +31,29 @@ READY_S = 60.0
 STOP_S = 10.0
 CONFIGURED = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
 PYTHON = sys.executable
+SETPRIV = shutil.which("setpriv") if sys.platform == "linux" else None
+WITH_US = [SETPRIV, "--pdeathsig", "TERM", "--"] if SETPRIV else []
 EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 compared with, not listened on
 _URL = re.compile(r"https?://\S+")
+Ends: TypeAlias = "SimpleQueue[str]"
+"""Which program has ended by itself; empty: we were told to end."""
 
 
 class StartError(Exception):
     """A program that ended, or said nothing, before it was ready."""
 
 
+class EndedError(Exception):
+    """A program that ended while it was needed."""
+
+
 class Program:
     """A program of ours, in a process group of its own, so that ctrl-C reaches it through us and in order."""
 
-    def __init__(self, name: str, arguments: Sequence[str], ended: threading.Event) -> None:
-        self.name, self._ended = name, ended
+    def __init__(self, name: str, arguments: Sequence[str], ends: Ends) -> None:
+        self.name, self._ends = name, ends
         self._process = subprocess.Popen(  # noqa: S603 our own program
-            [PYTHON, "-m", *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True
+            [*WITH_US, PYTHON, "-m", *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         self._said: list[str] = []
         self._ready = threading.Event()
@@ -72,11 +83,12 @@ class Program:
             if found and not self.url:
                 self.url = found[0]
                 self._ready.set()
+        if self.url:
+            self._ends.put(self.name)
         self._ready.set()
-        self._ended.set()
 
 
-def model_arguments(asked: argparse.Namespace, start: ExitStack, ended: threading.Event) -> tuple[list[str], str]:
+def model_arguments(asked: argparse.Namespace, start: ExitStack, ends: Ends) -> tuple[list[str], str]:
     """Return the adapter's arguments for the model, and a word on it; start a local one if none is configured."""
     chosen = ["--model", asked.model] if asked.model else []
     if asked.base_url:
@@ -86,7 +98,7 @@ def model_arguments(asked: argparse.Namespace, start: ExitStack, ended: threadin
         return chosen, f"{asked.model or 'the default'}, as {named[0]} says"
     try:
         weights()
-        local = Program("local model", ["durable_streams.agents.local_model"], ended)
+        local = Program("local model", ["durable_streams.agents.local_model"], ends)
         start.callback(local.stop)
         url = local.wait_ready()
     except (NotInstalledError, StartError) as missing:
@@ -95,25 +107,31 @@ def model_arguments(asked: argparse.Namespace, start: ExitStack, ended: threadin
 
 
 def run(asked: argparse.Namespace) -> None:
-    """Start everything, print the address, and wait for the end."""
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    """Start everything, print the address, and wait for the end.
+
+    Raises:
+        StartError: server or adapter did not start.
+        EndedError: one of the programs ended by itself.
+    """
+    ends: Ends = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: ends.put(""))
     with ExitStack() as start:
         serving = ["durable_streams", "serve", "--host", asked.host, "--port", str(asked.port)]
-        server = Program("server", [*serving, "--data-dir", str(asked.data_dir)], ended)
+        server = Program("server", [*serving, "--data-dir", str(asked.data_dir)], ends)
         start.callback(server.stop)
         port = int(re.search(r":(\d+)", server.wait_ready().partition("://")[2])[1])  # type: ignore[index]
-        model, about = model_arguments(asked, start, ended)
+        model, about = model_arguments(asked, start, ends)
         streams_url = f"http://{reached(asked.host)}:{port}/v1/stream"
         adapting = ["durable_streams", "agent", "serve", "--host", asked.host, "--port", str(asked.chat_port)]
-        adapter = Program("adapter", [*adapting, "--streams-url", streams_url, *model], ended)
+        adapter = Program("adapter", [*adapting, "--streams-url", streams_url, *model], ends)
         start.callback(adapter.stop)
         chat_port = adapter.wait_ready().rpartition(":")[2].rstrip("/")
         host = socket.gethostname() if asked.host in EVERYWHERE else asked.host
         print(f"\n  Chat at http://{host}:{chat_port}/\n", flush=True)  # noqa: T201 the purpose
-        print(f"  model    {about}\n  streams  http://{host}:{port}/_ui\n", flush=True)  # noqa: T201 same
-        ended.wait()
+        print(f"  model    {about}\n  streams  port {port}; /_ui there shows them\n", flush=True)  # noqa: T201 same
+        if ended := ends.get():
+            raise EndedError(f"the {ended} has ended, so everything is")
 
 
 def reached(host: str) -> str:
@@ -132,7 +150,7 @@ def main() -> int:
     parser.add_argument("--base-url", default="", help="where an OpenAI-compatible model is")
     try:
         run(parser.parse_args())
-    except StartError as error:
+    except (StartError, EndedError) as error:
         print(error, file=sys.stderr)  # noqa: T201 a program's last words
         return 1
     return 0
