@@ -1,6 +1,7 @@
 """What the agent adapter costs, and how late its readers are.
 
-    python -m bench.agents overhead          CPU per token: adapter, idempotent producer by hand, one append per token
+    python -m bench.agents overhead          CPU per token: adapter, with shared requests and without; idempotent
+                                             producer by hand; one append per token
     python -m bench.agents runs --runs 500   concurrent runs at 30 tokens/s through real adapter processes, with the
                                              time from a token's making to its reading, of a sample of readers
 
@@ -27,7 +28,7 @@ import uvloop
 
 from durable_streams.agents import write
 from durable_streams.agents.events import TextDelta
-from durable_streams.client import AsyncDurableStream, IdempotentProducer, astream
+from durable_streams.client import AsyncDurableStream, BatchAppender, IdempotentProducer, astream
 from tests.agents.serving import AdapterProcess
 from tests.serving import ServerProcess
 
@@ -60,6 +61,15 @@ async def by_adapter(url: str, offset: float) -> None:
     await write(tokens(offset), to=url)
 
 
+async def by_adapter_sharing(url: str, offset: float) -> None:
+    """As the service does it: what all runs of a process append travels together."""
+    async with AsyncDurableStream(url, appender=_shared[0]) as stream:
+        await write(tokens(offset), to=stream)
+
+
+_shared: list[BatchAppender] = []
+
+
 async def by_producer(url: str, offset: float) -> None:
     async with (
         await AsyncDurableStream.create(url, content_type="application/json"),
@@ -77,19 +87,22 @@ async def by_appends(url: str, offset: float) -> None:
         await stream.close_stream()
 
 
+async def idle(_url: str, offset: float) -> None:
+    async for _ in tokens(offset):
+        pass
+
+
 async def overhead(streams: int) -> None:
     """Print CPU per token of this process, for each way of writing the same tokens."""
     ways: dict[str, Callable[[str, float], Awaitable[None]]] = {
+        "adapter, sharing": by_adapter_sharing,
         "adapter": by_adapter,
         "producer by hand": by_producer,
         "one append per token": by_appends,
     }
 
-    async def idle(_url: str, offset: float) -> None:
-        async for _ in tokens(offset):
-            pass
-
     with tempfile.TemporaryDirectory() as directory, ServerProcess(Path(directory)) as server:
+        _shared.append(BatchAppender(server.stream_url("")))
         floor = await _cpu_us_per_token(server, idle, streams=streams, name="idle")
         print(f"{streams} streams at {RATE:g} tokens/s for {SECONDS:g} s; making the tokens alone: {floor:.0f} µs each")
         for name, way in ways.items():
@@ -97,6 +110,7 @@ async def overhead(streams: int) -> None:
             spent = await _cpu_us_per_token(server, way, streams=streams, name=name.replace(" ", "-"))
             server_us = (server.cpu_s() - before_s) / (streams * RATE * SECONDS) * 1e6
             print(f"  {name:22} {spent - floor:6.0f} µs of CPU per token, and {server_us:5.0f} µs in the server")
+        await _shared.pop().aclose()
 
 
 async def _cpu_us_per_token(
@@ -115,6 +129,7 @@ def _cpu_s() -> float:
 async def runs(count: int, processes: int, readers: int) -> None:
     """Print latencies and CPU of many concurrent runs."""
     with tempfile.TemporaryDirectory() as directory, ServerProcess(Path(directory)) as server:
+        floor = await _cpu_us_per_token(server, idle, streams=count // processes, name="idle")
         root = server.stream_url("").rstrip("/")
         source = ["--source", "bench.agents:Ticking"]
         environment = {"BENCH_SECONDS": str(SECONDS), "BENCH_RATE": str(RATE)}
@@ -137,7 +152,9 @@ async def runs(count: int, processes: int, readers: int) -> None:
     said = ", ".join(f"p{q * 100:g} {ms:.0f} ms" for q, ms in quantiles.items())
     print(f"  made to read: {said}, mean {statistics.fmean(latencies):.0f} ms")
     print(f"  tokens per stored delta: {result['per_delta']:.1f}")
-    print(f"  CPU: adapters {sum(adapter_s) / total * 1e6:.0f} µs per token, server {server_s / total * 1e6:.0f} µs")
+    adapters_us = sum(adapter_s) / total * 1e6
+    print(f"  CPU: adapters {adapters_us:.0f} µs per token, server {server_s / total * 1e6:.0f} µs")
+    print(f"  of that, making the tokens alone takes {floor:.0f} µs: a model would do that elsewhere")
 
 
 async def _followed(urls: list[str]) -> dict[str, Any]:
