@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from durable_streams.protocol import json_mode
+from durable_streams.protocol import json_mode, json_scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,6 +16,8 @@ CHUNK_TARGET_BYTES: Final = 256 * 1024
 """Small appends are joined up to this. One chunk per stream per commit is the rule; this is for large ones."""
 CHUNK_MAX_BYTES: Final = 1024 * 1024
 """Larger appends are cut, so that reading a page never copies much more than the page. One message may exceed it."""
+GUESS_COUNT: Final = 8
+"""Commas tried as the end of a message before all ends are looked for, which takes 50 times as long as a try."""
 
 
 def split_chunks(pieces: Iterable[bytes], *, is_json: bool) -> Iterator[bytes]:
@@ -37,15 +39,33 @@ def split_chunks(pieces: Iterable[bytes], *, is_json: bool) -> Iterator[bytes]:
 
 def _cut(piece: bytes, *, is_json: bool) -> Iterator[bytes]:
     start = 0
-    if is_json:
-        last = 0
-        for end in json_mode.boundaries(piece):
-            if end - start > CHUNK_MAX_BYTES and last > start:
-                yield piece[start:last]
-                start = last
-            last = end
-    else:
-        while len(piece) - start > CHUNK_MAX_BYTES:
-            yield piece[start : start + CHUNK_MAX_BYTES]
-            start += CHUNK_MAX_BYTES
+    while len(piece) - start > CHUNK_MAX_BYTES:
+        end = _guessed_end(piece, start) if is_json else start + CHUNK_MAX_BYTES
+        if not end:
+            yield from _cut_by_scanning(piece, start)
+            return
+        yield piece[start:end]
+        start = end
+    yield piece[start:]
+
+
+def _guessed_end(piece: bytes, start: int) -> int:
+    """Return the end of messages from ``start`` on that about fill a chunk, 0 if the last commas in it are not one."""
+    end = start + CHUNK_MAX_BYTES
+    for _ in range(GUESS_COUNT):
+        end = piece.rfind(b",", start, end)
+        if end < 0:
+            return 0
+        if json_scan.is_boundary(piece[start : end + 1]):
+            return end + 1
+    return 0
+
+
+def _cut_by_scanning(piece: bytes, start: int) -> Iterator[bytes]:
+    last = start
+    for end in json_mode.boundaries(piece, start):
+        if end - start > CHUNK_MAX_BYTES and last > start:
+            yield piece[start:last]
+            start = last
+        last = end
     yield piece[start:]

@@ -7,23 +7,15 @@ Invariant: every offset a JSON stream hands out stands at the start of a message
 
 from __future__ import annotations
 
-import gc
 import re
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from durable_streams.protocol.errors import EmptyBatchError, InvalidJsonError
+from durable_streams.protocol.errors import EmptyBatchError
+from durable_streams.protocol.json_check import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEPTH_MAX: Final = 1000
-"""Deepest nesting accepted, so that a reader that parses a page (one level deeper) with a common parser can."""
-_PARSER_DEPTH_MAX: Final = 1024
-"""Deepest nesting that orjson accepts."""
-LARGE_BYTES: Final = 256 * 1024
-"""From here on it pays to keep the collector away from a body being checked."""
 _WHITESPACE: Final = b" \t\n\r"
 
 _TOKEN = re.compile(
@@ -34,7 +26,6 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _OPENING: Final = frozenset(b"[{")
 _COMMA: Final = ord(",")
 _QUOTE: Final = ord('"')
@@ -46,11 +37,10 @@ def flatten(body: bytes) -> bytes:
     One array level is flattened; any other value, ``null`` included, is one message.
 
     Raises:
-        InvalidJsonError: not one JSON text in UTF-8, ``NaN`` or ``Infinity``, a number beyond the range of a double
-            (RFC 8259 §6 lets us), or nested deeper than ``DEPTH_MAX``.
+        InvalidJsonError: see ``json_check``.
         EmptyBatchError: ``[]`` (§9.1.3).
     """
-    _check(body)
+    check(body)
     text = body.strip(_WHITESPACE)
     if not text.startswith(b"["):
         return text + b","
@@ -78,60 +68,15 @@ def wrap(stored: bytes) -> bytes:
     return b"".join((b"[", memoryview(stored)[:-1], b"]"))  # one copy: pages are a megabyte
 
 
-def _check(body: bytes) -> None:
-    if len(body) < LARGE_BYTES or not gc.isenabled():
-        _check_text(body)
-        return
-    # Millions of small values at once would have the collector look at all of them again and again, and find nothing:
-    # it would take most of the time. They are gone before it is let in again.
-    gc.disable()
-    try:
-        _check_text(body)
-    finally:
-        gc.enable()
-
-
-def _check_text(body: bytes) -> None:
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError as refusal:
-        # Lone surrogate escapes are JSON (RFC 8259 §8.2) and browsers send them; only the parser minds. With any other
-        # escape in their place everything else is judged as ever.
-        body, replaced = _SURROGATE_ESCAPE.subn(rb"\\u0020", body)
-        if not replaced:
-            _refuse(str(refusal))
-        try:
-            orjson.loads(body)
-        except orjson.JSONDecodeError as second:
-            _refuse(str(second))
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_too_deep(body):
-        _refuse(f"nested deeper than {DEPTH_MAX}")
-
-
-def _refuse(why: str) -> NoReturn:
-    msg = f"the body is not valid JSON: {why}"
-    raise InvalidJsonError(msg)
-
-
-def _is_too_deep(body: bytes) -> bool:
-    """Whether a valid text is deeper than ``DEPTH_MAX``: then the parser refuses it this much further down."""
-    further = _PARSER_DEPTH_MAX - DEPTH_MAX
-    try:
-        orjson.loads(b"[" * further + body + b"]" * further)
-    except orjson.JSONDecodeError:
-        return True
-    return False
-
-
-def boundaries(stored: bytes) -> Iterator[int]:
+def boundaries(stored: bytes, start: int = 0) -> Iterator[int]:
     """Yield the end of every message in ``stored``, comma included, in order.
 
-    ``stored`` starts at a message and may stop anywhere, inside a string as well.
+    A message begins at ``start``; ``stored`` may stop anywhere, inside a string as well.
 
     Cost: about one regular-expression token per flat message, three per nested one.
     """
     depth = 0
-    for match in _TOKEN.finditer(stored):
+    for match in _TOKEN.finditer(stored, start):
         if match.end() - match.start() > 1:
             continue
         token = stored[match.start()]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -104,3 +105,28 @@ def test_one_message_larger_than_a_chunk_stays_whole() -> None:
     large = message(CHUNK_MAX_BYTES + 1)
 
     assert list(split_chunks([b"1," + large + b"2,"], is_json=True)) == [b"1,", large, b"2,"]
+
+
+def test_so_does_one_without_a_comma_inside() -> None:
+    large = b'"' + b"x" * CHUNK_MAX_BYTES + b'",'
+
+    assert list(split_chunks([large + b"2,"], is_json=True)) == [large, b"2,"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inner", [b"1", b"[]", b'{"n":1,"b":[1,2],"t":"x,y"}'])
+def test_small_messages_are_cut_without_looking_at_each(inner: bytes) -> None:
+    piece = (inner + b",") * (4 * CHUNK_MAX_BYTES // (len(inner) + 1))
+    began_s = time.thread_time()
+    chunks = list(split_chunks([piece], is_json=True))
+
+    assert time.thread_time() - began_s < 0.15  # it takes 0.02, and looking at each 0.3 to 0.5
+    assert b"".join(chunks) == piece
+    assert all(CHUNK_MAX_BYTES - len(inner) <= len(chunk) <= CHUNK_MAX_BYTES for chunk in chunks[:-1])
+    assert all(len(chunk) % (len(inner) + 1) == 0 for chunk in chunks)
+
+
+def test_messages_full_of_commas_are_cut_as_well() -> None:
+    half = b"[" + b",".join([b"[]"] * 200_000) + b"],"
+
+    assert list(split_chunks([b"1," + half * 4 + b"2,"], is_json=True)) == [b"1," + half, half, half, half + b"2,"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import json
 from typing import Any
 
@@ -10,8 +9,6 @@ from hypothesis import strategies as st
 
 from durable_streams.protocol.errors import EmptyBatchError, InvalidJsonError
 from durable_streams.protocol.json_mode import (
-    DEPTH_MAX,
-    LARGE_BYTES,
     boundaries,
     cut,
     flatten,
@@ -99,94 +96,10 @@ def test_an_empty_array_appends_nothing_and_creates_an_empty_stream(body: bytes)
     assert flatten_initial(body) == b""
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b" ",
-        b"NaN",
-        b"[Infinity]",
-        b"-Infinity",
-        b'["\\ud800", NaN]',
-        b'["\\ud800", Infinity]',
-        b"1 2",
-        b"{} x",
-        b"[1],",
-        b'["\\ud800"],[1]',
-        b'["\\ud800"',
-        b"[1,]",
-        b"[,1]",
-        b'{"a":1,}',
-        b'{"a"}',
-        b"{a:1}",
-        b"'a'",
-        b"01",
-        b"1.",
-        b".5",
-        b"+1",
-        b"1e",
-        b"0x10",
-        b"nul",
-        b"True",
-        b"// 1",
-        b"\xef\xbb\xbf1",
-        b"\xff\xfe1\x00",
-        b'"\xff"',
-        b'"\xed\xa0\x80"',
-        b'"\x00"',
-        b'"a\nb"',
-        b'"a',
-        b'"\\x41"',
-        b'"\\u12"',
-        b'"\\ud800\\u12"',
-        b"\x0b1",
-        b"\xc2\xa01",
-        b"1e400",
-        b'["\\ud800",1e400]',
-        b"]",
-        b"1],[2",
-        b"[" * 100_000,
-        b"[" * 100_000 + b'"\\ud800"' + b"]" * 100_000,
-    ],
-    ids=lambda body: repr(body[:24]),
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"[1,]"])
 def test_what_is_not_one_json_text_is_refused(body: bytes) -> None:
     """§9.1.4. At creation as well."""
-    with pytest.raises(InvalidJsonError) as refused:
+    with pytest.raises(InvalidJsonError):
         flatten(body)
-    str(refused.value).encode()
     with pytest.raises(InvalidJsonError):
         flatten_initial(body)
-
-
-@pytest.mark.parametrize("leaf", [b"[]", b"{}", b'["\\ud800"]', b'["[{"]', b'{"[":1}'])
-@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":1},', b"]")])
-def test_depth_is_bounded_exactly(leaf: bytes, opening: bytes, closing: bytes) -> None:
-    deepest = opening * (DEPTH_MAX - 1) + leaf + closing * (DEPTH_MAX - 1)
-
-    assert list(boundaries(flatten(deepest)))[-1] == len(flatten(deepest))
-    with pytest.raises(InvalidJsonError, match="nested deeper than 1000"):
-        flatten(opening + deepest + closing)
-
-
-def test_many_shallow_containers_are_not_deep() -> None:
-    message = b'{"a":[{}],"b":"\\ud800"}'
-
-    assert flatten(b"[" + b",".join([message] * DEPTH_MAX) + b"]") == (message + b",") * DEPTH_MAX
-
-
-@pytest.mark.parametrize("collecting", [True, False])
-@pytest.mark.parametrize("end", [b"]", b"}"], ids=["valid", "not valid"])
-def test_the_collector_is_left_as_it_was_found(end: bytes, *, collecting: bool) -> None:
-    body = b"[" + b"[]," * LARGE_BYTES + b"0" + end
-    if not collecting:
-        gc.disable()
-    try:
-        if end == b"]":
-            assert flatten(body) == body[1:-1] + b","
-        else:
-            with pytest.raises(InvalidJsonError):
-                flatten(body)
-        assert gc.isenabled() == collecting
-    finally:
-        gc.enable()
