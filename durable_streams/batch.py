@@ -131,11 +131,12 @@ class Batch:
             GoneError: soft-deleted.
         """
         slot = self.slot(path)
-        if slot.draft is None:
+        draft = slot.draft
+        if draft is None:
             raise NotFoundError(path)
-        if slot.draft.soft_deleted:
+        if draft.state and draft.soft_deleted:
             raise GoneError(path)
-        return slot, slot.draft
+        return slot, draft
 
     def fence(self, slot: Slot, producer_id: str) -> Fence | None:
         """Return a producer's fence as this batch sees it."""

@@ -87,9 +87,9 @@ def decide_append(
         WriteFencedError: neither a current write token nor, without any token, the producer's current epoch.
         StreamSeqConflictError: ``Stream-Seq`` not above the last.
     """
-    if draft.soft_deleted:
+    if draft.state and draft.soft_deleted:
         raise GoneError(draft.path)
-    if draft.closed:
+    if draft.state and draft.closed:
         return _append_to_closed(draft, fence, request)
     payload = _checked_payload(draft, request)
     if draft.record.producer_required and request.claim is None:
@@ -124,7 +124,7 @@ def _checked_payload(draft: Draft, request: Append) -> bytes:
     if payload == b"":
         return b""
     stored, received = draft.record.content_type, request.content_type
-    if content_types.media_type(stored) != content_types.media_type(received):
+    if stored != received and content_types.media_type(stored) != content_types.media_type(received):
         raise ContentTypeMismatchError(stored, received)
     if isinstance(payload, StreamError):
         raise payload

@@ -60,4 +60,5 @@ class Draft:
 
     def touch(self, now_ms: int) -> None:
         """Slide the TTL."""
-        self.touched_ms = max(self.touched_ms, now_ms)
+        if now_ms > self.touched_ms:  # noqa: PLR1730 max() costs three times as much, and every append comes by here
+            self.touched_ms = now_ms

@@ -240,7 +240,7 @@ def head_entry(new: Head) -> bytes:
         (b"\0", "journal row 0000000000000005", "does not decode"),
         (b"\0\0\1\0\0\0\1a", "journal row 0000000000000005", "does not decode"),
         (entry(9, b"a", b""), "journal row 0000000000000005", "kind 9"),
-        (entry(0, b"a", b"short"), "a", "head row of 5 bytes"),
+        (entry(0, b"a", b"short"), "journal row 0000000000000005", "head row of 5 bytes"),
         (head_entry(A._replace(sid=44)), "a", "incarnation 44 is not the one that stands"),
         (head_entry(head("nowhere", 1)), "nowhere", "is not the one that stands"),
         (head_entry(A._replace(tail=4)), "a", "lead from 0 to 0, the tail went from 0 to 4"),

@@ -34,7 +34,7 @@ from durable_streams.engine.lmdb.journal import JOURNAL_MAX_BYTES, Overlay, enco
 from durable_streams.engine.lmdb.layout import Databases, create_databases
 from durable_streams.engine.lmdb.pack import pack_rows
 from durable_streams.engine.lmdb.plan import Plan
-from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row, touched_row
+from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row, decode_stamp, touched_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lmdb import Environment, Transaction
 
     from durable_streams.engine.base import Chunk, Due, Mutation, Outcome, ProducerRow, Touch
+    from durable_streams.engine.lmdb.rows import Stamp
     from durable_streams.protocol.head import Head
 
 DEFAULT_MAP_SIZE_BYTES = 1 << 40
@@ -237,8 +238,8 @@ class LmdbEngine:
     def _commit(self, groups: Sequence[Sequence[Mutation]], on_written: Callable[[], None]) -> list[Outcome]:
         overlay = self._overlay
         with self._writing() as txn:
-            paths = sorted({keys.encode_path(mutation.path) for group in groups for mutation in group})
-            plan = Plan(self._stored_heads(txn, paths), lambda sid_key: self._is_taken(txn, sid_key))
+            path_keys = {mutation.path: keys.encode_path(mutation.path) for group in groups for mutation in group}
+            plan = Plan(path_keys, self._stamps(txn, path_keys), lambda sid_key: self._is_taken(txn, sid_key))
             outcomes = [plan.apply(group) for group in groups]
             journaled = self._has_room_to_journal() and overlay.takes(plan, partial(self._is_beyond, txn))
             if journaled:
@@ -258,12 +259,14 @@ class LmdbEngine:
         self._pass("after-commit")
         return outcomes
 
-    def _stored_heads(self, txn: Transaction[bytes], paths: list[bytes]) -> dict[bytes, bytes]:
-        heads = self._overlay.heads
-        missing = [path for path in paths if path not in heads]
-        found = dict(txn.cursor(self._databases.head).getmulti(missing)) if missing else {}
-        found.update((path, heads[path]) for path in paths if path in heads)
-        return found
+    def _stamps(self, txn: Transaction[bytes], path_keys: Mapping[str, bytes]) -> dict[bytes, Stamp | None]:
+        known = self._overlay.stamps
+        stamps = {key: known[key] for key in path_keys.values() if key in known}
+        if len(stamps) < len(path_keys):
+            missing = sorted(key for key in path_keys.values() if key not in known)
+            stored = txn.cursor(self._databases.head).getmulti(missing)
+            stamps.update((key, decode_stamp(row)) for key, row in stored)
+        return stamps
 
     def _is_beyond(self, txn: Transaction[bytes], sid: int, offset: int) -> bool:
         """Whether no stored chunk of ``sid`` holds a byte at or after ``offset``."""
@@ -282,7 +285,7 @@ class LmdbEngine:
 
     def _has_room_to_journal(self) -> bool:
         """Whether the overlay has room, and map and disk have enough for it to go to its places at any time."""
-        if self._overlay.size_bytes >= self._journal_max_bytes:
+        if self._overlay.is_full(self._journal_max_bytes):
             return False
         room = os.statvfs(self._data_dir)
         if room.f_bavail * room.f_frsize < APPEND_RESERVE_BYTES + JOURNAL_ROOM_FACTOR * self._journal_max_bytes:

@@ -20,18 +20,22 @@ from typing import TYPE_CHECKING, Final
 
 from durable_streams.engine.base import PACKED_BYTES, Chunk
 from durable_streams.engine.lmdb import keys
+from durable_streams.engine.lmdb.rows import decode_stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from durable_streams.engine.lmdb.keys import Buffer
     from durable_streams.engine.lmdb.plan import Plan, Rows
+    from durable_streams.engine.lmdb.rows import Stamp
 
-JOURNAL_MAX_BYTES: Final = 1 << 19
-"""Size of the overlay, keys and an allowance for each row included, at which its rows go to their places."""
-ROW_ALLOWANCE_BYTES: Final = 128
-ROW_MEAN_BYTES: Final = 128
-"""What a head or producer row counts for, key included."""
+JOURNAL_MAX_BYTES: Final = 2 << 20
+"""Size of the overlay at which its rows go to their places, whatever they are …"""
+LARGE_FACTOR: Final = 4
+PIECES_MEAN_MIN: Final = 8
+"""… and a fourth of it is enough when each stream has so many pieces: then every page is worth writing."""
+ROW_MEAN_BYTES: Final = 200
+"""What a row counts for beside the stream's own bytes."""
 CHUNK_MEAN_MAX_BYTES: Final = 2048
 """Commits whose chunks are larger on average go to their places at once: they fill pages, and need not be put twice."""
 
@@ -129,13 +133,20 @@ class Overlay:
 
     def __init__(self) -> None:
         self.heads: dict[bytes, bytes] = {}
+        self.stamps: dict[bytes, Stamp | None] = {}
         self.producers: dict[bytes, bytes] = {}
         self.pieces: dict[int, Pieces] = {}
-        self.size_bytes = 0
+        self.size_bytes = self._piece_count = 0
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
         return bool(self.heads)
+
+    def is_full(self, max_bytes: int) -> bool:
+        """Whether its rows should go to their places: few pieces a stream are not worth it until it is very large."""
+        if self.size_bytes * LARGE_FACTOR < max_bytes:
+            return False
+        return self.size_bytes >= max_bytes or self._piece_count >= PIECES_MEAN_MIN * len(self.pieces)
 
     def takes(self, plan: Plan, is_beyond: Callable[[int, int], bool]) -> bool:
         """Whether the plan may be journaled: it only appends, and in small pieces.
@@ -145,48 +156,52 @@ class Overlay:
         return (
             plan.only_appends
             and plan.chunk_bytes <= CHUNK_MEAN_MAX_BYTES * len(plan.chunks)
-            and self._continues(plan.chunks, is_beyond)
+            and self._continues(plan.appended, is_beyond)
         )
 
-    def _continues(self, chunks: Rows, is_beyond: Callable[[int, int], bool]) -> bool:
+    def _continues(self, appended: list[tuple[int, Chunk]], is_beyond: Callable[[int, int], bool]) -> bool:
         ends: dict[int, int] = {}
-        for key, payload in chunks.items():
-            sid, offset = keys.decode_chunk(key)
+        pieces_of = self.pieces.get
+        for sid, (offset, payload) in appended:
             end = ends.get(sid)
             if end is None:
-                pieces = self.pieces.get(sid)
+                pieces = pieces_of(sid)
                 if pieces is not None:
                     end = pieces.end
                 elif is_beyond(sid, offset):
                     end = offset
-            if offset != end or payload is None:
+            if offset != end:
                 return False
             ends[sid] = offset + len(payload)
         return True
 
     def add_pieces(self, plan: Plan) -> None:
         """Take the chunks of a plan; nobody reads them yet, for no head leads there."""
-        for key, row in plan.chunks.items():
-            self._add_piece(key, row or b"")
+        for sid, (offset, payload) in plan.appended:
+            pieces = self.pieces.get(sid)
+            if pieces is None:
+                pieces = self.pieces[sid] = Pieces(offset)
+            pieces.add(payload)
+        self._count(plan.chunk_bytes, piece_count=len(plan.appended))
 
     def show(self, plan: Plan) -> None:
         """Show the heads and producers of a plan whose journal row is durable: all heads at once, and last."""
-        self._add_rows(self.producers, plan.producers)
-        self._add_rows(self.heads, plan.heads)
+        self.stamps.update(plan.stamps)
+        self._show(plan.heads, plan.producers)
 
     def restore(self, row: Buffer) -> None:
         """Show what a journal row holds. Raises ``LayoutError``."""
+        heads: Rows = {}
+        producers: Rows = {}
         for kind, key, value in decode_entries(row):
             if kind == _CHUNK:
-                self._add_piece(key, value)
+                self._restore_piece(key, value)
             else:
-                self._add_rows(self.heads if kind == _HEAD else self.producers, {key: value})
+                (heads if kind == _HEAD else producers)[key] = value
+        self.stamps.update((key, decode_stamp(value or b"")) for key, value in heads.items())
+        self._show(heads, producers)
 
-    def _add_rows(self, newest: dict[bytes, bytes], rows: Mapping[bytes, bytes | None]) -> None:
-        newest.update(rows)  # type: ignore[arg-type] # a plan that only appends deletes no row
-        self.size_bytes += (ROW_ALLOWANCE_BYTES + ROW_MEAN_BYTES) * len(rows)
-
-    def _add_piece(self, key: bytes, payload: bytes) -> None:
+    def _restore_piece(self, key: bytes, payload: bytes) -> None:
         sid, offset = keys.decode_chunk(key)
         pieces = self.pieces.get(sid)
         if pieces is None:
@@ -195,7 +210,17 @@ class Overlay:
             message = f"journaled chunk of incarnation {sid} at {offset} where {pieces.end} comes next"
             raise keys.LayoutError(message)
         pieces.add(payload)
-        self.size_bytes += len(key) + len(payload) + ROW_ALLOWANCE_BYTES
+        self._count(len(payload), piece_count=1)
+
+    def _show(self, heads: Rows, producers: Rows) -> None:
+        # A plan that only appends deletes no row.
+        self.producers.update(producers)  # type: ignore[arg-type]
+        self.heads.update(heads)  # type: ignore[arg-type]
+        self._count((len(heads) + len(producers)) * ROW_MEAN_BYTES, piece_count=0)
+
+    def _count(self, size_bytes: int, *, piece_count: int) -> None:
+        self.size_bytes += size_bytes + piece_count * ROW_MEAN_BYTES
+        self._piece_count += piece_count
 
     def chunk_rows(self) -> Rows:
         """Return the pieces as rows by key, merged as the packer would."""

@@ -15,28 +15,39 @@ from typing import TYPE_CHECKING
 
 from durable_streams.engine.base import Outcome
 from durable_streams.engine.lmdb import keys
-from durable_streams.engine.lmdb.rows import Stamp, decode_stamp, encode_head, encode_producer_row
+from durable_streams.engine.lmdb.rows import Stamp, encode_head, encode_producer_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
-    from durable_streams.engine.base import Mutation
+    from durable_streams.engine.base import Chunk, Mutation
     from durable_streams.protocol.head import Head
 
     Rows: TypeAlias = dict[bytes, bytes | None]
+    Step: TypeAlias = tuple[bytes, Stamp | None, Stamp | None, Mutation]
+    """Path key, stamp before, stamp after, mutation."""
 
 
 class Plan:
     """The rows that the admitted groups change: value by key in each database, ``None`` to delete.
 
     heads, sids, due, gc, chunks, producers: by encoded key; ``gc`` and ``chunks`` never delete.
+    stamps: of the heads as planned, ``None`` for none. appended: sid and chunk of each row of ``chunks``, in order.
     """
 
-    def __init__(self, stored: Mapping[bytes, bytes], is_taken: Callable[[bytes], bool]) -> None:
-        """Plan against ``stored`` head rows by key; ``is_taken`` says whether a sid key is in use or in gc."""
-        self._stamps: dict[bytes, Stamp | None] = {key: decode_stamp(row) for key, row in stored.items()}
-        self._is_taken = is_taken
+    def __init__(
+        self, path_keys: Mapping[str, bytes], stamps: dict[bytes, Stamp | None], is_taken: Callable[[bytes], bool]
+    ) -> None:
+        """Plan against stored heads.
+
+        Args:
+            path_keys: the encoded key of each path of the groups.
+            stamps: what is stored under these keys; taken over.
+            is_taken: whether a sid key is in use or in gc.
+        """
+        self._path_keys, self.stamps, self._is_taken = path_keys, stamps, is_taken
+        self.appended: list[tuple[int, Chunk]] = []
         self.heads: Rows = {}
         self.sids: Rows = {}
         self.due: Rows = {}
@@ -66,38 +77,42 @@ class Plan:
         steps = self._check(group)
         if steps is None:
             return Outcome.CONFLICT
-        for key, old, mutation in steps:
-            self._stage(key, old, mutation)
+        for step in steps:
+            self._stage(*step)
         return Outcome.APPLIED
 
-    def _check(self, group: Sequence[Mutation]) -> list[tuple[bytes, Stamp | None, Mutation]] | None:
-        steps: list[tuple[bytes, Stamp | None, Mutation]] = []
+    def _check(self, group: Sequence[Mutation]) -> list[Step] | None:
+        steps: list[Step] = []
         seen: dict[bytes, Stamp | None] = {}
         fresh: set[int] = set()
         for mutation in group:
-            key, head = keys.encode_path(mutation.path), mutation.head
-            old = seen[key] if key in seen else self._stamps.get(key)
+            key, head = self._path_keys[mutation.path], mutation.head
+            old = seen[key] if key in seen else self.stamps.get(key)
             if mutation.expected != (old and old[:2]):
                 return None
-            if head is not None and (old is None or old.sid != head.sid):
-                if head.sid in fresh or self._sid_taken(head.sid):
-                    return None
-                fresh.add(head.sid)
-            seen[key] = None if head is None else Stamp(head.sid, head.version, head.due_ms)
-            steps.append((key, old, mutation))
+            new = None
+            if head is not None:
+                new = Stamp(head.sid, head.version, head.due_ms)
+                if old is None or old.sid != head.sid:
+                    if head.sid in fresh or self._sid_taken(head.sid):
+                        return None
+                    fresh.add(head.sid)
+            seen[key] = new
+            steps.append((key, old, new, mutation))
         return steps
 
     def _sid_taken(self, sid: int) -> bool:
         key = keys.encode_sid(sid)
         return key in self.sids or self._is_taken(key)
 
-    def _stage(self, key: bytes, old: Stamp | None, mutation: Mutation) -> None:
+    def _stage(self, key: bytes, old: Stamp | None, new: Stamp | None, mutation: Mutation) -> None:  # noqa: PLR0917 - a step
         head = mutation.head
-        if old is not None and (head is None or head.sid != old.sid):
+        if old is not None and (new is None or new.sid != old.sid):
             self._drop(old)
             old = None
+        self.stamps[key] = new
         if head is None:
-            self.heads[key] = self._stamps[key] = None
+            self.heads[key] = None
             return
         if old is None:
             self.sids[keys.encode_sid(head.sid)] = key
@@ -105,7 +120,6 @@ class Plan:
         if head.due_ms != old_due_ms:
             self._move_due(old_due_ms, head, key)
         self.heads[key] = encode_head(head)
-        self._stamps[key] = Stamp(head.sid, head.version, head.due_ms)
         self._add_rows(head.sid, mutation)
 
     def _drop(self, old: Stamp) -> None:
@@ -123,8 +137,9 @@ class Plan:
             self.due[keys.encode_due(head.due_ms, head.sid)] = path_key
 
     def _add_rows(self, sid: int, mutation: Mutation) -> None:
-        for offset, payload in mutation.chunks:
-            self.chunks[keys.encode_chunk(sid, offset)] = payload
+        for chunk in mutation.chunks:
+            self.chunks[keys.encode_chunk(sid, chunk.offset)] = chunk.payload
+            self.appended.append((sid, chunk))
         for producer in mutation.producers:
             self.producers[keys.encode_producer(sid, producer.producer_id)] = encode_producer_row(producer)
         for producer_id in mutation.forgotten:
