@@ -45,6 +45,7 @@ class AgentServe:
     skew_ms: int
     grace_ms: int
     linger_ms: int
+    presence_ms: int
     provider: Provider | None
     model: str | None
     base_url: str | None
@@ -85,6 +86,12 @@ class AgentServe:
 @option("--skew-ms", type=click.IntRange(0), default=1_000, help="How much the machines' clocks may differ.")
 @option("--grace-ms", type=click.IntRange(0), default=250, help="Time an owner has for the ending of a stopped run.")
 @option("--linger-ms", type=click.IntRange(0), default=50, help="Shortest time between two appends of one answer.")
+@option(
+    "--presence-ms",
+    type=click.IntRange(1_000),
+    default=60_000,
+    help="Somebody counts as present for so long after the last sign; each sign is a row in the session.",
+)
 @option(
     "--provider",
     type=click.Choice(["openai-chat", "openai-responses", "anthropic"]),
@@ -153,6 +160,7 @@ async def _serve(options: AgentServe) -> int:
         renew_ms=options.renew_ms,
         skew_ms=options.skew_ms,
         grace_ms=options.grace_ms,
+        presence_ms=options.presence_ms,
         pace=Pace(linger_ms=options.linger_ms),
     )
     about = why if chosen is None else chosen.about

@@ -44,8 +44,16 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 
 @pytest.fixture
-def adapter(server: ServerProcess, upstream: ScriptedUpstream) -> Iterator[AdapterProcess]:
-    arguments = ["--base-url", f"{upstream.base_url}/v1", "--model", "scripted"]
+def adapter_arguments() -> list[str]:
+    """More arguments of the adapter; for parametrization."""
+    return []
+
+
+@pytest.fixture
+def adapter(
+    server: ServerProcess, upstream: ScriptedUpstream, adapter_arguments: list[str]
+) -> Iterator[AdapterProcess]:
+    arguments = ["--base-url", f"{upstream.base_url}/v1", "--model", "scripted", *adapter_arguments]
     with AdapterProcess(server.stream_url("").rstrip("/"), arguments) as running:
         yield running
     print(running.log)  # noqa: T201 - shown when the test fails

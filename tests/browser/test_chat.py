@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -173,6 +174,33 @@ async def test_offline_and_back(adapter: AdapterProcess, upstream: ScriptedUpstr
         await one.sees("as promised")
         await one.done()
         assert await one.texts() == ["quick", "Hello world", "quick", "Hello world", "later", "as promised"]
+
+
+@pytest.mark.parametrize("adapter_arguments", [["--presence-ms", "2000"]])
+async def test_who_is_alone_adds_nothing_to_the_session(
+    server: ServerProcess, adapter: AdapterProcess, browser: Browser
+) -> None:
+    async def told(name: str) -> int:
+        values = [row.get("value", {}) for row in await rows(server, sid) if row["type"] == "presence"]
+        return [value.get("name") for value in values].count(name)
+
+    ann = await Person.arrive(await browser.profile(), adapter.url, "Ann")
+    await ann.say("quick")
+    await ann.sees("Hello world")
+    await ann.done()
+    sid = await ann.session()
+    assert await told("Ann") == 1
+    # It goes on asking whether the service is there; meanwhile what it told the session runs out.
+    asked = "performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/api/config')).length"
+    before = await ann.page.run(asked)
+    await ann.page.until(f"{asked} >= {before + 4}")
+    assert await told("Ann") == 1
+    bob = await Person.arrive(await browser.profile(), f"{adapter.url}/#{sid}", "Bob")
+    await bob.page.until("document.querySelector('#people [title=Ann]')")
+    await ann.page.until("document.querySelector('#people [title=Bob]')")
+    async with asyncio.timeout(20):
+        while await told("Ann") < 4 or await told("Bob") < 3:  # noqa: ASYNC110 the page tells nobody but the session
+            await asyncio.sleep(0.2)
 
 
 async def test_a_failing_model_says_so(adapter: AdapterProcess, upstream: ScriptedUpstream, browser: Browser) -> None:

@@ -73,6 +73,7 @@ function draw() {
   at('hello').hidden = placed.length > 0 || (session.started && !session.upToDate);
   drawButtons(active);
   const next = drawPeople({ box: at('people'), typing: at('typing') }, session.presence, { aheadMs: service.aheadMs, tab: presence.id });
+  presence.heard(session.sid, session.presence, service.aheadMs);
   clearTimeout(draw.expiry);
   if (next !== null) draw.expiry = setTimeout(soon, Math.max(next - Date.now(), 500));
   if (sticking) at('scroll').scrollTop = at('scroll').scrollHeight;

@@ -3,7 +3,7 @@
 import * as adapter from './adapter.js';
 import { made, set } from './view.js';
 
-const TYPING_MS = 4_000, SHOWN_COUNT = 5, LATE_MS = 3_000;
+const TYPING_MS = 4_000, SHOWN_COUNT = 5, LATE_MS = 3_000, AGAIN_MS = 2_000;
 const ADJECTIVES = ['Quiet', 'Bright', 'Swift', 'Gentle', 'Brave', 'Clever', 'Sunny', 'Calm'];
 const ANIMALS = ['Heron', 'Otter', 'Lynx', 'Finch', 'Badger', 'Marten', 'Crane', 'Vole'];
 const HUES = 12;
@@ -21,6 +21,7 @@ function kept(name, make) {
   return value;
 }
 
+const isSeen = () => document.visibilityState === 'visible';
 const picked = (list) => list[crypto.getRandomValues(new Uint8Array(1))[0] % list.length];
 
 // This person, in all tabs of this browser.
@@ -30,38 +31,69 @@ export const me = {
   set name(given) { localStorage.setItem('name', given); },
 };
 
-// Tells a session that this tab is there, again and again, as long as the page is looked at.
+// Tells a session that this tab is there, again and again, as long as the page is looked at and somebody else is there to
+// see it: every telling is a row in the session for good. Alone, it only asks whether the service is still there.
 export class Presence {
   constructor(onFault) {
-    Object.assign(this, { id: randomId(), sid: null, typing: false, lastsMs: 30_000, timer: null, idle: null, onFault });
+    Object.assign(this, { id: randomId(), sid: null, typing: false, alone: true, toldAt: 0, isTelling: false, lastsMs: 60_000, timer: null, idle: null, onFault });
     addEventListener('pagehide', () => this.#leave());
     addEventListener('pageshow', (event) => event.persisted && this.tell());
-    document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.tell());
+    document.addEventListener('visibilitychange', () => this.#beat());
   }
 
   // Enter a session, or none.
   async enter(sid) {
     if (this.sid === sid) return;
     this.#leave();
-    Object.assign(this, { sid, typing: false });
+    Object.assign(this, { sid, typing: false, alone: true });
     await this.tell();
   }
 
-  async tell() {
+  // What a session says of who is there. Whoever comes is told of this tab, if it has been silent.
+  heard(sid, rows, aheadMs) {
+    if (sid !== this.sid) return;
+    this.alone = ![...rows.values()].some((row) => row.id !== this.id && leavesAt(row, aheadMs) >= Date.now());
+    if (!this.alone && !this.isTelling && Date.now() - this.toldAt > this.#pauseMs) this.tell();
+  }
+
+  tell() {
+    return this.#say(async (sid) => {
+      this.toldAt = Date.now();
+      const { said } = await adapter.present(sid, { id: this.id, person: me.id, name: me.name, typing: this.typing });
+      this.lastsMs = said.lasts_ms;
+    });
+  }
+
+  async #say(how) {
     clearTimeout(this.timer);
     const { sid } = this;
     if (sid === null) return;
-    let waitMs = 2_000;
+    let waitMs = AGAIN_MS, next = () => isSeen() && this.#say(how);
+    this.isTelling = true;
     try {
-      const { said } = await adapter.present(sid, { id: this.id, person: me.id, name: me.name, typing: this.typing });
-      this.lastsMs = said.lasts_ms;
-      waitMs = this.lastsMs * 0.8;
+      await how(sid);
+      waitMs = this.#pauseMs;
+      next = () => this.#beat();
       this.onFault(null);
     } catch (fault) {
       this.onFault(fault);
     }
+    this.isTelling = false;
     clearTimeout(this.timer);
-    if (sid === this.sid) this.timer = setTimeout(() => document.visibilityState === 'visible' && this.tell(), waitMs);
+    if (sid === this.sid) this.timer = setTimeout(next, waitMs);
+  }
+
+  #beat() {
+    clearTimeout(this.timer);
+    const leftMs = this.toldAt + this.#pauseMs - Date.now();
+    if (!isSeen()) return;
+    if (this.alone) this.#say(adapter.config);
+    else if (leftMs > 0) this.timer = setTimeout(() => this.#beat(), leftMs);
+    else this.tell();
+  }
+
+  get #pauseMs() {
+    return this.lastsMs * 0.8;
   }
 
   // A key was pressed: the others see it, until nothing follows for a while.
@@ -70,7 +102,7 @@ export class Presence {
     if (isTyping) this.idle = setTimeout(() => this.pressed(false), TYPING_MS);
     if (this.typing !== isTyping) {
       this.typing = isTyping;
-      this.tell();
+      if (!this.alone) this.tell();
     }
   }
 
@@ -81,13 +113,17 @@ export class Presence {
   }
 }
 
+// When somebody is no longer there by our clock, unless there is another sign.
+function leavesAt(row, aheadMs) {
+  return Math.max(row.expires_at - aheadMs, 0) + LATE_MS;
+}
+
 // Draw who is here: one mark for a person, however many tabs; returns when somebody's time is up, or null.
 export function drawPeople({ box, typing }, rows, { aheadMs, tab }) {
   const people = new Map();
   let next = null;
   for (const row of rows.values()) {
-    // Their clock when it was stored is history; for what arrived just now, ours is nearer the truth.
-    const until = Math.max(row.expires_at - aheadMs, 0) + LATE_MS;
+    const until = leavesAt(row, aheadMs);
     if (until < Date.now() || row.id === tab) continue;
     next = Math.min(next ?? Infinity, until);
     const key = row.person ?? row.id, known = people.get(key);

@@ -35,6 +35,6 @@ class Settings:
     renew_ms: int = 5_000
     skew_ms: int = 1_000
     grace_ms: int = 250
-    presence_ms: int = 30_000
+    presence_ms: int = 60_000
     generation_ttl_s: int = 7 * 24 * 3600
     pace: Pace = field(default_factory=Pace)
