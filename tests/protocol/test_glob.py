@@ -86,6 +86,17 @@ def test_an_emptied_index_keeps_nothing() -> None:
     assert index._root.is_bare()
 
 
+@pytest.mark.parametrize("pattern", ["a", "a/**", "**/a", "a/**/b"])
+def test_what_was_never_added_can_be_taken_away(pattern: str) -> None:
+    index: GlobIndex[str] = GlobIndex()
+    index.discard(pattern, "x")
+    assert index._root.is_bare()
+    index.add("a/**/c", "x")
+    index.discard(pattern, "x")
+
+    assert index.match("a/b/c") == {"x"}
+
+
 def naive(pattern: list[str], path: list[str]) -> bool:
     """What the words of the specification say, and no more."""
     if not pattern:
