@@ -64,6 +64,7 @@ TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
     s.AlreadyClaimedError: (409, "already-claimed"),
     s.NoPendingWorkError: (409, "no-pending-work"),
     s.InvalidAckError: (409, "invalid-offset-ack"),
+    s.TooManyAcksError: (413, "too-many-acks"),
     e.BodyTooLargeError: (413, "body-too-large"),
     e.RequestTimeoutError: (408, "request-timeout"),
     e.OverloadedError: (503, "overloaded"),

@@ -20,6 +20,7 @@ from durable_streams.protocol.offsets import format_offset
 from durable_streams.protocol.paths import RESERVED, parse_path
 from durable_streams.protocol.subscription import Phase
 from durable_streams.protocol.subscription_config import (
+    ACKS_MAX,
     TEXT_MAX_BYTES,
     Kind,
     parse_creation,
@@ -34,6 +35,7 @@ from durable_streams.protocol.subscription_errors import (
     InvalidSubscriptionError,
     SubscriptionError,
     TokenInvalidError,
+    TooManyAcksError,
 )
 from durable_streams.subscriptions.links import link_fields
 from durable_streams.subscriptions.tokens import TOKEN_LIFE_MS, Grant
@@ -306,6 +308,8 @@ def _parse_acks(value: object) -> tuple[tuple[str, str], ...]:
         return ()
     if not isinstance(value, list):
         raise InvalidSubscriptionError("acks must be an array")
+    if len(value) > ACKS_MAX:
+        raise TooManyAcksError(ACKS_MAX)
     acks = []
     for ack in value:
         offset = ack.get("offset") if isinstance(ack, dict) else None

@@ -62,3 +62,11 @@ class InvalidAckError(SubscriptionError):
     def __init__(self, stream: str, why: str) -> None:
         super().__init__(f"ack of {stream!r}: {why}")
         self.stream = stream
+
+
+class TooManyAcksError(SubscriptionError):
+    """More acks in one request than are looked at together."""
+
+    def __init__(self, acks_max: int) -> None:
+        super().__init__(f"one request holds at most {acks_max} acks; send the others in further ones")
+        self.acks_max = acks_max

@@ -7,6 +7,7 @@ from durable_streams.protocol.subscription_errors import (
     FencedError,
     InvalidAckError,
     SubscriptionError,
+    TooManyAcksError,
 )
 
 STRANGE = "a\udcff\r\n"
@@ -17,6 +18,7 @@ STRANGE = "a\udcff\r\n"
     [
         (FencedError(7), {"generation": 7}),
         (AlreadyClaimedError(STRANGE, 7), {"current_holder": STRANGE, "generation": 7}),
+        (TooManyAcksError(7), {"acks_max": 7}),
         (InvalidAckError(STRANGE, "some words"), {"stream": STRANGE}),
     ],
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from durable_streams.protocol.subscription_config import ACKS_MAX
 from tests.subscriptions.api import LEASE_MS, WAKE_STREAM, Api, code_of, pending, tails
 
 if TYPE_CHECKING:
@@ -194,6 +195,18 @@ async def test_each_part_of_the_fence_counts(site: Site, subscribed: Api, change
     refused = await subscribed.ack({**claim, **changed}, acks=tails(claim), done=True)
     assert code_of(refused) == "FENCED"
     assert (await subscribed.ack(claim)).status == 200
+
+
+@pytest.mark.slow
+async def test_a_request_holds_a_bounded_number_of_acks(site: Site, subscribed: Api) -> None:
+    await site.client.post("events/a", b"1")
+    claim = await subscribed.claimed()
+    most = tails(claim) * ACKS_MAX
+
+    refused = await subscribed.ack(claim, acks=[*most, most[0]], done=True)
+    assert (refused.status, code_of(refused)) == (413, "TOO_MANY_ACKS")
+    assert str(ACKS_MAX).encode() in refused.body
+    assert (await subscribed.ack(claim, acks=most, done=True)).status == 200, "the wake is as it was"
 
 
 @pytest.mark.parametrize(
