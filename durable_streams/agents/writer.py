@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from durable_streams.agents.coalescer import Coalescer
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 GENERATOR: Final = "gen"
 """Producer id of whoever owns the run."""
+_ENDED: Final = (StreamClosedError, StaleEpochError, StreamNotFoundError)
+"""Refusals that say that somebody else has ended the run."""
 BUFFER_BYTES: Final = 256 * 1024
 """A source that outruns the server by more than this is made to wait."""
 
@@ -76,8 +79,9 @@ class StreamWriter:
         self._seq = 0
         self._next_s = 0.0
         self._put_count = self._durable_count = 0
-        self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._under_way: asyncio.Future[IdempotentAppendResult] | None = None
+        self._departure: asyncio.Handle | None = None
+        self._soon = False
         self._waiters: set[asyncio.Future[None]] = set()
         self._ending = False
         self.failure: Exception | None = None
@@ -111,20 +115,18 @@ class StreamWriter:
             DurableStreamError, FetchError: any other refusal, or no answer.
         """
         mark = self._put_count
-        if self._durable_count < mark and self._task is None:
-            self._send()
         while self.failure is None and self._durable_count < mark:
-            if self._task is None:
-                self._send()
+            if self._under_way is None:
+                self._send_soon()
             await self._change()
         self._raise_failure()
 
     async def settle(self) -> None:
         """Take nothing more, and wait until no append is on its way. What is buffered goes with the ending."""
         self._ending = True
-        self._cancel_timer()
-        if self._task is not None:
-            await asyncio.shield(self._task)
+        self._cancel_departure()
+        if self._under_way is not None:
+            await asyncio.wait([self._under_way])
 
     async def end(self, ending: Ending, claim: ProducerClaim | None = None) -> IdempotentAppendResult:
         """Write what is buffered and the ending, and close the stream, all in one append.
@@ -141,60 +143,84 @@ class StreamWriter:
         self._raise_failure()
         self._buffer.add(self._codec.end(ending))
         claim = claim or ProducerClaim(GENERATOR, self._epoch, self._seq)
-        return await self._append(claim, self._buffer.take(), close=True)
+        try:
+            result = await self._stream.append_as(claim, self._buffer.take(), close=True)
+        except _ENDED as refusal:
+            raise RunEndedError(self._stream.url) from refusal
+        self._refuse_foreign(result, claim)
+        return result
 
     def abandon(self) -> None:
         """Write nothing more; an append on its way is left to its fate."""
         self._ending = True
-        self._cancel_timer()
+        self._cancel_departure()
 
     def _add(self, chunks: list[dict[str, object]]) -> None:
         if not chunks:
             return
         self._buffer.add(chunks)
         self._put_count += 1
-        if self._task is None:
+        if self._under_way is None:
             self._schedule()
 
     def _schedule(self) -> None:
+        if self._soon:
+            return
         wait_s = self._next_s - self._loop.time()
         if wait_s <= 0 or self._buffer.size_bytes >= self._max_batch_bytes:
-            self._send()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(wait_s, self._send, context=self._context)
+            self._send_soon()
+        elif self._departure is None:
+            self._departure = self._loop.call_later(wait_s, self._send, context=self._context)
+
+    def _send_soon(self) -> None:
+        """Send when this turn of the loop is over: what a source says in one go belongs together."""
+        if not self._soon:
+            self._cancel_departure()
+            self._departure, self._soon = self._loop.call_soon(self._send, context=self._context), True
 
     def _send(self) -> None:
-        self._cancel_timer()
-        if self._task is None and len(self._buffer) and self.failure is None and not self._ending:
-            self._task = self._loop.create_task(self._deliver(), context=self._context)
-
-    async def _deliver(self) -> None:
+        # No task each: hundreds of runs at once do this thousands of times a second.
+        self._departure, self._soon = None, False
+        if self._under_way is not None or not len(self._buffer) or self.failure is not None or self._ending:
+            return
         mark, messages = self._put_count, self._buffer.take()
         self._next_s = self._loop.time() + self._linger_s
+        claim = ProducerClaim(GENERATOR, self._epoch, self._seq)
         try:
-            await self._append(ProducerClaim(GENERATOR, self._epoch, self._seq), messages, close=False)
+            self._under_way = self._stream.append_soon(claim, messages)
         except Exception as error:  # noqa: BLE001 whatever it is, writing has ended and the run is told
+            self._fail(error)
+            self._tell()
+        else:
+            self._under_way.add_done_callback(partial(self._settled, claim, mark), context=self._context)
+
+    def _settled(self, claim: ProducerClaim, mark: int, done: asyncio.Future[IdempotentAppendResult]) -> None:
+        self._under_way = None
+        if done.cancelled():  # nobody does, but a loop that is shut down
+            self.abandon()
+            return
+        try:
+            self._refuse_foreign(done.result(), claim)
+        except _ENDED as refusal:
+            ended = RunEndedError(self._stream.url)
+            ended.__cause__ = refusal
+            self._fail(ended)
+        except Exception as error:  # noqa: BLE001 as above
             self._fail(error)
         else:
             self._seq += 1
             self._durable_count = mark
-        self._task = None
         self._tell()
         if len(self._buffer) and self.failure is None and not self._ending:
             self._schedule()
 
-    async def _append(self, claim: ProducerClaim, messages: list[bytes], *, close: bool) -> IdempotentAppendResult:
-        try:
-            result = await self._stream.append_as(claim, messages, close=close)
-        except (StreamClosedError, StaleEpochError, StreamNotFoundError) as refusal:
-            raise RunEndedError(self._stream.url) from refusal
+    def _refuse_foreign(self, result: IdempotentAppendResult, claim: ProducerClaim) -> None:
         if claim.producer_id == GENERATOR and result.duplicate and not result.in_doubt:
             raise AlreadyWrittenError(self._stream.url)
-        return result
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
-        self._cancel_timer()
+        self._cancel_departure()
         if self.on_failure is not None:
             self._loop.call_soon(self.on_failure, error)
 
@@ -202,10 +228,10 @@ class StreamWriter:
         if self.failure is not None:
             raise self.failure.with_traceback(None)
 
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _cancel_departure(self) -> None:
+        if self._departure is not None:
+            self._departure.cancel()
+            self._departure, self._soon = None, False
 
     async def _change(self) -> None:
         waiter = self._loop.create_future()

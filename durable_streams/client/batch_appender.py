@@ -4,7 +4,7 @@ Theory. A request costs a client as much as twenty appends do once they are in i
 under producer triples, which can be repeated without harm, gather here: the first leaves at once, from then on one
 request leaves every ``GATHER_S`` with all that has come. Each append's outcome comes back on a line of its own.
 Whatever an outcome says other than "stored", and whatever became of the request as a whole if the server refused it,
-the append is handed back to be made alone, under the same triple: what comes of it then is what counts. So a refusal
+the append is made alone, under the same triple: what comes of it then is what counts. So a refusal
 costs one more request and has every header it should have, and a server without the extension is served all the same.
 Invariant: an append whose answer was lost is repeated with the same bytes; nobody's cancellation touches the others'.
 """
@@ -18,15 +18,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from durable_streams.client.batch_lines import NDJSON, Outcome, line_of, outcomes_of
+from durable_streams.client.batch_lines import NDJSON, line_of, outcomes_of
 from durable_streams.client.endpoint import Endpoint
 from durable_streams.client.errors import DurableStreamError
 from durable_streams.client.retry import RETRY_STATUSES, Interrupted, RetryPolicy, retrying
+from durable_streams.client.values import IdempotentAppendResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     import aiohttp
 
-    from durable_streams.client.batch_lines import SharedAppend
+    from durable_streams.client.batch_lines import Outcome, SharedAppend
     from durable_streams.client.values import HeadersLike, ParamsLike
 
 GATHER_S: Final = 0.005
@@ -44,26 +47,14 @@ _OUR_FAULT: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY
 """Refusals that say something of one request, not of the next."""
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """What became of an append that was to travel with others.
-
-    Attributes:
-        outcome: what was stored, or ``None``: make it alone.
-        in_doubt: a request's answer was lost, so a duplicate may be this append's own.
-    """
-
-    outcome: Outcome | None
-    in_doubt: bool = False
-
-
-ALONE: Final = Carried(None)
-
-
 @dataclass(eq=False, slots=True)
 class _Line:
+    """One append. ``alone`` makes it by itself, told whether an earlier attempt may have stored it."""
+
+    append: SharedAppend
     raw: bytes
-    settled: asyncio.Future[Carried]
+    alone: Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]
+    settled: asyncio.Future[IdempotentAppendResult]
 
 
 class BatchAppender:
@@ -99,39 +90,48 @@ class BatchAppender:
         self._context = Context()
         self._waiting: deque[_Line] = deque()
         self._posts: set[asyncio.Task[None]] = set()
+        self._alone: set[asyncio.Task[None]] = set()
         self._kick: asyncio.Handle | None = None
         self._next_s = 0.0
         self._absent_until_s = 0.0
 
-    async def append(self, url: str, append: SharedAppend) -> Carried:
-        """Carry one append, and return when its outcome is known.
+    def append(
+        self, url: str, append: SharedAppend, alone: Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]
+    ) -> asyncio.Future[IdempotentAppendResult]:
+        """Take an append and return at once what will be its result; cancelling that is forgetting it.
 
-        Raises:
+        An append that has left when it is forgotten may be stored.
+
+        Args:
+            url: the stream's.
+            append: what to write there.
+            alone: makes it by itself, and is told whether an earlier attempt may have stored it.
+
+        The result's exceptions:
             FetchError: no answer within the policy; repeating the call settles it.
             DurableStreamError: the server was not able to for so long, or this was closed.
-
-        Cancellation: an append that has left stays in its request, and may be stored.
+            Exception: what ``alone`` raises.
         """
         raw = line_of(url[len(self._prefix) :], append) if self._takes(url, append) else None
+        line = _Line(append, raw or b"", alone, self._loop.create_future())
         if raw is None:
-            return ALONE
-        line = _Line(raw, self._loop.create_future())
-        self._waiting.append(line)
-        self._arrange()
-        return await line.settled
+            self._send_alone(line, in_doubt=False)
+        else:
+            self._waiting.append(line)
+            self._arrange()
+        return line.settled
 
     async def aclose(self) -> None:
         """Give up what is not acknowledged, and close the session unless it was handed in."""
         if self._kick is not None:
             self._kick.cancel()
             self._kick = None
-        lost = DurableStreamError("the appender was closed; this may or may not be written", code="ABORTED")
         waiting, self._waiting = list(self._waiting), deque()
-        _fail(waiting, lost)
-        posts = list(self._posts)
-        for post in posts:
-            post.cancel()
-        await asyncio.gather(*posts, return_exceptions=True)
+        _fail(waiting, _closed())
+        tasks = [*self._posts, *self._alone]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._endpoint.aclose()
 
     def _takes(self, url: str, append: SharedAppend) -> bool:
@@ -171,24 +171,20 @@ class BatchAppender:
 
     async def _post(self, lines: list[_Line]) -> None:
         try:
-            carried = await self._carry(lines)
+            await self._carry(lines)
         except asyncio.CancelledError:
-            _fail(lines, DurableStreamError("the appender was closed; this may or may not be written", code="ABORTED"))
+            _fail(lines, _closed())
             raise
         except Exception as error:  # noqa: BLE001 whatever it is, all who wait are told
             _fail(lines, error)
-        else:
-            for line, one in zip(lines, carried, strict=True):
-                if not line.settled.done():
-                    line.settled.set_result(one)
         finally:
             task = asyncio.current_task()
             if task is not None:
                 self._posts.discard(task)
             self._arrange()
 
-    async def _carry(self, lines: list[_Line]) -> list[Carried]:
-        """Make the request, again while there is no answer, and return what became of each line."""
+    async def _carry(self, lines: list[_Line]) -> None:
+        """Make the request, again while there is no answer, and tell what became of each line."""
         body = b"\n".join([line.raw for line in lines])
         in_doubt = False
 
@@ -208,23 +204,54 @@ class BatchAppender:
             if refusal.status in RETRY_STATUSES:
                 raise
             self._refused(refusal.status)
-            return [Carried(None, in_doubt)] * len(lines)
+            self._return(lines, in_doubt=in_doubt)
         except ValueError:
             # A 2xx from something else than this resource: nobody knows what it has done.
             self._refused(HTTPStatus.NOT_FOUND)
-            return [Carried(None, in_doubt=True)] * len(lines)
-        return [_carried(outcome, in_doubt=in_doubt) for outcome in outcomes]
+            self._return(lines, in_doubt=True)
+        else:
+            self._tell(lines, outcomes, in_doubt=in_doubt)
+
+    def _tell(self, lines: list[_Line], outcomes: list[Outcome], *, in_doubt: bool) -> None:
+        for line, outcome in zip(lines, outcomes, strict=True):
+            if not outcome.accepted:
+                # A store that fails may have stored it; what is refused for good was not.
+                self._return([line], in_doubt=in_doubt or outcome.status in RETRY_STATUSES)
+            elif not line.settled.done():
+                duplicate = outcome.status == HTTPStatus.NO_CONTENT and bool(line.append.body)
+                result = IdempotentAppendResult(outcome.next_offset, duplicate=duplicate, in_doubt=in_doubt)
+                line.settled.set_result(result)
+
+    def _return(self, lines: list[_Line], *, in_doubt: bool) -> None:
+        for line in lines:
+            if not line.settled.done():
+                self._send_alone(line, in_doubt=in_doubt)
+
+    def _send_alone(self, line: _Line, *, in_doubt: bool) -> None:
+        task = self._loop.create_task(_settle(line, in_doubt=in_doubt), context=self._context)
+        self._alone.add(task)
+        task.add_done_callback(self._alone.discard)
 
     def _refused(self, status: int | None) -> None:
         if status not in _OUR_FAULT:
             self._absent_until_s = self._loop.time() + ASK_AGAIN_S
 
 
-def _carried(outcome: Outcome, *, in_doubt: bool) -> Carried:
-    if outcome.accepted:
-        return Carried(outcome, in_doubt)
-    # A store that fails may have stored it; what is refused for good was not.
-    return Carried(None, in_doubt or outcome.status in RETRY_STATUSES)
+async def _settle(line: _Line, *, in_doubt: bool) -> None:
+    try:
+        result = await line.alone(in_doubt)
+    except asyncio.CancelledError:
+        _fail([line], _closed())
+        raise
+    except Exception as error:  # noqa: BLE001 the one who waits gets to see it
+        _fail([line], error)
+    else:
+        if not line.settled.done():
+            line.settled.set_result(result)
+
+
+def _closed() -> DurableStreamError:
+    return DurableStreamError("the appender was closed; this may or may not be written", code="ABORTED")
 
 
 def _fail(lines: list[_Line], error: Exception) -> None:

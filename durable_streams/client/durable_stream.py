@@ -7,6 +7,7 @@ producer is not, so ``FetchError`` from it means "perhaps"; ``IdempotentProducer
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from durable_streams.protocol import headers as names
 from durable_streams.protocol.expiry import STREAM_EXPIRES_AT, STREAM_TTL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Self
 
     import aiohttp
@@ -284,22 +285,37 @@ class AsyncDurableStream:
             StreamNotFoundError, RetentionGoneError, DurableStreamError: as ``append``.
             FetchError: no answer within the policy; repeating the call settles it.
         """
-        body, content_type = b"", ""
-        if messages:
-            if self._content_type is None:
-                await self.head()
-            content_type = self._content_type or content_types.DEFAULT
-            body = joined([checked(message, content_type) for message in messages], content_type)
-        append = SharedAppend(body, content_type, claim, close)
+        if messages and self._content_type is None:
+            await self.head()
+        append = self._shared(claim, messages, close=close)
         if self._appender is None:
-            return await self._append_alone(append, in_doubt=False)
-        carried = await self._appender.append(self.url, append)
-        if carried.outcome is None:
-            return await self._append_alone(append, in_doubt=carried.in_doubt)
-        duplicate = carried.outcome.status == HTTPStatus.NO_CONTENT and bool(body)
-        return IdempotentAppendResult(carried.outcome.next_offset, duplicate=duplicate, in_doubt=carried.in_doubt)
+            return await self._append_alone(append)
+        return await self._appender.append(self.url, append, self._alone(append))
 
-    async def _append_alone(self, append: SharedAppend, *, in_doubt: bool) -> IdempotentAppendResult:
+    def append_soon(
+        self, claim: ProducerClaim, messages: Sequence[bytes], *, close: bool = False
+    ) -> asyncio.Future[IdempotentAppendResult]:
+        """Do as ``append_as``, but return at once what will be its result. The content type must be known, or given.
+
+        Raises:
+            DurableStreamError: a message is none. Everything else is the result's exception.
+        """
+        append = self._shared(claim, messages, close=close)
+        if self._appender is None:
+            return asyncio.ensure_future(self._append_alone(append))
+        return self._appender.append(self.url, append, self._alone(append))
+
+    def _shared(self, claim: ProducerClaim, messages: Sequence[bytes], *, close: bool) -> SharedAppend:
+        if not messages:
+            return SharedAppend(b"", "", claim, close)
+        content_type = self._content_type or content_types.DEFAULT
+        body = joined([checked(message, content_type) for message in messages], content_type)
+        return SharedAppend(body, content_type, claim, close)
+
+    def _alone(self, append: SharedAppend) -> Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]:
+        return lambda in_doubt: self._append_alone(append, in_doubt=in_doubt)
+
+    async def _append_alone(self, append: SharedAppend, *, in_doubt: bool = False) -> IdempotentAppendResult:
         claim = append.claim
         sent = {
             names.PRODUCER_ID: claim.producer_id,

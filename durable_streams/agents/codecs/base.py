@@ -59,7 +59,10 @@ def joined_deltas(first: Chunk, second: Chunk, *, kinds: frozenset[str], same: t
     The text is in the field ``delta`` or, for a tool's input, ``inputTextDelta``.
     """
     kind = first["type"]
-    if kind not in kinds or second["type"] != kind or any(first.get(name) != second.get(name) for name in same):
+    if kind not in kinds or second["type"] != kind:
         return None
+    for name in same:
+        if first.get(name) != second.get(name):
+            return None
     field = "inputTextDelta" if "inputTextDelta" in first else "delta"
     return {**first, field: f"{first[field]}{second[field]}"}
