@@ -154,6 +154,18 @@ async def test_another_answer_and_the_list_of_chats(
     assert await ann.texts() == ["one", "better"]
 
 
+async def test_an_empty_chat_has_nothing_to_scroll_whatever_its_address(
+    adapter: AdapterProcess, browser: Browser
+) -> None:
+    ann = await Person.arrive(await browser.profile(), f"{adapter.url}/#%E0%A4%A", "Ann")
+    scrolls = "document.querySelector('#scroll').scrollHeight > document.querySelector('#scroll').clientHeight"
+    assert not await ann.page.run(scrolls)
+    await ann.say("quick")
+    await ann.sees("Hello world")
+    assert await ann.page.run("location.hash.length") == 25
+    assert ann.page.complaints == []
+
+
 async def test_offline_and_back(adapter: AdapterProcess, upstream: ScriptedUpstream, browser: Browser) -> None:
     upstream.scripts = {"quick": Script(), "later": Script([Text("as promised")])}
     ann = await Person.arrive(await browser.profile(), adapter.url, "Ann")
@@ -237,4 +249,11 @@ async def test_markdown_is_shown_and_markup_is_not(  # noqa: PLR0917 as above
     await phone.sees("Measure first")
     await phone.page.picture(pictures / "chat-phone.png")
     assert await phone.page.run("document.documentElement.scrollWidth") <= 390
+    listing = "getComputedStyle(document.querySelector('#side')).display !== 'none'"
+    assert not await phone.page.run(listing)
+    await phone.page.click("#menu")
+    assert await phone.page.run(listing)
+    await phone.page.picture(pictures / "chat-phone-list.png")
+    await phone.page.run("document.elementFromPoint(380, 400).click()")
+    assert not await phone.page.run(listing)
     assert ann.page.complaints == []

@@ -32,7 +32,7 @@ function open(sid) {
   session = opened;
   sessions.choose(sid);
   titleOf(sessions, opened.sid, at('title'));
-  document.body.classList.remove('listing');
+  list(false);
   if (sid) join(opened);
   else presence.enter(null);
   at('prompt').focus();
@@ -55,7 +55,7 @@ function settle() {
 
 function route() {
   if (!service) return;
-  const sid = decodeURIComponent(location.hash.slice(1));
+  const sid = location.hash.slice(1); // ids need no escapes
   if (sid && sid === session?.sid) return;
   open(SESSION_ID.test(sid) ? sid : null);
 }
@@ -197,6 +197,13 @@ function ask(label, value) {
   });
 }
 
+// Show the list of chats, or put it away, where there is no room for it beside the chat.
+function list(isShown) {
+  document.body.classList.toggle('listing', isShown);
+  at('menu').setAttribute('aria-expanded', String(isShown));
+  set(at('menu'), isShown ? '✕' : '☰');
+}
+
 function drawMe() {
   at('me').replaceChildren(mark(me.id, { name: me.name }), made('span', '', me.name));
 }
@@ -240,9 +247,12 @@ at('latest').addEventListener('click', () => {
 at('stop').addEventListener('click', stop);
 at('share').addEventListener('click', share);
 at('me').addEventListener('click', rename);
-at('menu').addEventListener('click', () => {
-  at('menu').setAttribute('aria-expanded', String(document.body.classList.toggle('listing')));
+at('menu').addEventListener('click', (event) => {
+  event.stopPropagation();
+  list(!document.body.classList.contains('listing'));
 });
+document.querySelector('main').addEventListener('click', () => list(false));
+addEventListener('keydown', (event) => event.key === 'Escape' && list(false));
 at('new').addEventListener('click', () => {
   history.pushState(null, '', location.pathname + location.search);
   route();
