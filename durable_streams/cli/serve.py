@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ def serve_command(config: ServerConfig) -> int:
     configure_logs(config.log_format)
     announcement = _Announcement()
     try:
+        check_address(config.host, config.port)
         return run(config, announcement)
     except RefusedToStartError as refusal:
         raise Failure(str(refusal)) from refusal
@@ -51,6 +53,17 @@ def serve_command(config: ServerConfig) -> int:
         if announcement.made:
             raise
         raise _cannot_listen(config, error) from error
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise ``OSError`` if nobody could listen there: to be known before a store is made for it."""
+    places = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in places:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(address)
 
 
 class _Announcement:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.cli.serve import startup_text
+from durable_streams.cli.serve import check_address, startup_text
 from durable_streams.config import ServerConfig
 from tests.cli.running import done, run
 from tests.serving import HOST, ServerExited, ServerProcess, free_port
@@ -135,9 +135,27 @@ def test_it_refuses_a_port_in_use(tmp_path: Path) -> None:
         server = ServerProcess(tmp_path, port=taken.getsockname()[1])
         line = refusal(server)
     assert f"cannot listen on {HOST} port {server.port} (Address already in use)" in line
-    # The store was given back: the next start has it.
+    assert not server.data_dir.exists(), "a mistyped port leaves no store behind"
     with server:
         assert server.running
+
+
+def test_a_port_in_use_leaves_a_standing_store_alone(serve: Serve) -> None:
+    server = serve()
+    done("create", "kept", url=f"{server.url}/v1/stream")
+    server.stop()
+    with socket.create_server((HOST, 0)) as taken:
+        other = ServerProcess(server.data_dir.parent, port=taken.getsockname()[1])
+        other.data_dir = server.data_dir
+        assert "cannot listen" in refusal(other)
+    server.start()
+    assert done("info", "kept", url=f"{server.url}/v1/stream")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "::", "localhost", ""])  # noqa: S104 nothing is served
+def test_where_nobody_listens_it_may(host: str) -> None:
+    check_address(host, 0)
+    check_address(host, free_port())
 
 
 def test_it_refuses_a_host_that_is_not_here(tmp_path: Path) -> None:
@@ -150,6 +168,8 @@ def test_it_refuses_a_host_that_is_not_here(tmp_path: Path) -> None:
     ("arguments", "named"),
     [
         (["--port", "65536"], "--port"),
+        (["--port", "abc"], "'--port' (env var: 'DS_PORT'): abc is not a whole number from 0 to 65535"),
+        (["--sweep-count", "0"], "0 is not a whole number of at least 1"),
         (["--root", "v1"], "--root"),
         (["--root", "/a?b"], "--root"),
         (["--root", "/a/../b"], "--root"),
