@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 import click
 import orjson
 
-from durable_streams.cli.options import as_json, gathered, option
+from durable_streams.cli.options import Whole, as_json, gathered, option
 from durable_streams.cli.remote import Remote, carry_out, remote_options
-from durable_streams.client import list_streams
+from durable_streams.client import DurableStreamError, FetchError, list_streams
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
     from durable_streams.client import StreamListing
 
 PAGE_COUNT: Final = 1_000
+_LIST: Final = "list"
 
 _stream = click.argument("stream")
-_ttl = option("--ttl-s", type=click.IntRange(min=0), help="Let it expire this long after its last read or write.")
+_ttl = option("--ttl-s", type=Whole(min=0), help="Let it expire this long after its last read or write.")
 _expires_at = option("--expires-at", metavar="RFC3339", help="Let it expire then, such as 2030-01-31T12:00:00Z.")
 
 
@@ -87,6 +90,7 @@ def info_command(asked: OneStream) -> None:
 async def _head(asked: OneStream) -> dict[str, object]:
     async with asked.handle(asked.stream) as stream:
         found = await stream.head()
+    listed = await _entry(asked, stream.url) if _LIST in found.extensions else None
     return {
         "url": stream.url,
         "content_type": found.content_type,
@@ -94,8 +98,24 @@ async def _head(asked: OneStream) -> dict[str, object]:
         "closed": found.stream_closed,
         "ttl_s": found.ttl_seconds,
         "expires_at": found.expires_at,
+        "forked_from": listed.forked_from if listed else None,
         "extensions": sorted(found.extensions),
     }
+
+
+async def _entry(asked: OneStream, url: str) -> StreamListing | None:
+    """Return the stream's entry in the list; ``None`` if it is not below the root, or if there is nothing to be had."""
+    root = asked.address("")
+    if not url.startswith(root):
+        return None
+    path = unquote(url.removeprefix(root))
+    listing = list_streams(root, prefix=path, page_size=1, headers=asked.headers, retry=asked.first_contact)
+    try:
+        async with aclosing(listing) as found:
+            first = await anext(found, None)
+    except (DurableStreamError, FetchError):  # it has told of itself already: this is more than was asked for
+        return None
+    return first if first is not None and first.path == path else None
 
 
 def _shown(value: object) -> str:
@@ -163,7 +183,7 @@ class Forking(Remote):
 @click.argument("source")
 @click.argument("target")
 @option("--offset", help="Offset in SOURCE up to which content is shared; its tail if not given.")
-@option("--sub-offset", type=click.IntRange(min=0), help="Share so many messages (JSON) or bytes beyond --offset.")
+@option("--sub-offset", type=Whole(min=0), help="Share so many messages (JSON) or bytes beyond --offset.")
 @_ttl
 @_expires_at
 @as_json
@@ -201,7 +221,7 @@ class Listing(Remote):
 @click.command("list")
 @click.argument("prefix", default="")
 @option("--after", metavar="PATH", help="Only streams whose path sorts behind this one.")
-@option("--limit-count", type=click.IntRange(min=1), help="Stop after so many streams.")
+@option("--limit-count", type=Whole(min=1), help="Stop after so many streams.")
 @as_json
 @remote_options
 @gathered(Listing)

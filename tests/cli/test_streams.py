@@ -40,6 +40,21 @@ def test_lifetimes_and_closed_creation(url: str) -> None:
     assert json.loads(done("info", "e", "--json", url=url))["expires_at"] == "2100-01-01T00:00:00.000Z"
 
 
+def test_info_says_what_a_stream_was_forked_from(url: str) -> None:
+    done("create", "so&urce", "--body", "123", url=url)
+    done("create", "for", "--body", "123", url=url)
+    done("fork", "so&urce", "for ü/k", url=url)
+
+    for name in ("for ü/k", f"{url}/for%20%C3%BC/k"):
+        assert json.loads(done("info", name, "--json", url=url))["forked_from"] == "so&urce"
+        assert "forked_from   so&urce\n" in done("info", name, url=url)
+    for name in ("so&urce", "for"):
+        assert json.loads(done("info", name, "--json", url=url))["forked_from"] is None
+        assert "forked_from" not in done("info", name, url=url)
+    elsewhere = done("info", f"{url}/for%20%C3%BC/k", "--json", url="http://127.0.0.1:1/other")
+    assert json.loads(elsewhere)["forked_from"] is None
+
+
 def test_a_fork_shares_what_came_before(url: str) -> None:
     done("create", "source", "--content-type", "application/json", "--body", "[1,2,3]", url=url)
     answer = json.loads(
