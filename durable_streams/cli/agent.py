@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from durable_streams.cli.endings import Failure, Status
-from durable_streams.cli.options import gathered, option
+from durable_streams.cli.options import Whole, gathered, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ class AgentServe:
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    type=Whole(0, 65_535),
     default=4438,
     envvar="DS_AGENT_PORT",
     show_envvar=True,
@@ -81,14 +81,14 @@ class AgentServe:
     default="reject",
     help="What becomes of a new prompt while an answer is being written.",
 )
-@option("--lease-ms", type=click.IntRange(100), default=15_000, help="An owner silent for so long is taken for dead.")
-@option("--renew-ms", type=click.IntRange(10), default=5_000, help="How often an owner renews its lease.")
-@option("--skew-ms", type=click.IntRange(0), default=1_000, help="How much the machines' clocks may differ.")
-@option("--grace-ms", type=click.IntRange(0), default=250, help="Time an owner has for the ending of a stopped run.")
-@option("--linger-ms", type=click.IntRange(0), default=50, help="Shortest time between two appends of one answer.")
+@option("--lease-ms", type=Whole(100), default=15_000, help="An owner silent for so long is taken for dead.")
+@option("--renew-ms", type=Whole(10), default=5_000, help="How often an owner renews its lease.")
+@option("--skew-ms", type=Whole(0), default=1_000, help="How much the machines' clocks may differ.")
+@option("--grace-ms", type=Whole(0), default=250, help="Time an owner has for the ending of a stopped run.")
+@option("--linger-ms", type=Whole(0), default=50, help="Shortest time between two appends of one answer.")
 @option(
     "--presence-ms",
-    type=click.IntRange(1_000),
+    type=Whole(1_000),
     default=60_000,
     help="Somebody counts as present for so long after the last sign; each sign is a row in the session.",
 )

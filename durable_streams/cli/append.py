@@ -14,7 +14,7 @@ import orjson
 from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.feed import Feed, Tally
 from durable_streams.cli.inputs import Source, open_sources, pinned
-from durable_streams.cli.options import Size, as_json, gathered, option
+from durable_streams.cli.options import Size, Whole, as_json, gathered, option
 from durable_streams.cli.progress import progress
 from durable_streams.cli.remote import Remote, carry_out, remote_options
 from durable_streams.cli.splitting import MESSAGE_MAX_BYTES, Splitting, split
@@ -84,10 +84,8 @@ class Appending(Remote):
     "before the first message is sent.",
 )
 @option("--batch-bytes", type=Size(1, 16 * 2**20), default=2**20, help="Most bytes per request.")
-@option(
-    "--linger-ms", type=click.IntRange(min=0), default=20, help="How long input from a pipe waits for more to join it."
-)
-@option("--in-flight-count", type=click.IntRange(1, 64), default=4, help="Requests under way at once.")
+@option("--linger-ms", type=Whole(min=0), default=20, help="How long input from a pipe waits for more to join it.")
+@option("--in-flight-count", type=Whole(1, 64), default=4, help="Requests under way at once.")
 @as_json
 @remote_options
 @gathered(Appending)

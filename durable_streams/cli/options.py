@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
@@ -46,6 +46,18 @@ class Size(click.ParamType):  # type: ignore[type-arg] # generic in the newest c
             limits = f"{in_units(self._minimum)} to {in_units(self._maximum)}"
             self.fail(f"{value} is not in the range of {limits}", param, ctx)
         return size
+
+
+class Whole(click.IntRange):
+    """A whole number in a range, inclusive, of which a refusal says what it is."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        try:
+            return int(super().convert(cast("Any", value), param, ctx))
+        except click.BadParameter:
+            limits = f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
+            self.fail(f"{value} is not a whole number {limits}", param, ctx)
 
 
 def in_units(size_bytes: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
-from durable_streams.cli.options import as_json, gathered, option
+from durable_streams.cli.options import Whole, as_json, gathered, option
 from durable_streams.cli.remote import Remote, carry_out, remote_options
 from durable_streams.protocol import content_types
 
@@ -28,9 +28,7 @@ _NEWLINE: Final = b"\n"
 
 _stream = click.argument("stream")
 _offset = option("--offset", help="Start behind this offset, as --json and info print them; -1 is the beginning.")
-_last = option(
-    "--tail-count", "-n", type=click.IntRange(min=0), help="Start at the last so many messages of a JSON stream."
-)
+_last = option("--tail-count", "-n", type=Whole(min=0), help="Start at the last so many messages of a JSON stream.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

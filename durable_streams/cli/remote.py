@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import click
 
 from durable_streams.cli.endings import Failure, Status
-from durable_streams.cli.options import option
+from durable_streams.cli.options import Whole, option
 from durable_streams.client import (
     AsyncDurableStream,
     DurableStreamError,
@@ -117,7 +117,7 @@ def remote_options(command: FC) -> FC:
     for declare in (
         option(
             "--retry-ms",
-            type=click.IntRange(min=0),
+            type=Whole(min=0),
             show_default=f"{FIRST_CONTACT_MS}, and {PATIENCE_MS} once the server has answered",
             help="Bear interruptions for this long.",
         ),

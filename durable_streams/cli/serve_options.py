@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from durable_streams.cli.options import Size, option
+from durable_streams.cli.options import Size, Whole, option
 from durable_streams.config import Bounds, ServerConfig
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def check_origin(_context: click.Context, _parameter: click.Parameter, value: st
 
 
 def _bound_option(name: str, default: int) -> Callable[[FC], FC]:
-    kind = Size(maximum=_LARGEST.get(name, 1 << 40)) if name.endswith("_bytes") else click.IntRange(min=1)
+    kind = Size(maximum=_LARGEST.get(name, 1 << 40)) if name.endswith("_bytes") else Whole(min=1)
     names = (f"--{name.replace('_', '-')}", *_ALIASES.get(name, ()))
     return option(*names, name, type=kind, default=default, help=BOUNDS_HELP.get(name, ""))
 
@@ -72,7 +72,7 @@ def _config_options() -> list[Callable[[Any], Any]]:
     default = ServerConfig()
     return [
         option("--host", default=default.host, help="Address to listen on; 0.0.0.0 and :: are all of them."),
-        option("--port", type=click.IntRange(0, 65_535), default=default.port, help="Port; 0 takes a free one."),
+        option("--port", type=Whole(0, 65_535), default=default.port, help="Port; 0 takes a free one."),
         option(
             "--data-dir",
             type=click.Path(path_type=Path),

@@ -10,7 +10,7 @@ import click
 import orjson
 
 from durable_streams.cli.endings import Failure
-from durable_streams.cli.options import as_json, gathered, option
+from durable_streams.cli.options import Whole, as_json, gathered, option
 from durable_streams.cli.remote import Remote, carry_out, remote_options
 from durable_streams.client import AsyncSubscription, list_subscriptions
 
@@ -130,7 +130,7 @@ class Creation(One):
 @option("--stream", metavar="PATH", multiple=True, help="A stream to listen to. Repeatable.")
 @option("--webhook-url", metavar="URL", help="Wake by a request to this URL.")
 @option("--wake-stream", metavar="PATH", help="Wake by an event on this stream, for workers that pull.")
-@option("--lease-ttl-ms", type=click.IntRange(1_000, 600_000), help="How long a silent worker keeps its claim. [30000]")
+@option("--lease-ttl-ms", type=Whole(1_000, 600_000), help="How long a silent worker keeps its claim. [30000]")
 @option("--description", metavar="TEXT", help="For people.")
 @as_json
 @remote_options

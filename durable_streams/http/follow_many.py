@@ -14,6 +14,7 @@ The connection ends when no stream is left, or after its lifetime; a client come
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -64,8 +65,11 @@ def start_follow(streams: Streams, request: Request) -> SseStart:
         wanted = _decode(request.body)
     except msgspec.MsgspecError as refusal:
         raise InvalidJsonError(str(refusal)) from None
-    if not 0 < len({one.path for one in wanted}) == len(wanted) <= FOLLOWED_MAX:
-        raise InvalidJsonError(f"1 to {FOLLOWED_MAX} streams can be followed at once, each named once")
+    if not 0 < len(wanted) <= FOLLOWED_MAX:
+        raise InvalidJsonError(f"1 to {FOLLOWED_MAX} streams can be followed at once, not {len(wanted)}")
+    path, times = Counter(one.path for one in wanted).most_common(1)[0]
+    if times > 1:
+        raise InvalidJsonError(f"{path!r} is named {times} times; a stream is followed once on a connection")
     feeds: list[FeedStart] = []
     opening: list[bytes] = []
     for one in wanted:

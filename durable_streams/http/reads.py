@@ -47,7 +47,9 @@ class Reads:
     def __init__(self, streams: Streams, runtime: Runtime, *, cache_scope: str) -> None:
         self._streams, self._clock, self._chance = streams, runtime.clock, runtime.chance
         self._cache_scope, self.long_poll_timeout_s = cache_scope, runtime.bounds.long_poll_timeout_ms / 1000
-        self.waiting: set[_Waiter] = set()
+        self._waiting: dict[_Waiter, float] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._shared: tuple[Frame | None, dict[tuple[int, str | None, bool], Answer]] = (None, {})
 
     def head(self, path: str) -> Answer:
         """Metadata; does not slide the TTL (§5.5)."""
@@ -124,8 +126,25 @@ class Reads:
         # Registered in the same turn of the loop in which the tail was read: no append can slip between.
         waiter = _Waiter(self, head, page, cursor=cursor, relative=relative, settle=settle)
         self._streams.hub.follow(head, encoding_of(page.content_type), waiter)
-        self.waiting.add(waiter)
+        self._wait(waiter)
         return waiter
+
+    def _wait(self, waiter: _Waiter) -> None:
+        """All wait equally long, so who came first is late first: one timer for all of them, not one each."""
+        loop = asyncio.get_running_loop()
+        self._waiting[waiter] = loop.time() + self.long_poll_timeout_s
+        if self._alarm is None:
+            self._alarm = loop.call_later(self.long_poll_timeout_s, self._ring)
+
+    def _ring(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._alarm, now_s = None, loop.time()
+        while self._waiting:
+            waiter, late_s = next(iter(self._waiting.items()))
+            if late_s > now_s:
+                self._alarm = loop.call_at(late_s, self._ring)
+                return
+            waiter.time_out()
 
     def long_poll_answer(self, head: Head, page: Page, cursor: str | None, *, relative: bool) -> Answer:
         """Return 200 with bytes, or 204 for a wait that brought none (§5.7). ``relative``: as in ``_read``."""
@@ -135,22 +154,40 @@ class Reads:
         fields = (*fields, ("ETag", rules.etag(page)), self._cache_field(head, page, relative=relative))
         return Answer(200, (*fields, answers.SUPPORTED), rules.body_of(page))
 
-    def page_after(self, head: Head, start: int) -> tuple[Head, Page]:
-        """Return what a commit brought after ``start``. Raises ``NotFoundError`` if the incarnation has gone."""
-        fresh = self._streams.touched_head(head.path)
-        if fresh.sid != head.sid:
-            raise NotFoundError(head.path)
-        return fresh, self._streams.reader.page(fresh, start)
+    def answer_to(self, frame: Frame, head: Head, start: int, *, cursor: str | None, relative: bool) -> Answer:
+        """Return what a commit brought after ``start``; made once for all who wait for the same.
+
+        Read by offset: a page obeys the page bound, a frame does not.
+        """
+        if self._shared[0] is not frame:
+            self._shared = (frame, {})
+        shared = self._shared[1]
+        answer = shared.get((start, cursor, relative))
+        if answer is None:
+            answer = shared[start, cursor, relative] = self._answer_after(head, start, cursor, relative=relative)
+        return answer
+
+    def _answer_after(self, head: Head, start: int, cursor: str | None, *, relative: bool) -> Answer:
+        try:
+            fresh = self._streams.touched_head(head.path)
+            if fresh.sid != head.sid:
+                raise NotFoundError(head.path)
+            return self.long_poll_answer(fresh, self._streams.reader.page(fresh, start), cursor, relative=relative)
+        except StreamError as refusal:
+            return answer_of(refusal)
 
     def forget(self, waiter: _Waiter, sid: int) -> None:
         """Take a waiter off the tail."""
-        self.waiting.discard(waiter)
+        self._waiting.pop(waiter, None)
         self._streams.hub.unfollow(sid, waiter)
 
     def release_waiting(self) -> None:
         """Answer all waiting long-polls as if their time were up; for shutting down."""
-        for waiter in tuple(self.waiting):
+        for waiter in tuple(self._waiting):
             waiter.time_out()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def _start_sse(self, path: str, start: int | None, request: Request) -> SseStart:
         head = self._streams.touched_head(path)
@@ -169,26 +206,21 @@ class Reads:
 class _Waiter(Pending):
     """A long-poll that waits at the tail for one frame. Implements ``Follower``."""
 
-    __slots__ = ("_cursor", "_empty", "_head", "_reads", "_relative", "_settle", "_timer")
+    __slots__ = ("_cursor", "_empty", "_head", "_reads", "_relative", "_settle")
 
     def __init__(
         self, reads: Reads, head: Head, empty: Page, *, cursor: str | None, relative: bool, settle: Settle
     ) -> None:
         self._reads, self._head, self._empty = reads, head, empty
         self._cursor, self._relative, self._settle = cursor, relative, settle
-        self._timer = asyncio.get_running_loop().call_later(reads.long_poll_timeout_s, self.time_out)
 
     def on_frame(self, frame: Frame) -> None:
-        """Answer with what the commit brought, read by offset: a page obeys the page bound, a frame does not."""
-        if frame.end <= self._empty.start and not frame.closed:
+        """Answer with what the commit brought."""
+        start = self._empty.start
+        if frame.end <= start and not frame.closed:
             return  # we came between that commit and its frame
         self.abandon()
-        try:
-            head, page = self._reads.page_after(self._head, self._empty.start)
-        except StreamError as refusal:
-            self._settle(answer_of(refusal))
-            return
-        self._settle(self._reads.long_poll_answer(head, page, self._cursor, relative=self._relative))
+        self._settle(self._reads.answer_to(frame, self._head, start, cursor=self._cursor, relative=self._relative))
 
     def on_gone(self) -> None:
         """The stream was deleted while waiting (§5.4)."""
@@ -202,7 +234,6 @@ class _Waiter(Pending):
 
     def abandon(self) -> None:
         """Stop waiting."""
-        self._timer.cancel()
         self._reads.forget(self, self._head.sid)
 
 
@@ -218,7 +249,7 @@ def _parse_position(request: Request, *, required: bool) -> tuple[int | None, in
     offset, tail = _single(request, "offset"), _single(request, "tail")
     if tail is not None:
         if offset is not None:
-            raise InvalidQueryError("tail", "and offset exclude each other")
+            raise InvalidQueryError("tail", "says where to begin, as offset does; give one of them")
         if _COUNT.fullmatch(tail) is None or int(tail) > TAIL_MESSAGES_MAX:
             raise InvalidQueryError("tail", f"must be a number of messages from 0 to {TAIL_MESSAGES_MAX}")
         return 0, int(tail)

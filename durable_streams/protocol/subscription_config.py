@@ -24,7 +24,7 @@ ID_MAX_BYTES: Final = 256
 STREAMS_MAX: Final = 1_000
 """Most streams named in one request."""
 ACKS_MAX: Final = 1_000
-"""Most acks in one request: as many as a claim shows streams. They are checked within a batch, and all wait for that."""
+"""Most acks in one request: as many as a claim shows streams. They are checked within a batch, and all others wait."""
 TEXT_MAX_BYTES: Final = 4_096
 """Longest description, URL or worker name."""
 

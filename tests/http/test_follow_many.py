@@ -138,3 +138,18 @@ async def test_a_slow_reader_falls_behind_and_catches_up(run: Run) -> None:
 async def test_malformed_requests_are_refused(client: Client, body: bytes) -> None:
     reply = await client.send("POST", client.target("__ds/follow"), {"Content-Type": "application/json"}, body)
     assert (reply.status, reply.code) == (400, "invalid-json")
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        (["a", "b/c", "b/c"], "'b/c' is named 2 times"),
+        ([], "1 to 1000 streams can be followed at once, not 0"),
+        ([str(number) for number in range(1_001)], "not 1001"),
+    ],
+)
+async def test_a_refusal_says_what_is_wrong_with_the_streams(client: Client, paths: list[str], said: str) -> None:
+    body = json.dumps([{"path": path} for path in paths]).encode()
+    reply = await client.send("POST", client.target("__ds/follow"), {"Content-Type": "application/json"}, body)
+
+    assert said in json.loads(reply.body)["detail"]

@@ -312,6 +312,15 @@ async def test_many_last_messages(run: Run, engine_name: EngineName) -> None:
         assert [message["n"] for message in found] == list(range(20_000, 30_000))
 
 
+async def test_a_read_begins_at_one_place(client: Client) -> None:
+    await client.put("s", "application/json", b"[1,2,3]")
+
+    reply = await client.get("s", tail=2, offset="-1")
+    assert orjson.loads(reply.body)["detail"] == (
+        "query parameter tail: says where to begin, as offset does; give one of them"
+    )
+
+
 async def test_a_live_read_may_begin_at_the_last_messages(client: Client) -> None:
     await client.put("s", "application/json", b"[1,2,3,4]")
 
