@@ -61,6 +61,7 @@ class LaneFront:
         self.closing = False
         self._loop = asyncio.get_running_loop()
         self._date_s, self._date = 0, b""
+        self._rendered: tuple[Answer | None, str, bytes] = (None, "", b"")
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
     def connect(self) -> LaneConnection:
@@ -73,6 +74,14 @@ class LaneFront:
         if now_s != self._date_s:
             self._date_s, self._date = now_s, formatdate(now_s, usegmt=True).encode("ascii")
         return self._date
+
+    def rendered(self, answer: Answer, method: str) -> bytes:
+        """Return an answer's head without its date; one answer often goes to many."""
+        last, last_method, head = self._rendered
+        if last is not answer or last_method != method:
+            head = render_head(answer, method)
+            self._rendered = (answer, method, head)
+        return head
 
     def shutdown(self) -> None:
         """Close idle connections now, and the others after the answer they wait for."""
@@ -217,7 +226,7 @@ class LaneConnection(asyncio.Protocol):
             self._advance()
 
     def _send(self, answer: Answer) -> None:
-        head = render_head(answer, self._asked.method) + self._front.date() + _HEAD_END
+        head = self._front.rendered(answer, self._asked.method) + self._front.date() + _HEAD_END
         body = answer.body if self._asked.method != "HEAD" else b""
         if len(body) < LARGE_BYTES:
             self._transport.write(head + body)
