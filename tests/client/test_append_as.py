@@ -36,6 +36,16 @@ async def test_first_under_a_triple_wins_and_the_rest_are_told(make: Make) -> No
     assert await stored(stream) == [1, [2]]
 
 
+async def test_soon_is_at_once_what_will_be_the_result(make: Make) -> None:
+    stream = await make()
+    first, refused = (stream.append_soon(ProducerClaim("gen", 0, seq), [b"1"]) for seq in (0, 5))
+    assert not (await first).duplicate
+    with pytest.raises(SequenceGapError):
+        await refused
+    with pytest.raises(DurableStreamError, match="EMPTY_BODY"):
+        _ = stream.append_soon(ProducerClaim("gen", 0, 1), [b""])
+
+
 async def test_refusals_are_told_apart(make: Make) -> None:
     stream = await make()
     with pytest.raises(SequenceGapError):

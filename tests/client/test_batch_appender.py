@@ -114,6 +114,29 @@ async def test_a_lost_answer_leaves_one_copy_of_each(root: str, make: Make) -> N
     assert [await stored(stream) for stream in streams] == [[1]] * 5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+async def test_many_writers_over_connections_that_are_cut_anywhere(root: str, make: Make, seed: int) -> None:
+    streams = [await make(f"s{n}") for n in range(20)]
+    cuts = [
+        Cut(answer_bytes=(seed * 37 + n * 61) % 900) if n % 2 else Cut(request_bytes=(seed * 53 + n * 71) % 2000)
+        for n in range(40)
+    ]
+
+    async def write(stream: AsyncDurableStream) -> int:
+        results = [await stream.append_as(ProducerClaim("gen", 0, n), [b"%d" % n]) for n in range(30)]
+        await stream.append_as(ProducerClaim("gen", 0, 30), [b'"end"'], close=True)
+        assert not any(one.duplicate and not one.in_doubt for one in results)
+        return sum(one.duplicate for one in results)
+
+    async with CuttingProxy(root, cuts) as proxy, appending(proxy.url) as handle:
+        duplicates = await asyncio.gather(*(write(handle(f"s{n}")) for n in range(20)))
+        assert not proxy.cuts
+    assert sum(duplicates) > 0
+    for stream in streams:
+        assert await stored(stream) == [*range(30), "end"]
+
+
 async def test_a_request_cut_short_is_made_again(root: str, make: Make) -> None:
     stream = await make("s")
     async with CuttingProxy(root, [Cut(request_bytes=200)]) as proxy, appending(proxy.url) as handle:
