@@ -149,7 +149,37 @@ async def test_a_session_shows_everything(site: Site) -> None:
     assert [(one["id"], one["title"]) for one in listed["sessions"]] == [("s1", "hello")]
 
 
-@pytest.mark.parametrize(("name", "path"), [("stream", "sessions/s1"), ("agui", "sessions/s1/agui")])
+async def test_a_sessions_messages_and_who_is_there(site: Site) -> None:
+    assert orjson.loads((await site.call("GET", "/api/sessions/s1/messages"))[2]) == {"messages": []}
+    for n in range(2):
+        _, _, said = await site.call("POST", "/api/chat", body(f"prompt {n}", message_id=f"u{n}"))
+        await ended(site.adapter, "s1", orjson.loads(said)["generationId"])
+    await site.call("POST", "/api/sessions/s1/presence", {"id": "tab", "name": "Ann"})
+    await site.call("POST", "/api/sessions/s1/presence", {"id": "gone", "name": "Bob"})
+    await site.call("POST", "/api/sessions/s1/presence", {"id": "gone", "leave": True})
+    messages = orjson.loads((await site.call("GET", "/api/sessions/s1/messages"))[2])["messages"]
+    texts = [[part["text"] for part in one["parts"] if part["type"] == "text"] for one in messages]
+    assert texts == [["prompt 0"], ["prompt 0"], ["prompt 1"], ["prompt 1"]]
+    status, headers, text = await site.call("GET", "/api/sessions/s1/presence")
+    assert [one["name"] for one in orjson.loads(text)["presence"]] == ["Ann"]
+    assert (status, headers["Access-Control-Allow-Origin"]) == (200, "*")
+
+
+async def test_who_has_not_said_so_in_time_is_not_there(root: str) -> None:
+    adapter = Adapter(Settings(root, presence_ms=-1), Echo())
+    runner = web.AppRunner(make_app(adapter), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with aiohttp.ClientSession() as session:
+        site = Site(adapter, f"http://127.0.0.1:{runner.addresses[0][1]}", session)
+        await site.call("POST", "/api/sessions/s1/presence", {"id": "tab", "name": "Ann"})
+        assert orjson.loads((await site.call("GET", "/api/sessions/s1/presence"))[2]) == {"presence": []}
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("stream", "sessions/s1"), ("events", "sessions/s1"), ("agui", "sessions/s1/agui")]
+)
 async def test_session_streams_are_redirected_to(site: Site, name: str, path: str) -> None:
     status, headers, _ = await site.call("GET", f"/api/sessions/s1/{name}?offset=-1&live=sse")
     assert (status, headers["Location"]) == (307, f"https://streams.example/root/{path}?offset=-1&live=sse")

@@ -55,8 +55,22 @@ async def get_session(request: web.Request) -> web.StreamResponse:
     )
 
 
+async def get_messages(request: web.Request) -> web.StreamResponse:
+    """``GET /api/sessions/{sid}/messages``: the messages that are stored, in the order of the conversation."""
+    _, session = _session(request)
+    state = await session.refresh()
+    return json_answer({"messages": sorted(state.messages.values(), key=lambda one: one.get("order", -1))})
+
+
+async def get_presence(request: web.Request) -> web.StreamResponse:
+    """``GET /api/sessions/{sid}/presence``: who is there now."""
+    adapter, session = _session(request)
+    rows = (await session.refresh()).presence.values()
+    return json_answer({"presence": [one for one in rows if one.get("expires_at", 0) >= adapter.now_ms()]})
+
+
 async def get_session_stream(request: web.Request) -> web.StreamResponse:
-    """``GET /api/sessions/{sid}/stream``: to the session's rows, with the query as it came."""
+    """``GET /api/sessions/{sid}/stream``, ``/events``: to the session's rows, with the query as it came."""
     _, session = _session(request)
     await session.ensure()
     return _redirect(request, session_path(session.sid))
