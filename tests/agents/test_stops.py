@@ -1,6 +1,6 @@
 """Fifty people press stop at once, at random instants: one ending, last, and the model is told in time.
 
-`STOP_SEEDS` says how many random schedules are tried (`make stops` tries a hundred).
+`STOP_SEEDS` says how many random schedules are tried.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.agents.wire_bytes import Text
 if TYPE_CHECKING:
     from durable_streams.agents.sessions.adapter import Stopped
 
-SEEDS = int(os.environ.get("STOP_SEEDS", "8"))
+SEEDS = int(os.environ.get("STOP_SEEDS", "100"))
 STOPS = 50
 REACH_S = 0.3
 TERMINAL = {"finish", "abort", "error"}
