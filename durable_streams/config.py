@@ -19,6 +19,8 @@ class Bounds:
     """Limits of work in hand. Sizes in bytes, times in milliseconds.
 
     max_append_bytes: largest request body (413 beyond).
+    arriving_bytes: what may be held of large bodies that are not whole yet, over all connections (503 + Retry-After
+        beyond).
     max_chunk_bytes: largest page of a catch-up read; a single larger JSON message goes whole.
     batch_commands, batch_bytes: what one commit takes from the queue at most.
     queue_commands, queue_bytes: what may wait for a commit (503 + Retry-After beyond).
@@ -38,6 +40,7 @@ class Bounds:
     """
 
     max_append_bytes: int = 16 * MIB
+    arriving_bytes: int = 256 * MIB
     max_chunk_bytes: int = MIB
     batch_commands: int = 4096
     batch_bytes: int = 32 * MIB

@@ -27,6 +27,10 @@ def server_config(**values: Any) -> ServerConfig:  # noqa: ANN401 the options as
     bounds = Bounds(**{field.name: values.pop(field.name) for field in fields(Bounds)})
     if bounds.queue_bytes <= bounds.max_append_bytes:
         raise click.UsageError("--queue-bytes must be above --max-append-bytes, or the largest append never fits")
+    if bounds.arriving_bytes < bounds.max_append_bytes:
+        raise click.UsageError(
+            "--arriving-bytes must not be below --max-append-bytes, or the largest append never fits"
+        )
     return ServerConfig(bounds=bounds, **values)
 
 

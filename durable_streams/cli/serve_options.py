@@ -22,6 +22,7 @@ _ROOT = re.compile(r"/|(/[A-Za-z0-9_~.-]+)+/?", re.ASCII)
 
 BOUNDS_HELP: Final = {
     "max_append_bytes": "Largest request body; 413 beyond.",
+    "arriving_bytes": "Bytes held of large request bodies that are not whole yet, over all connections; 503 beyond.",
     "max_chunk_bytes": "Largest page of a catch-up read; a single larger JSON message goes whole.",
     "batch_commands": "Commands that one commit takes at most.",
     "batch_bytes": "Bytes that one commit takes at most.",

@@ -19,6 +19,7 @@ from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from durable_streams.http import answers
+from durable_streams.http.arriving import ArrivingBodies
 from durable_streams.http.content_coding import decode_body
 from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.messages import Answer, Request, SseStart
@@ -126,6 +127,7 @@ class AiohttpFront:
 
     def __init__(self, router: Router, readers: LiveReaders, bounds: Bounds) -> None:
         self._router, self._readers, self._bounds = router, readers, bounds
+        self._arriving = ArrivingBodies(bounds.arriving_bytes)
         # A client that has gone ends its handler, so that nothing waits on its behalf; what it asked to be written is.
         self._server = web.Server(self._serve, request_factory=self._begin, handler_cancellation=True)
 
@@ -239,13 +241,19 @@ class AiohttpFront:
             raise BodyTooLargeError(limit)
         try:
             async with asyncio.timeout(self._bounds.request_timeout_ms / 1000):
-                await _let_continue(raw)
-                return await raw.read()
+                return await self._arrived(raw, limit)
         except TimeoutError:
             msg = "the request did not arrive in time"
             raise RequestTimeoutError(msg) from None
-        except web.HTTPRequestEntityTooLarge:
-            raise BodyTooLargeError(limit) from None
+
+    async def _arrived(self, raw: web.BaseRequest, limit: int) -> bytes:
+        await _let_continue(raw)
+        with self._arriving.body() as body:
+            async for part in raw.content.iter_any():
+                body.add(part)
+                if body.size_bytes > limit:
+                    raise BodyTooLargeError(limit)
+            return b"".join(body.parts)
 
     def _hand_over(self, raw: web.BaseRequest, start: SseStart) -> web.StreamResponse:
         """Give the connection to a live reader: aiohttp keeps no task, request or parser for it.

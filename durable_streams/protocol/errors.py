@@ -231,7 +231,7 @@ class UnavailableError(StreamError):
 
 
 class OverloadedError(UnavailableError):
-    """Too many appends are queued."""
+    """Too many appends are queued, or too many large bodies on their way."""
 
 
 class ShuttingDownError(UnavailableError):

@@ -176,6 +176,7 @@ def test_it_refuses_a_host_that_is_not_here(tmp_path: Path) -> None:
         (["--engine", "sql"], "--engine"),
         (["--max-append-bytes", "lots"], "--max-append-bytes"),
         (["--queue-bytes", "1MiB"], "--queue-bytes"),
+        (["--arriving-bytes", "1MiB"], "--arriving-bytes"),
         (["--long-poll-timeout-ms", "0"], "--long-poll-timeout-ms"),
         (["--frobnicate"], "--frobnicate"),
         (["surplus"], "surplus"),
