@@ -20,6 +20,8 @@ ROWS_READ_MIN: Final = 64
 """A page that took this many rows to read is worth packing."""
 LOOKS_MAX: Final = 256
 """Runs looked at in one round."""
+RUN_BYTES: Final = 8 * PACKED_BYTES
+"""Handed out while a stream grows. An engine may merge what it appends by itself: little is left to do, or nothing."""
 SMALL_BYTES: Final = PACKED_BYTES // 4
 
 
@@ -49,8 +51,7 @@ class Packer:
             return
         run.end, run.noted_ms = end, now_ms
         run.rows += 1
-        # Whole packed chunks at a time: packing sooner would write the same bytes again and again.
-        if run.end - run.start >= PACKED_BYTES and run.rows >= ROWS_MIN:
+        if run.end - run.start >= RUN_BYTES and run.rows >= ROWS_MIN:
             del self._runs[sid]
             self._make_ready(sid, run.start, run.end)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from durable_streams.engine.base import PACKED_BYTES
-from durable_streams.packer import COLD_MS, ROWS_MIN, ROWS_READ_MIN, Packer
+from durable_streams.packer import COLD_MS, ROWS_MIN, ROWS_READ_MIN, RUN_BYTES, Packer
 
 ROW_BYTES = 100
 SID = 7
@@ -36,7 +35,7 @@ def test_a_fast_writers_ranges_are_all_handed_out() -> None:
 
 def test_the_rest_of_a_range_is_not_lost_to_what_became_ready_meanwhile() -> None:
     packer = Packer()
-    rows = -(-PACKED_BYTES // ROW_BYTES)
+    rows = -(-RUN_BYTES // ROW_BYTES)
     append_rows(packer, 0, rows * ROW_BYTES)
     assert packer.take(0) == (SID, 0, rows * ROW_BYTES)
 
