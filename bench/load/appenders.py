@@ -78,6 +78,7 @@ class AppendLoad:
         self._appenders: list[Appender] = []
         self._until_s = 0.0
         self._left = int(task.get("count", 0)) or 1 << 60
+        self._unused = iter(task["paths"])
         self._running = 0
         self._idle = asyncio.Event()
 
@@ -115,16 +116,18 @@ class AppendLoad:
         def make() -> bytes | None:
             if self._left <= 0 or time.perf_counter() > self._until_s:
                 return None
-            self._left -= 1
-            return next(requests, None)
+            raw = next(requests, None)
+            if raw is not None:
+                self._left -= 1
+            return raw
 
         return make
 
     def _requests(self, number: int) -> Iterator[bytes]:
         task = self._task
         paths, method = task["paths"], task.get("method", "POST")
-        if method == "PUT":  # every request another stream
-            for path in paths[number :: task["connections"]]:
+        if method == "PUT":  # every request another stream, whichever connection is free
+            for path in self._unused:
                 yield request("PUT", path, b"", task["content_type"])
             return
         body = bytes(task["body_bytes"]) if "body_bytes" in task else task["body"].encode()

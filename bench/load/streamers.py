@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class BatchLoad:
     """Batch appends over many streams.
 
-    Task: port, root, paths, connections, seconds, body_bytes. Each connection has its share of the paths; one request
-    carries one message for each of these.
+    Task: port, root, paths, connections, seconds, body_bytes, messages. Each connection has its share of the paths; one
+    request carries one line for each of these: a text, or as many JSON messages as ``messages`` says if more than one.
     """
 
     def __init__(self, task: Mapping[str, Any]) -> None:
@@ -31,11 +31,13 @@ class BatchLoad:
         task = self._task
         self._clients = [await Client.connect(task["port"]) for _ in range(task["connections"])]
         text = "x" * task["body_bytes"]
-        self._requests, self._lines = [], 0
+        self._requests = []
+        body = f'"body":"{text}","content_type":"text/plain"'
+        if task["messages"] > 1:
+            body = '"json":[' + ",".join([f'"{text[2:]}"'] * task["messages"]) + "]"
         for number in range(task["connections"]):
             mine = task["paths"][number :: task["connections"]]
-            lines = "\n".join(f'{{"path":"{path}","body":"{text}","content_type":"text/plain"}}' for path in mine)
-            self._lines = len(mine)
+            lines = "\n".join(f'{{"path":"{path}",{body}}}' for path in mine)
             self._requests.append(request("POST", f"{task['root']}/__ds/batch", lines.encode(), "application/x-ndjson"))
         return {}
 
@@ -54,7 +56,7 @@ class BatchLoad:
             durable = answer.body.count(b'"status":204')
             if durable != answer.body.count(b"\n"):
                 raise AssertionError(answer.body[:200])
-            count += durable
+            count += durable * self._task["messages"]
         return count
 
 

@@ -15,25 +15,33 @@ TOKEN_BYTES = 20
 
 
 class BatchAppends(Usual):
-    """1,000 streams, 8 connections; each request appends one message to each of its connection's 125 streams."""
+    """1,000 streams, 8 connections; each request appends to each of its connection's 125 streams.
 
-    name, title = "batch-append", "Batch append over 1,000 streams, 8 connections"
+    Args:
+        messages: how many tokens for each stream: one as text, more as JSON messages.
+    """
+
     unit, family = "messages/s", "ours"
-    quick = True
+
+    def __init__(self, messages: int, *, quick: bool = False) -> None:
+        self._messages, self.quick = messages, quick
+        self.name = "batch-append" if messages == 1 else f"batch-append-{messages}"
+        self.title = f"Batch append over 1,000 streams, 8 connections, tokens a line: {messages}"
 
     def suits(self, peer: Peer) -> bool:
         return peer.is_ours
 
     def run(self, server: RunningServer, *, quick: bool) -> Measurement:
         names = [fresh_name("x") for _ in range(1_000)]
-        paths = create(server, *names, content_type="text/plain")
+        paths = create(server, *names, content_type="text/plain" if self._messages == 1 else JSON)
         task = {"port": server.port, "root": server.root, "paths": names, "connections": 8, "body_bytes": TOKEN_BYTES}
         meter = Meter(server)
-        result = run_load("batch", {**task, "seconds": 1.5 if quick else 3.0})
+        result = run_load("batch", {**task, "messages": self._messages, "seconds": 1.5 if quick else 3.0})
         measurement = measured(result, meter, result["count"] / result["elapsed_s"])
-        stored = read_back(server, paths)["bytes"]
-        if stored != result["count"] * TOKEN_BYTES:
-            measurement.faults.append(f"{result['count'] * TOKEN_BYTES} bytes acknowledged, {stored} stored")
+        token = "x" * TOKEN_BYTES if self._messages == 1 else '"' + "x" * (TOKEN_BYTES - 2) + '"'
+        stored = read_back(server, paths, token)["count"]
+        if stored != result["count"]:
+            measurement.faults.append(f"{result['count']} tokens acknowledged, {stored} stored")
         return measurement
 
 
