@@ -102,6 +102,7 @@ class Adapter:
         self._owners: dict[str, Owner] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper = Reaper(self, self._beacon, self._clock)
+        self._lists = False
 
     async def __aenter__(self) -> Self:
         self._spawn(self._reaper.run())
@@ -316,7 +317,9 @@ class Adapter:
     async def _announce(self, sid: str, title: str) -> None:
         """Add a new session to the list of all."""
         stream = self.places.stream(SESSIONS_PATH)
-        await stream.create_stream(content_type=JSON)
+        if not self._lists:
+            await stream.create_stream(content_type=JSON)
+            self._lists = True
         value: dict[str, Any] = {"id": sid, "title": title, "created_at": self._clock.now_ms()}
         await stream.append_as(ProducerClaim(f"session:{sid}", 0, 0), [row("session", sid, value)])
 
