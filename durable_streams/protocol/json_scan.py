@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -25,8 +25,16 @@ DEPTH_MAX: Final = 1000
 _ROOM: Final = DEPTH_MAX + 100
 """Levels of recursion that the parser may need: some interpreters count them as they count calls."""
 
+FIRST_COUNT: Final = 1024
+"""Messages whose ends ``first_ends`` tells."""
+
 _text = msgspec.json.Decoder(msgspec.Raw).decode
 _texts = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_first = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "First", [(f"message_{number}", msgspec.Raw, msgspec.Raw()) for number in range(FIRST_COUNT)], array_like=True
+    )
+).decode
 _GAP = re.compile(rb"[ \t\n\r]*+,?+[ \t\n\r]*+")
 
 
@@ -81,6 +89,19 @@ def end_of_first(stored: bytes, count: int) -> tuple[int, int]:
     return stored.index(b",", _past(stored, islice(texts, count))) + 1, count
 
 
+def first_ends(stored: bytes) -> list[int]:
+    """Return the ends of the first ``FIRST_COUNT`` messages, commas included, or of all if there are fewer.
+
+    However many follow, nothing is made of them.
+    """
+    texts = msgspec.structs.astuple(_leniently(_first, _array(stored)))
+    ends, end = [], 0
+    for text in takewhile(len, texts):
+        end = stored.index(b",", _past(stored, (text,), end)) + 1
+        ends.append(end)
+    return ends
+
+
 def paired(text: bytes) -> bytes:
     """Return the text with other escapes, of the same length, in place of those of surrogates."""
     return text.replace(rb"\ud", rb"\ue").replace(rb"\uD", rb"\uE")
@@ -95,9 +116,8 @@ def _array(stored: bytes) -> bytes:
     return b"".join((b"[", memoryview(stored)[:-1], b"]"))
 
 
-def _past(stored: bytes, texts: Iterable[msgspec.Raw]) -> int:
+def _past(stored: bytes, texts: Iterable[msgspec.Raw], position: int = 0) -> int:
     """Return the end of the last of these texts; commas and whitespace are between them, and nothing else."""
-    position = 0
     gaps = _GAP.match
     for text in texts:
         gap = gaps(stored, position)

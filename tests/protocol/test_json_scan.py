@@ -8,7 +8,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durable_streams.protocol.json_mode import boundaries, flatten
-from durable_streams.protocol.json_scan import DEPTH_MAX, end_of_first, is_boundary, paired, skip, start_of_last
+from durable_streams.protocol.json_scan import (
+    DEPTH_MAX,
+    FIRST_COUNT,
+    end_of_first,
+    first_ends,
+    is_boundary,
+    paired,
+    skip,
+    start_of_last,
+)
 from tests.protocol.json_texts import Body, bodies, values
 
 
@@ -34,6 +43,18 @@ def test_messages_are_counted_from_either_end(first: Body, second: Body) -> None
         found = min(count, total)
         assert end_of_first(joined.stored, count) == (edges[found], found)
         assert start_of_last(joined.stored, count) == (edges[total - found], found)
+
+
+@given(bodies)
+def test_the_first_ends_are_those_of_all_when_they_are_few(body: Body) -> None:
+    assert first_ends(body.stored) == body.ends
+
+
+def test_only_the_first_ends_are_told() -> None:
+    stored = b' "a,b" ,' * (FIRST_COUNT + 1)
+
+    assert first_ends(stored) == [8 * (number + 1) for number in range(FIRST_COUNT)]
+    assert first_ends(b"1,") == [2]
 
 
 @given(values, st.binary(max_size=3), st.integers(0, 60))
