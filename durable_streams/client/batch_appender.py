@@ -4,8 +4,8 @@ Theory. A request costs a client as much as twenty appends do once they are in i
 under producer triples, which can be repeated without harm, gather here: the first leaves at once, from then on one
 request leaves every ``GATHER_S`` with all that has come. Each append's outcome comes back on a line of its own.
 Whatever an outcome says other than "stored", and whatever became of the request as a whole if the server refused it,
-the append is made alone, under the same triple: what comes of it then is what counts. So a refusal
-costs one more request and has every header it should have, and a server without the extension is served all the same.
+the append is made alone, under the same triple: what comes of it then is what counts. So a refusal costs one more
+request and has every header it should have, and a server without the extension is served all the same.
 Invariant: an append whose answer was lost is repeated with the same bytes; nobody's cancellation touches the others'.
 """
 
