@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bench.report import bars
 from bench.workloads.base import BUSY_SHARE
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ def render(rows: Sequence[Row], machine: Sequence[str], sync_ms: Sequence[float]
         title = row.workload.title if row.workload.title != shown else ""
         shown = row.workload.title
         lines.append(cells(row, title, ours.get(row.workload.name)))
+    judged = bars.render(rows, sync)
+    if judged:
+        lines += ["", "## Bars", "", "What is set out to be reached, from the medians above.", "", *judged]
     return "\n".join(lines) + "\n"
 
 
