@@ -116,7 +116,11 @@ class Server:
         router = Router(self.streams, self._reads, health, subscriptions=self._compose_routes(config), config=config)
         self._front = AiohttpFront(router, self._readers, config.bounds)
         self._lane = (
-            LaneFront(router, self._readers, config.bounds, hand_over=self._front.connect) if config.lane else None
+            LaneFront(
+                router, self._readers, config.bounds, hand_over=self._front.connect, arriving=self._front.arriving
+            )
+            if config.lane
+            else None
         )
         self._upkeep = Upkeep(
             self.engine, self.streams, cache, subscriptions=self.subscriptions, writer=self._writer, runtime=runtime

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,7 +18,7 @@ from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from durable_streams.http import answers
-from durable_streams.http.arriving import ArrivingBodies
+from durable_streams.http.arriving import ArrivingBodies, Patience
 from durable_streams.http.content_coding import decode_body
 from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.messages import Answer, Request, SseStart
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from durable_streams.config import Bounds
     from durable_streams.http.router import Router
     from durable_streams.http.sse_connection import LiveReaders
+    from durable_streams.http.streaming_append import Upload
 
 _log = structlog.get_logger(__name__)
 _LINGER_S: Final = 1.0
@@ -127,7 +127,7 @@ class AiohttpFront:
 
     def __init__(self, router: Router, readers: LiveReaders, bounds: Bounds) -> None:
         self._router, self._readers, self._bounds = router, readers, bounds
-        self._arriving = ArrivingBodies(bounds.arriving_bytes)
+        self.arriving = ArrivingBodies(bounds.arriving_bytes)
         # A client that has gone ends its handler, so that nothing waits on its behalf; what it asked to be written is.
         self._server = web.Server(self._serve, request_factory=self._begin, handler_cancellation=True)
 
@@ -207,18 +207,14 @@ class AiohttpFront:
         upload = self._router.open_upload(_request(raw, b""), self._bounds.max_append_bytes)
         await _let_continue(raw)
         chunked = raw.headers.get("Transfer-Encoding", "").lower() == "chunked"
-        arriving = aiter(raw.content.iter_chunks())
-        idle_s = self._bounds.upload_idle_ms / 1000
         try:
-            while True:
-                async with asyncio.timeout(idle_s) as waiting:
-                    upload.on_refused = partial(waiting.reschedule, 0)  # then nobody waits for more
-                    arrived, ended = await anext(arriving)
-                upload.on_refused = None
-                if not await upload.feed(arrived, flushed=ended or not chunked):
-                    break
-        except StopAsyncIteration:
-            pass
+            async with asyncio.timeout(None) as timeout:
+                patience = Patience(timeout, self._bounds.upload_idle_ms / 1000)
+                upload.on_refused = patience.lose  # then nobody waits for more
+                try:
+                    await _feed(upload, raw.content, patience, chunked=chunked)
+                finally:
+                    patience.stop()
         except TimeoutError:
             if not upload.refused:
                 raise RequestTimeoutError("the upload stood still for too long") from None
@@ -248,7 +244,7 @@ class AiohttpFront:
 
     async def _arrived(self, raw: web.BaseRequest, limit: int) -> bytes:
         await _let_continue(raw)
-        with self._arriving.body() as body:
+        with self.arriving.body() as body:
             async for part in raw.content.iter_any():
                 body.add(part)
                 if body.size_bytes > limit:
@@ -279,6 +275,16 @@ class AiohttpFront:
             if watch is not None:
                 watch.stop()
         return response
+
+
+async def _feed(upload: Upload, content: StreamReader, patience: Patience, *, chunked: bool) -> None:
+    """Hand an upload what arrives, until it ends or takes no more."""
+    while True:
+        patience.begin()
+        arrived, ended = await content.readchunk()
+        patience.end()
+        if not (arrived or ended) or not await upload.feed(arrived, flushed=ended or not chunked):
+            return
 
 
 async def _let_continue(raw: web.BaseRequest) -> None:

@@ -1,11 +1,12 @@
-"""Bodies on their way in, over all connections: how much of them is held in memory.
+"""Bodies on their way in: how much of them is held in memory over all connections, and how long more is waited for.
 
-Owns: the count and its bound. Must not know: whose bodies they are. Invariant: what was taken is given back, whatever
-becomes of its request.
+Owns: the count and its bound; the time since something came. Must not know: whose bodies they are. Invariant: what was
+taken is given back, whatever becomes of its request.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, Self
 
 from durable_streams.protocol.errors import OverloadedError
@@ -60,3 +61,40 @@ class ArrivingBody:
         self._all.take(counted_bytes - self._counted_bytes)
         self._counted_bytes, self.size_bytes = counted_bytes, size_bytes
         self.parts.append(part)
+
+
+class Patience:
+    """Ends a wait that lasts longer than ``idle_s``, by way of the ``asyncio.Timeout`` around all waits of one body.
+
+    One timer while the body lasts: one for each wait would cost as much as appending what it brings.
+    """
+
+    def __init__(self, timeout: asyncio.Timeout, idle_s: float) -> None:
+        self._timeout, self._idle_s, self._loop = timeout, idle_s, asyncio.get_running_loop()
+        self._since_s: float | None = None
+        self._timer = self._loop.call_later(idle_s, self._look)
+
+    def begin(self) -> None:
+        """A wait begins."""
+        self._since_s = self._loop.time()
+
+    def end(self) -> None:
+        """The wait is over."""
+        self._since_s = None
+
+    def lose(self) -> None:
+        """End the wait that is under way, if there is one."""
+        if self._since_s is not None:
+            self._timeout.reschedule(0)
+
+    def stop(self) -> None:
+        """The body has ended."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now_s = self._loop.time()
+        late_s = (now_s if self._since_s is None else self._since_s) + self._idle_s
+        if late_s <= now_s:
+            self.lose()
+        else:
+            self._timer = self._loop.call_at(late_s, self._look)

@@ -20,14 +20,17 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from durable_streams.http.arriving import FREE_BYTES
 from durable_streams.http.lane_head import BODY_MAX_BYTES, HEAD_MAX_BYTES, parse_head, render_head
 from durable_streams.http.messages import Request, SseStart
 from durable_streams.http.sending import unsent_bytes
+from durable_streams.protocol.errors import OverloadedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durable_streams.config import Bounds
+    from durable_streams.http.arriving import ArrivingBodies
     from durable_streams.http.lane_head import UsualHead
     from durable_streams.http.messages import Answer, Pending
     from durable_streams.http.router import Router
@@ -50,12 +53,20 @@ class LaneFront:
         readers: take over connections that stay open.
         bounds: request, keep-alive and write timeouts.
         hand_over: makes aiohttp's protocol for a connection that is not usual.
+        arriving: large bodies that are not whole yet, of both fronts.
     """
 
     def __init__(
-        self, router: Router, readers: LiveReaders, bounds: Bounds, *, hand_over: Callable[[], asyncio.Protocol]
+        self,
+        router: Router,
+        readers: LiveReaders,
+        bounds: Bounds,
+        *,
+        hand_over: Callable[[], asyncio.Protocol],
+        arriving: ArrivingBodies,
     ) -> None:
         self.router, self.readers, self.hand_over, self.bounds = router, readers, hand_over, bounds
+        self.arriving = arriving
         self.slow_s = bounds.slow_request_ms / 1000
         self.connections: set[LaneConnection] = set()
         self.closing = False
@@ -103,6 +114,7 @@ class LaneConnection(asyncio.Protocol):
 
     __slots__ = (
         "_asked",
+        "_awaited_bytes",
         "_buffer",
         "_front",
         "_loop",
@@ -123,7 +135,7 @@ class LaneConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._asked: UsualHead
         self._since_s = loop.time()
-        self._unsent_bytes = 0
+        self._unsent_bytes = self._awaited_bytes = 0
 
     # --- asyncio.Protocol ---
 
@@ -136,6 +148,7 @@ class LaneConnection(asyncio.Protocol):
         """The client has gone; what it asked to be written is written all the same."""
         self._front.connections.discard(self)
         self._buffer = b""
+        self._count_arriving(0)
         if self._pending is not None:
             self._pending.abandon()
             self._pending = None
@@ -186,10 +199,21 @@ class LaneConnection(asyncio.Protocol):
                 return
             total = end + head.body_bytes
             if len(self._buffer) < total:
+                try:
+                    self._count_arriving(max(0, head.body_bytes - FREE_BYTES))
+                except OverloadedError:
+                    self._hand_over()  # aiohttp refuses it
                 return
+            if self._awaited_bytes:
+                self._count_arriving(0)
             body = self._buffer[end:total] if head.body_bytes else b""
             self._buffer = self._buffer[total:]
             self._ask(head, body)
+
+    def _count_arriving(self, size_bytes: int) -> None:
+        """Count what a body under way will hold, and no more what the one before held. Raises ``OverloadedError``."""
+        self._front.arriving.take(size_bytes - self._awaited_bytes)
+        self._awaited_bytes = size_bytes
 
     def _ask(self, head: UsualHead, body: bytes) -> None:
         self._waiting, self._asked = True, head
@@ -236,6 +260,7 @@ class LaneConnection(asyncio.Protocol):
     def _hand_over(self) -> None:
         """Give connection and unanswered bytes to aiohttp, for good."""
         self._front.connections.discard(self)
+        self._count_arriving(0)
         protocol = self._front.hand_over()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)

@@ -23,15 +23,15 @@ LARGE = b"x" * (FREE_BYTES + ROOM)
 """One of these fills the room."""
 
 
-@pytest.fixture
-async def site(run: Run) -> AsyncIterator[Site]:
-    async with run(lane=False, bounds=bounded(arriving_bytes=ROOM + 2, max_append_bytes=len(LARGE))) as site:
+@pytest.fixture(params=[False, True], ids=["aiohttp", "lane"])
+async def site(run: Run, request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    async with run(lane=request.param, bounds=bounded(arriving_bytes=ROOM + 2, max_append_bytes=len(LARGE))) as site:
         await site.client.put("s")
         yield site
 
 
 def held_bytes(site: Site) -> int:
-    return site.server._front._arriving.held_bytes
+    return site.server._front.arriving.held_bytes
 
 
 def chunked_head(client: Client) -> bytes:
