@@ -56,11 +56,15 @@ def step(call: re.Match[str], pid: int) -> str | None:
     return "answer" if "HTTP/1.1 " in rest else None
 
 
-def test_pages_then_the_meta_page_are_synced_before_the_answer(server: ServerProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size_bytes", [100, 500_000])
+def test_pages_then_the_meta_page_are_synced_before_the_answer(
+    server: ServerProcess, tmp_path: Path, size_bytes: int
+) -> None:
+    """One commit, so two syncs, for an append alone, whether it is journaled or goes to its place."""
     caller = Caller(server)
     caller.ask("PUT", "a", TEXT)
     with traced(server.pid, tmp_path / "trace"):
-        assert caller.status("POST", "a", TEXT, body=bytes(500_000)) == 204
+        assert caller.status("POST", "a", TEXT, body=bytes(size_bytes)) == 204
     trace = (tmp_path / "trace").read_text(encoding="utf-8")
 
     steps = [found for call in _CALL.finditer(trace) if (found := step(call, server.pid)) is not None]
