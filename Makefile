@@ -54,7 +54,7 @@ test-model: .venv-sdks/.installed ## a real language model end to end: streamed,
 		.venv-sdks/bin/python -m pytest tests/model_e2e -p no:cacheprovider $(PYTEST_ARGS); \
 	else echo "SKIPPED: the real model's tests"; fi
 
-bench: $(PYTHON_STAMP) ## measure the server beside its peers, 20 minutes; BENCH="--only sse --rounds 5" for a part of it
+bench: $(PYTHON_STAMP) ## measure the server beside its peers, half an hour; BENCH="--only sse --rounds 5" for a part of it
 	@scripts/ensure-command.sh node nodejs && scripts/ensure-command.sh npm npm
 	@bench/setup.sh $(PYTHON)
 	@$(BIN)/python -m bench $(BENCH)

@@ -65,6 +65,7 @@ class LargeBinary(Usual):
 
     def __init__(self, readers: int, *, quick: bool = False) -> None:
         self._readers, self.quick = readers, quick
+        self.once = readers > 1
         self.name = f"catch-up-100mb-{readers}"
         self.title = f"Catch-up of 100 MB binary, {readers} reader{'s' * (readers > 1)}"
 
