@@ -153,7 +153,7 @@ def test_all_goes_to_its_place_when_the_journal_is_full(tmp_path: Path) -> None:
         pytest.param(lambda new: replace(new, new._replace(version=9), Chunk(0, b"y")), id="overwrite"),
     ],
 )
-def test_what_is_no_small_append_settles_the_journal(tmp_path: Path, engine: LmdbEngine, other: object) -> None:
+def test_what_is_no_small_append_empties_the_journal(tmp_path: Path, engine: LmdbEngine, other: object) -> None:
     new = append(engine, A, b"x", producers=(ProducerRow("p", 0, 0),))
     mutation = other(new)  # type: ignore[operator] # one of the lambdas above
     assert engine.commit([[mutation]]) == [Outcome.APPLIED]
@@ -173,7 +173,7 @@ def test_an_append_that_overwrites_what_is_stored_is_not_journaled(tmp_path: Pat
     engine.close()
 
 
-def test_without_room_to_settle_nothing_is_journaled(tmp_path: Path) -> None:
+def test_without_room_for_its_places_nothing_is_journaled(tmp_path: Path) -> None:
     engine = opened(tmp_path / "store", map_size_bytes=64 << 20)
     a = append(engine, A, b"x") if engine.commit([[create(A)]]) else A
     assert journaled(tmp_path, engine) == 1

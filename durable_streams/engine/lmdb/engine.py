@@ -157,7 +157,7 @@ class LmdbEngine:
     def close(self) -> None:
         """Close the store and unlock the directory. Idempotent."""
         if self._env is not None and self._failure is None:
-            with suppress(EngineError), self._settled():  # what cannot go to its place now stays journaled
+            with suppress(EngineError), self._in_place():  # what cannot go to its place now stays journaled
                 pass
         self._close_environment()
         if self._directory is not None:
@@ -218,7 +218,7 @@ class LmdbEngine:
         1. Begin the one write transaction; it sees everything committed before.
         2. Load the heads that the groups speak of.
         3. Plan: check group by group, and collect the rows that the admitted ones change.
-        4. Journal the rows, if all they do is to append little to many streams. Else settle the journal and write
+        4. Journal the rows, if all they do is to append little to many streams. Else empty the journal and write
            chunks and producer rows, then the index rows and heads, each database in key order.
         5. Commit: LMDB writes the pages, syncs, writes the meta page, syncs.
 
@@ -246,7 +246,7 @@ class LmdbEngine:
                 self._journal(txn, plan)
                 overlay.add_pieces(plan)  # here, where the loop stands still; afterwards it does not
             elif plan.heads:
-                self._settle(txn, overlay)
+                self._place(txn, overlay)
                 self._write(txn, plan)
             if plan.adds:
                 self._keep_reserve(txn, plan.chunk_bytes)
@@ -299,7 +299,7 @@ class LmdbEngine:
             raise EngineFailedError(f"the journal in {self._data_dir} goes on beyond its last number")
         self._journal_number += 1
 
-    def _settle(self, txn: Transaction[bytes], overlay: Overlay) -> None:
+    def _place(self, txn: Transaction[bytes], overlay: Overlay) -> None:
         """Put the journaled rows in their places, and empty the journal."""
         if overlay:
             self._put(txn, self._databases.chunk, overlay.chunk_rows())
@@ -365,7 +365,7 @@ class LmdbEngine:
 
     def touch(self, touches: Sequence[Touch]) -> None:
         """Raise ``touched_ms`` durably where the incarnation still stands; nothing is synced where nothing changes."""
-        with self._settled() as txn:
+        with self._in_place() as txn:
             stored = dict(
                 txn.cursor(self._databases.head).getmulti(sorted({keys.encode_path(touch.path) for touch in touches}))
             )
@@ -521,11 +521,11 @@ class LmdbEngine:
             self._fail(error)
 
     @contextmanager
-    def _settled(self) -> Iterator[Transaction[bytes]]:
+    def _in_place(self) -> Iterator[Transaction[bytes]]:
         """As ``_writing``, with every journaled row in its place."""
         overlay = self._overlay
         with self._writing() as txn:
-            self._settle(txn, overlay)
+            self._place(txn, overlay)
             yield txn
         self._overlay = Overlay()
 
