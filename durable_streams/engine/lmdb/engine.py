@@ -241,7 +241,9 @@ class LmdbEngine:
             path_keys = {mutation.path: keys.encode_path(mutation.path) for group in groups for mutation in group}
             plan = Plan(path_keys, self._stamps(txn, path_keys), lambda sid_key: self._is_taken(txn, sid_key))
             outcomes = [plan.apply(group) for group in groups]
-            journaled = self._has_room_to_journal() and overlay.takes(plan, partial(self._is_beyond, txn))
+            journaled = self._has_room_to_journal() and overlay.takes(
+                plan, partial(reads.is_beyond, txn.cursor(self._databases.chunk))
+            )
             if journaled:
                 self._journal(txn, plan)
                 overlay.add_pieces(plan)  # here, where the loop stands still; afterwards it does not
@@ -267,21 +269,6 @@ class LmdbEngine:
             stored = txn.cursor(self._databases.head).getmulti(missing)
             stamps.update((key, decode_stamp(row)) for key, row in stored)
         return stamps
-
-    def _is_beyond(self, txn: Transaction[bytes], sid: int, offset: int) -> bool:
-        """Whether no stored chunk of ``sid`` holds a byte at or after ``offset``."""
-        cursor = txn.cursor(self._databases.chunk)
-        key = keys.encode_chunk(sid, offset)
-        if cursor.set_range(key):
-            if cursor.key()[:8] == key[:8]:
-                return False
-            found = cursor.prev()
-        else:
-            found = cursor.last()
-        if not found:
-            return True
-        before_sid, start = keys.decode_chunk(cursor.key())
-        return before_sid != sid or start + len(cursor.value()) <= offset
 
     def _has_room_to_journal(self) -> bool:
         """Whether the overlay has room, and map and disk have enough for it to go to its places at any time."""

@@ -59,10 +59,7 @@ def encode_sid(sid: int) -> bytes:
 
 def decode_sid(key: Buffer) -> int:
     """Decode the key of ``sid`` and ``gc``. Raises ``LayoutError``."""
-    if len(key) != _SID.size:
-        message = f"sid key of {len(key)} bytes"
-        raise LayoutError(message)
-    return int(_SID.unpack(key)[0])
+    return _decode_number(key, "sid")
 
 
 def encode_journal(number: int) -> bytes:
@@ -72,10 +69,7 @@ def encode_journal(number: int) -> bytes:
 
 def decode_journal(key: Buffer) -> int:
     """Decode the key of ``journal``. Raises ``LayoutError``."""
-    if len(key) != _SID.size:
-        message = f"journal key of {len(key)} bytes"
-        raise LayoutError(message)
-    return int(_SID.unpack(key)[0])
+    return _decode_number(key, "journal")
 
 
 def encode_chunk(sid: int, offset: int) -> bytes:
@@ -111,6 +105,13 @@ def decode_producer(key: Buffer) -> tuple[int, str]:
     except UnicodeDecodeError as error:
         message = f"producer id is not UTF-8: {encoded!r}"
         raise LayoutError(message) from error
+
+
+def _decode_number(key: Buffer, kind: str) -> int:
+    if len(key) != _SID.size:
+        message = f"{kind} key of {len(key)} bytes"
+        raise LayoutError(message)
+    return int(_SID.unpack(key)[0])
 
 
 def _decode_pair(key: Buffer, kind: str) -> tuple[int, int]:

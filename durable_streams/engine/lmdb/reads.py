@@ -35,6 +35,21 @@ def seek_chunk(cursor: Cursor[memoryview] | Cursor[bytes], sid: int, position: i
     return offset if found_sid == sid and position < offset + len(cursor.value()) else None
 
 
+def is_beyond(cursor: Cursor[memoryview] | Cursor[bytes], sid: int, offset: int) -> bool:
+    """Whether no stored chunk of ``sid`` holds a byte at or after ``offset``."""
+    key = keys.encode_chunk(sid, offset)
+    if not cursor.set_range(key):
+        found = cursor.last()
+    elif cursor.key()[:8] == key[:8]:
+        return False
+    else:
+        found = cursor.prev()
+    if not found:
+        return True
+    found_sid, start = keys.decode_chunk(cursor.key())
+    return found_sid != sid or start + len(cursor.value()) <= offset
+
+
 def read_chunks(cursor: Cursor[memoryview], sid: int, span: tuple[int, int], *, max_bytes: int) -> list[Chunk]:
     """Return copies of the consecutive chunks that cover ``span`` from its start on, as ``Engine.read`` says."""
     position, end = span
