@@ -109,7 +109,7 @@ $(VENV)/.created:
 
 $(PYTHON_STAMP): $(VENV)/.created pyproject.toml requirements-dev.lock
 	@echo "Installing the Python environment in $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -131,5 +131,5 @@ $(AGENT_NODE_STAMP): tests/js-agents/package.json tests/js-agents/package-lock.j
 .venv-%/.installed: requirements-%.lock
 	@scripts/ensure-venv.sh $(PYTHON) $(@D)
 	@echo "Installing the vendors' packages in $(@D) ..."
-	@$(@D)/bin/python -m pip install --quiet --require-hashes --requirement $<
+	@$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $<
 	@touch $@
