@@ -14,16 +14,15 @@ from durable_streams.protocol import content_types
 from durable_streams.protocol.chunks import CHUNK_TARGET_BYTES, split_chunks
 from durable_streams.protocol.create import decide_delete, release
 from durable_streams.protocol.draft import Draft
-from durable_streams.protocol.errors import GoneError, NotFoundError, StreamError
+from durable_streams.protocol.errors import GoneError, NotFoundError
 from durable_streams.protocol.expiry import is_expired
-from durable_streams.protocol.producer import Fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durable_streams.heads import HeadCache
-    from durable_streams.protocol.append import Append
     from durable_streams.protocol.head import Head, Record
+    from durable_streams.protocol.producer import Fence
 
 
 class Watch(Protocol):
@@ -147,17 +146,13 @@ class Batch:
             fence = self._cache.fence(slot.path, slot.draft.sid, producer_id)
         return fence
 
-    def add(self, slot: Slot, request: Append) -> None:
-        """Record what an accepted append added to its draft."""
+    def add(self, slot: Slot, added: bytes) -> None:
+        """Record the bytes by which an accepted append has moved its draft's tail, which may be none."""
         slot.changed = True
-        if isinstance(request.payload, StreamError):
-            raise AssertionError("a refusal was accepted")  # noqa: TRY004 an impossible branch
-        if request.payload:
-            slot.pieces.append(request.payload)
-        if request.claim is not None:
-            slot.fences[request.claim.producer_id] = Fence(request.claim.epoch, request.claim.seq)
-        if self.watch is not None and request.payload and slot.draft is not None:
-            self.watch.grew(self, slot, slot.draft.tail - len(request.payload))
+        if added:
+            slot.pieces.append(added)
+        if self.watch is not None and added and slot.draft is not None:
+            self.watch.grew(self, slot, slot.draft.tail - len(added))
 
     def put(self, slot: Slot, sid: int, record: Record) -> Draft:
         """Set a new incarnation at a path that holds none; its own bytes start where its lineage ends."""

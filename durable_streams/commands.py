@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from durable_streams.protocol import create as rules
 from durable_streams.protocol.append import Append, Appended, Duplicate, decide_append
+from durable_streams.protocol.conditions import check_tail
 from durable_streams.protocol.errors import NotFoundError, StreamError
 from durable_streams.protocol.expiry import deadline_ms
 
@@ -69,17 +70,24 @@ class AppendCommand(SettledCommand["Appended | Duplicate"]):
 
     def decide(self, batch: Batch) -> None:
         """Apply to the draft, or find it applied before."""
-        slot, draft = batch.existing(self.path)
-        claim = self._request.claim
-        fence = batch.fence(slot, claim.producer_id) if claim is not None else None
-        permitted = draft.record.write_fenced and self._is_permitted(batch)
-        self._result = decide_append(draft, fence, self._request, now_ms=batch.now_ms, permitted=permitted)
-        if isinstance(self._result, Appended):
-            batch.add(slot, self._request)
+        _, self._result = decide_on(batch, self.path, self._request)
 
-    def _is_permitted(self, batch: Batch) -> bool:
-        token = self._request.write_token
-        return token is not None and batch.watch is not None and batch.watch.permits(batch, self.path, token)
+
+def decide_on(batch: Batch, path: str, request: Append) -> tuple[Slot, Appended | Duplicate]:
+    """Decide one append and put what it adds into the batch. Raises what ``decide_append`` raises, and 404 and 410."""
+    slot, draft = batch.existing(path)
+    fence = batch.fence(slot, request.claim.producer_id) if request.claim is not None else None
+    permitted = draft.record.write_fenced and _is_permitted(batch, path, request.write_token)
+    outcome = decide_append(draft, fence, request, now_ms=batch.now_ms, permitted=permitted)
+    if isinstance(outcome, Appended):
+        batch.add(slot, outcome.added)
+        if outcome.claim is not None:
+            slot.fences[outcome.claim.producer_id] = outcome.fence
+    return slot, outcome
+
+
+def _is_permitted(batch: Batch, path: str, token: str | None) -> bool:
+    return token is not None and batch.watch is not None and batch.watch.permits(batch, path, token)
 
 
 class CreateCommand(SettledCommand["Created"]):
@@ -135,16 +143,20 @@ class CreateCommand(SettledCommand["Created"]):
 
 
 class DeleteCommand(SettledCommand[bool]):
-    """Delete (§5.4). Result: whether it went at once rather than soft."""
+    """Delete (§5.4). Result: whether it went at once rather than soft. ``if_match``: the tails it is deleted at."""
 
-    __slots__ = ()
+    __slots__ = ("_if_match",)
 
-    def __init__(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
+    def __init__(
+        self, path: str, settle: Callable[[bool | StreamError], None], if_match: frozenset[str] | None = None
+    ) -> None:
         super().__init__(path, 0, settle)
+        self._if_match = if_match
 
     def decide(self, batch: Batch) -> None:
         """Take the stream away, or keep it for its forks only."""
-        slot, _ = batch.existing(self.path)
+        slot, draft = batch.existing(self.path)
+        check_tail(self._if_match, draft.tail, closed=draft.closed)
         batch.delete(slot)
         self._result = slot.draft is None
 

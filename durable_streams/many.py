@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from durable_streams.protocol.append import Append, Appended, Duplicate, decide_append
+from durable_streams.commands import decide_on
 from durable_streams.protocol.errors import StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from durable_streams.batch import Batch, Slot
+    from durable_streams.protocol.append import Append, Appended, Duplicate
 
 AppendOutcome: TypeAlias = "Appended | Duplicate | StreamError"
 
@@ -57,7 +58,7 @@ class ManyCommand:
         first: Slot | None = None
         for path, request in self._appends:
             try:
-                slot, outcome = _decide_one(batch, path, request)
+                slot, outcome = decide_on(batch, path, request)
             except StreamError as refusal:
                 self._outcomes.append(refusal)
                 first = _together(batch, first, batch.slot(path))
@@ -76,12 +77,3 @@ def _together(batch: Batch, first: Slot | None, slot: Slot) -> Slot:
     first = first or slot
     batch.link(first, slot)
     return first
-
-
-def _decide_one(batch: Batch, path: str, request: Append) -> tuple[Slot, Appended | Duplicate]:
-    slot, draft = batch.existing(path)
-    fence = batch.fence(slot, request.claim.producer_id) if request.claim is not None else None
-    outcome = decide_append(draft, fence, request, now_ms=batch.now_ms)
-    if isinstance(outcome, Appended):
-        batch.add(slot, request)
-    return slot, outcome

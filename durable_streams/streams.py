@@ -75,9 +75,11 @@ class Streams:
             CreateCommand(path, request, settle, chance=self._chance, fork_base=self.reader.fork_base)
         )
 
-    def submit_delete(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
+    def submit_delete(
+        self, path: str, settle: Callable[[bool | StreamError], None], if_match: frozenset[str] | None = None
+    ) -> None:
         """Queue a deletion (§5.4); settled with whether the stream went at once rather than soft."""
-        self._committer.submit(DeleteCommand(path, settle))
+        self._committer.submit(DeleteCommand(path, settle, if_match))
 
     def submit_expiry(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
         """Queue a look at whether a stream's time is over."""

@@ -31,11 +31,16 @@ class Chunk(NamedTuple):
 
 
 class ProducerRow(NamedTuple):
-    """The fence of one producer on one stream: its current epoch and the highest accepted seq in it."""
+    """The fence of one producer on one stream, whose meaning is the protocol's.
+
+    epoch, seq: 63 bits. upload_bytes: 63 bits, or ``None``. finished: always true where ``upload_bytes`` is ``None``.
+    """
 
     producer_id: str
     epoch: int
     seq: int
+    upload_bytes: int | None = None
+    finished: bool = True
 
 
 class Touch(NamedTuple):

@@ -16,10 +16,11 @@ import structlog
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from multidict import CIMultiDict
 
 from durable_streams.http import answers
 from durable_streams.http.arriving import ArrivingBodies, Patience
-from durable_streams.http.content_coding import decode_body
+from durable_streams.http.content_coding import CONTENT_ENCODING, decode_body
 from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.messages import Answer, Request, SseStart
 from durable_streams.http.sending import StallWatch
@@ -27,7 +28,7 @@ from durable_streams.http.streaming_append import APPEND_MODE
 from durable_streams.protocol.errors import BodyTooLargeError, InvalidHeaderError, RequestTimeoutError, StreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http_parser import RawRequestMessage
@@ -42,6 +43,8 @@ _log = structlog.get_logger(__name__)
 _LINGER_S: Final = 1.0
 """How long the rest of a refused body is read and dropped, so that the peer can take the answer before the end."""
 _CLOSE: Final = ("Connection", "close")
+_LISTS: Final = frozenset({"if-match", "if-none-match", "content-encoding"})
+"""Fields that handlers look at, and whose value is a list."""
 
 
 class Connection(web.RequestHandler):
@@ -222,10 +225,11 @@ class AiohttpFront:
 
     async def _read(self, raw: web.BaseRequest) -> Request:
         body = await self._body(raw) if raw.can_read_body else b""
-        coding = raw.headers.get("Content-Encoding")
+        request = _request(raw, body)
+        coding = request.headers.get(CONTENT_ENCODING)
         if body and coding is not None:
-            body = decode_body(body, coding, self._bounds.max_append_bytes)
-        return _request(raw, body)
+            request = request._replace(body=decode_body(body, coding, self._bounds.max_append_bytes))
+        return request
 
     async def _body(self, raw: web.BaseRequest) -> bytes:
         limit = self._bounds.max_append_bytes
@@ -295,8 +299,30 @@ async def _let_continue(raw: web.BaseRequest) -> None:
 
 
 def _request(raw: web.BaseRequest, body: bytes) -> Request:
-    url = raw.rel_url
-    return Request(raw.method, url.raw_path, tuple(url.query.items()), raw.headers, body, f"{raw.scheme}://{raw.host}")
+    url, origin = raw.rel_url, f"{raw.scheme}://{raw.host}"
+    return Request(raw.method, url.raw_path, tuple(url.query.items()), _headers(raw), body, origin)
+
+
+def _headers(raw: web.BaseRequest) -> Mapping[str, str]:
+    """Return the header fields by name; a list that came in several lines is one (RFC 9110 §5.3).
+
+    Raises:
+        InvalidHeaderError: a field that has one value has several: which of them counts is not for us to guess.
+    """
+    seen: set[str] = set()
+    repeated: set[str] = set()
+    for name in raw.headers:
+        lowered = name.lower()
+        (repeated if lowered in seen else seen).add(lowered)
+    if not repeated:
+        return raw.headers
+    headers = CIMultiDict(raw.headers)
+    for name in sorted(repeated):
+        if name in _LISTS:
+            headers[name] = ", ".join(headers.getall(name))
+        elif name == "content-type" or name.startswith(("stream-", "producer-")):
+            raise InvalidHeaderError(name, "is there more than once")
+    return headers
 
 
 def _response(answer: Answer) -> web.Response:

@@ -36,6 +36,7 @@ _EXPOSED = (
 _ACCEPTED = (
     "Content-Type",
     "Authorization",
+    "If-Match",
     "If-None-Match",
     "Last-Event-ID",
     names.STREAM_CLOSED,
@@ -78,3 +79,8 @@ SUPPORTED: Final = (names.STREAM_EXTENSIONS, EXTENSIONS)
 def next_offset(position: int) -> tuple[str, str]:
     """Return the ``Stream-Next-Offset`` field."""
     return (names.STREAM_NEXT_OFFSET, format_offset(position))
+
+
+def tag(position: int) -> tuple[str, str]:
+    """Return the ``ETag`` of a stream whose tail this is, as ``If-Match`` on a write takes it."""
+    return ("ETag", f'"{format_offset(position)}"')

@@ -8,6 +8,7 @@ The body is NDJSON, one append a line:
     {"path": "log", "content_type": "text/plain", "body": "text"}               text, stored as UTF-8
     {"path": "raw", "content_type": "image/png", "base64": "…"}                 any bytes
     {"path": "a/b", "json": 2, "producer": ["id", 0, 7], "stream_seq": "9", "close": true}
+    {"path": "jobs/a", "json": 3, "write_token": "…"}                           as ``Stream-Write-Token``
 
 The answer is 200 with NDJSON, one outcome a line and in order: ``{"status": 204, "next_offset": "…"}``, with ``closed``
 where it is, or ``{"status": 409, "code": "…", "detail": "…"}``. A malformed line refuses the whole request.
@@ -16,22 +17,23 @@ where it is, or ``{"status": 409, "code": "…", "detail": "…"}``. A malformed
 from __future__ import annotations
 
 import binascii
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import orjson
 
+from durable_streams.http.appends import parse_append, status_of
 from durable_streams.http.errors import TABLE, answer_of
 from durable_streams.http.messages import LATER, Answer
-from durable_streams.protocol import content_types, json_mode
+from durable_streams.protocol import content_types
 from durable_streams.protocol import headers as names
-from durable_streams.protocol.append import Append, Appended
+from durable_streams.protocol.conditions import IF_MATCH
 from durable_streams.protocol.errors import (
     EmptyBodyError,
     InvalidHeaderError,
     InvalidJsonError,
     InvalidRequestError,
-    MissingContentTypeError,
     StreamError,
 )
 from durable_streams.protocol.offsets import format_offset
@@ -40,7 +42,7 @@ from durable_streams.protocol.paths import parse_path
 if TYPE_CHECKING:
     from durable_streams.http.messages import Pending, Request, Settle
     from durable_streams.many import AppendOutcome
-    from durable_streams.protocol.producer import ProducerClaim
+    from durable_streams.protocol.append import Append
     from durable_streams.streams import Streams
 
 NDJSON: Final = "application/x-ndjson"
@@ -51,7 +53,8 @@ BATCH_LINES_MAX: Final = 4096
 class Line(msgspec.Struct, forbid_unknown_fields=True):
     """One append. Exactly one of ``json``, ``body`` and ``base64``, or none with ``close``.
 
-    path: the stream's path as it is, not percent-encoded. producer: id, epoch, seq.
+    path: the stream's path as it is, not percent-encoded. producer: id, epoch, seq. if_match: an offset, or a value of
+    the header field.
     """
 
     path: str
@@ -61,8 +64,22 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     content_type: str = ""
     producer: tuple[str, int, int] | None = None
     stream_seq: str | None = None
+    write_token: str | None = None
+    if_match: str | None = None
     close: bool = False
 
+
+_FIELD: Final = re.compile(r'\*|"|W/|[ \t,]')
+"""How an ``if_match`` begins that is written as the header field is; any other is the offset alone."""
+_LINE_S_OWN: Final = (
+    names.STREAM_CLOSED,
+    names.STREAM_SEQ,
+    names.STREAM_WRITE_TOKEN,
+    names.PRODUCER_ID,
+    names.PRODUCER_EPOCH,
+    names.PRODUCER_SEQ,
+)
+"""Header fields of an append that say nothing about a batch: each line says it for itself."""
 
 _decode_line = msgspec.json.Decoder(Line).decode
 
@@ -71,8 +88,12 @@ def post_batch(streams: Streams, request: Request, settle: Settle) -> Pending:
     """Append to many streams at once.
 
     Raises:
+        InvalidHeaderError: a field that is about one append, of which a batch has many.
         InvalidJsonError: a line that is not of the form above, or too many lines.
     """
+    for name in _LINE_S_OWN:
+        if name in request.headers:
+            raise InvalidHeaderError(name, "belongs in the lines of a batch, not in its head")
     lines = [line for line in request.body.split(b"\n") if line.strip()]
     if not 0 < len(lines) <= BATCH_LINES_MAX:
         msg = f"a batch has 1 to {BATCH_LINES_MAX} lines, not {len(lines)}"
@@ -86,53 +107,39 @@ def _parse(number: int, raw: bytes) -> tuple[str, Append]:
     try:
         line = _decode_line(raw)
         path = parse_path(line.path.replace("%", "%25"))
-        return path, Append(_payload(line), _content_type(line), line.close, _claim(line), _stream_seq(line))
+        return path, parse_append(_fields(line), _body(line))
     except (msgspec.MsgspecError, InvalidRequestError, ValueError) as refusal:
         msg = f"line {number}: {refusal}"
         raise InvalidJsonError(msg) from None
 
 
-def _content_type(line: Line) -> str:
-    return line.content_type or (content_types.JSON if bytes(line.json) else "")
-
-
-def _payload(line: Line) -> bytes | StreamError:
+def _body(line: Line) -> bytes:
     raw_json = bytes(line.json)
     given = bool(raw_json) + (line.body is not None) + (line.base64 is not None)
     if given > 1 or (given == 0 and not line.close):
         msg = "exactly one of json, body and base64 is needed, or close alone"
         raise EmptyBodyError(msg)
-    payload = raw_json or (line.body or "").encode() or binascii.a2b_base64(line.base64 or "", strict_mode=True)
-    content_type = _content_type(line)
-    if payload and not content_type:
-        msg = "content_type is needed with a body"
-        raise MissingContentTypeError(msg)
-    if not payload and not line.close:
-        msg = "an append needs bytes"
-        raise EmptyBodyError(msg)
-    if payload and content_types.is_json(content_type):
-        try:
-            return json_mode.flatten(payload)
-        except InvalidRequestError as refusal:
-            return refusal
-    return payload
+    return raw_json or (line.body or "").encode() or binascii.a2b_base64(line.base64 or "", strict_mode=True)
 
 
-def _claim(line: Line) -> ProducerClaim | None:
-    if line.producer is None:
-        return None
-    producer_id, epoch, seq = line.producer
-    return names.parse_claim(
-        {names.PRODUCER_ID: producer_id, names.PRODUCER_EPOCH: str(epoch), names.PRODUCER_SEQ: str(seq)}
-    )
-
-
-def _stream_seq(line: Line) -> str | None:
-    if line.stream_seq is None:
-        return None
-    if not line.stream_seq:
-        raise InvalidHeaderError(names.STREAM_SEQ, "must not be empty")
-    return names.parse_stream_seq({names.STREAM_SEQ: line.stream_seq})
+def _fields(line: Line) -> dict[str, str]:
+    """Return the header fields with which the line would be a request of its own."""
+    fields: dict[str, str] = {}
+    content_type = line.content_type or (content_types.JSON if bytes(line.json) else "")
+    if content_type:
+        fields["Content-Type"] = content_type
+    if line.close:
+        fields[names.STREAM_CLOSED] = "true"
+    if line.producer is not None:
+        producer_id, epoch, seq = line.producer
+        fields |= {names.PRODUCER_ID: producer_id, names.PRODUCER_EPOCH: str(epoch), names.PRODUCER_SEQ: str(seq)}
+    if line.stream_seq is not None:
+        fields[names.STREAM_SEQ] = line.stream_seq
+    if line.write_token is not None:
+        fields[names.STREAM_WRITE_TOKEN] = line.write_token
+    if line.if_match is not None:
+        fields[IF_MATCH] = line.if_match if _FIELD.match(line.if_match) else f'"{line.if_match}"'
+    return fields
 
 
 def _answer(outcomes: list[AppendOutcome] | StreamError) -> Answer:
@@ -146,6 +153,5 @@ def _outcome(outcome: AppendOutcome) -> bytes:
     if isinstance(outcome, StreamError):
         status, code = TABLE[type(outcome)]
         return orjson.dumps({"status": status, "code": code, "detail": str(outcome)})
-    status = 200 if isinstance(outcome, Appended) and outcome.claim is not None and outcome.grew else 204
     closed = ',"closed":true' if outcome.closed else ""
-    return f'{{"status":{status},"next_offset":"{format_offset(outcome.tail)}"{closed}}}'.encode()
+    return f'{{"status":{status_of(outcome)},"next_offset":"{format_offset(outcome.tail)}"{closed}}}'.encode()

@@ -52,6 +52,10 @@ TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
     e.StreamClosedError: (409, "stream-closed"),
     e.StreamSeqConflictError: (409, "stream-seq-conflict"),
     e.ProducerGapError: (409, "producer-gap"),
+    e.UploadUnfinishedError: (409, "upload-unfinished"),
+    e.UploadDiffersError: (409, "upload-differs"),
+    e.TailMovedError: (412, "tail-moved"),
+    e.AlreadyExistsError: (412, "already-exists"),
     e.StaleEpochError: (403, "stale-epoch"),
     e.WriteFencedError: (403, "write-fenced"),
     s.InvalidSubscriptionError: (400, "invalid-request"),
@@ -96,8 +100,8 @@ def answer_to_fault(request: Request, fault: Exception) -> Answer:
 
 def _fields(error: e.StreamError) -> Fields:
     match error:
-        case e.StreamClosedError():  # §5.2: a client must see that it is closed, and where it ends
-            return (answers.CLOSED, answers.next_offset(error.tail))
+        case e.StreamClosedError() | e.TailMovedError() | e.AlreadyExistsError():
+            return _place(error)
         case e.StaleEpochError():  # §5.2.1
             return ((names.PRODUCER_EPOCH, str(error.current_epoch)),)
         case e.ProducerGapError():  # §5.2.1
@@ -111,3 +115,13 @@ def _fields(error: e.StreamError) -> Fields:
             return (("Connection", "close"),)
         case _:
             return ()
+
+
+def _place(error: e.StreamClosedError | e.TailMovedError | e.AlreadyExistsError) -> Fields:
+    """Return where the stream's tail is, and whether that is its end: what a client needs to go on."""
+    where = answers.next_offset(error.tail)
+    if isinstance(error, e.StreamClosedError):  # §5.2
+        return (answers.CLOSED, where)
+    if isinstance(error, e.TailMovedError):
+        return (where, answers.tag(error.tail), *((answers.CLOSED,) if error.closed else ()))
+    return (where,)

@@ -27,7 +27,6 @@ _REMEMBERED_COUNT: Final = 1024
 
 _UNUSUAL: Final = frozenset(
     {
-        b"stream-append-mode",
         b"transfer-encoding",
         b"expect",
         b"upgrade",
@@ -44,6 +43,7 @@ _KNOWN: Final = {
         "Host",
         "Content-Length",
         "Content-Type",
+        "If-Match",
         "If-None-Match",
         "Stream-Closed",
         "Stream-Seq",
@@ -62,6 +62,8 @@ _KNOWN: Final = {
     )
 }
 """The headers that handlers look at, by lower-case name."""
+_OURS: Final = (b"stream-", b"producer-", b"if-")
+"""How the names begin of headers that a handler may look at: one that is not known here is for aiohttp to hand on."""
 _LENGTH: Final = re.compile("[0-9]{1,16}", re.ASCII)
 _NUMBERS: Final = re.compile(rb"(\r\n(?:[Cc]ontent-[Ll]ength|[Pp]roducer-[Ss]eq): )([0-9]{1,9})(?=\r\n)")
 """A field's beginning and its number, of those that differ from one append of a producer to the next."""
@@ -98,7 +100,10 @@ class _HeadParser:
         if lowered in _UNUSUAL and not (lowered == b"connection" and value.lower() == b"keep-alive"):
             raise _NotUsualError
         known = _KNOWN.get(lowered)
-        if known is not None:
+        if known is None:
+            if lowered.startswith(_OURS):
+                raise _NotUsualError
+        else:
             if known in self.headers:  # doubled: whichever counts, aiohttp says
                 raise _NotUsualError
             self.headers[known] = value.decode("utf-8")

@@ -10,6 +10,7 @@ from durable_streams.http.errors import answer_of, answer_to_fault, problem
 from durable_streams.http.follow_many import start_follow
 from durable_streams.http.messages import Answer, Pending, SseStart
 from durable_streams.http.streaming_append import Upload
+from durable_streams.protocol.conditions import refuse_conditions
 from durable_streams.protocol.errors import NotFoundError, ReservedPathError, StreamError
 from durable_streams.protocol.paths import RESERVED, parse_path
 
@@ -90,6 +91,8 @@ class Router:
         return self._health.live() if request.path == "/healthz" else self._health.ready()
 
     def _control(self, encoded: str, request: Request, settle: Settle) -> Answer | SseStart | Pending:  # noqa: PLR0911 one per resource
+        if request.method not in {"GET", "HEAD"}:
+            refuse_conditions(request.headers)
         if self._subscriptions.handles(encoded):
             return self._subscriptions.route(encoded, request, settle)
         if encoded == f"{RESERVED}/streams":
@@ -120,7 +123,7 @@ class Router:
             case "PUT":
                 return writes.put(self._streams, parse_path(encoded), request, root=self._root, settle=settle)
             case "DELETE":
-                return writes.delete(self._streams, parse_path(encoded), settle)
+                return writes.delete(self._streams, parse_path(encoded), request, settle=settle)
             case "OPTIONS":
                 return Answer(204, answers.PREFLIGHT)
             case _:

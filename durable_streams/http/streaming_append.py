@@ -1,12 +1,15 @@
 """A POST that appends as it arrives: ``Stream-Append-Mode: stream`` (an extension, §11.1).
 
-Owns: cutting what arrives into appends, keeping one command of them under way, and the final answer.
+Owns: making appends of what arrives, keeping one command of them under way, and the final answer.
 Must not know: how the bytes are read from the connection.
 
-On a JSON stream every line (NDJSON) is an append, flattened like a body; on any other, every chunk that the client
-flushes. Each becomes durable and visible at once, batched by group commit; everything that arrives while a commit is
-under way goes into the next one. With a producer triple, append *n* carries seq + *n*, and a close the seq after that;
-so a broken upload sent again from its start, with the same triple, adds only what was missing.
+On a JSON stream every line (NDJSON) is an append, flattened like a body; on any other, what the client flushes. Each
+becomes durable and visible at once, batched by group commit: what arrives during one commit goes into the next.
+
+A producer's upload can be sent again from its start, under the same triple, and adds only what was missing. Lines are
+told apart by their number: line *n* carries seq + *n*, and a close the seq after the last. Other bytes have no
+boundaries that survive the way (chunks belong to one hop, RFC 9112 §7.1), so an upload of them has one seq, and the
+producer's fence says how many of its bytes are stored (``protocol/producer.py``).
 
 The answer comes at the end: ``Stream-Next-Offset``, and ``Stream-Append-Count``, how many appends are durable. A
 refused append ends the upload; those before it stay, and the count says how many they are.
@@ -18,24 +21,22 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from durable_streams.http import answers
+from durable_streams.http.appends import fields_of, parse_fields, payload_of, require_type, status_of
+from durable_streams.http.content_coding import CONTENT_ENCODING, Unpacker
 from durable_streams.http.errors import answer_of
 from durable_streams.http.messages import Answer
-from durable_streams.protocol import content_types, json_mode
+from durable_streams.http.upload_pieces import Lines, Pieces
+from durable_streams.protocol import content_types
 from durable_streams.protocol import headers as names
 from durable_streams.protocol.append import Append
-from durable_streams.protocol.errors import (
-    BodyTooLargeError,
-    EmptyBodyError,
-    InvalidHeaderError,
-    InvalidRequestError,
-    MissingContentTypeError,
-    StreamError,
-)
+from durable_streams.protocol.errors import EmptyBodyError, InvalidHeaderError, StreamError
+from durable_streams.protocol.producer import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from durable_streams.many import AppendOutcome
+    from durable_streams.protocol.append import Appended, Duplicate
     from durable_streams.streams import Streams
 
 APPEND_MODE: Final = "Stream-Append-Mode"
@@ -43,9 +44,10 @@ APPEND_COUNT: Final = "Stream-Append-Count"
 STREAM: Final = "stream"
 READY_MAX: Final = 4096
 """Appends that may wait for the commit under way; then nothing more is read from the client."""
-PIECES_MAX: Final = 4096
-"""Pieces of an unfinished line that are kept apart: each costs more than its bytes."""
-_BLANK: Final = b" \t\r\n"
+READY_MAX_BYTES: Final = 4 << 20
+"""Their bytes, likewise."""
+PIECE_MAX_BYTES: Final = 256 * 1024
+"""What is held of a chunk that the client has not ended; then it is appended as far as it is here."""
 
 
 class Upload:
@@ -55,30 +57,31 @@ class Upload:
         streams: the use cases.
         path: the stream's path.
         headers: of the request.
-        max_append_bytes: largest line or chunk.
+        max_append_bytes: largest line.
 
     Raises:
-        InvalidHeaderError: an unknown mode, a malformed producer triple, or ``Stream-Seq``, which one request of many
-            appends cannot carry.
+        InvalidHeaderError: an unknown mode or content coding, a malformed field, or ``Stream-Seq``, which one request
+            of many appends cannot carry.
         MissingContentTypeError: no ``Content-Type``.
     """
 
     def __init__(self, streams: Streams, path: str, headers: Mapping[str, str], *, max_append_bytes: int) -> None:
         if headers.get(APPEND_MODE) != STREAM:
             raise InvalidHeaderError(APPEND_MODE, f"must be {STREAM}")
-        if headers.get(names.STREAM_SEQ) is not None:
+        self._asked = asked = parse_fields(headers)
+        if asked.stream_seq is not None:
             raise InvalidHeaderError(names.STREAM_SEQ, f"cannot be used with {APPEND_MODE}")
-        self._content_type = headers.get("Content-Type", "")
-        if not self._content_type.strip():
-            raise MissingContentTypeError("an append with a body needs a Content-Type")
-        self._streams, self._path, self._max_append_bytes = streams, path, max_append_bytes
-        self._close, self._claim = names.parse_closed(headers), names.parse_claim(headers)
-        self._is_json = content_types.is_json(self._content_type)
-        self._partial: list[bytes] = []
-        self._partial_bytes = 0
+        require_type(asked)
+        self._unpacker = Unpacker.of(headers.get(CONTENT_ENCODING))
+        self._is_json = content_types.is_json(asked.content_type)
+        self._cutter = Lines(max_append_bytes) if self._is_json else Pieces(min(max_append_bytes, PIECE_MAX_BYTES))
+        self._by_bytes = asked.claim is not None and not self._is_json
+        self._compared = asked.if_match is not None
+        self._streams, self._path = streams, path
         self._ready: list[Append] = []
-        self._made = self._durable = self._flying = 0
-        self._last: AppendOutcome | None = None
+        self._ready_bytes = self._made = self._made_bytes = self._durable = self._flying = 0
+        self._last: Appended | Duplicate | None = None
+        self._status = 204
         self._refusal: StreamError | None = None
         self._idle = asyncio.Event()
         self.on_refused: Callable[[], None] | None = None
@@ -88,30 +91,27 @@ class Upload:
 
         Waits while too much is ready. ``flushed``: the client ended a chunk here.
         """
-        if self._is_json:
-            *ends, arrived = arrived.split(b"\n")
-            for end in ends:
-                self._hold(end)
-                self._add(self._whole())
-        self._hold(arrived)
-        if flushed and not self._is_json:
-            self._add(self._whole())
-        if self._partial_bytes > self._max_append_bytes:
-            self._refuse(BodyTooLargeError(self._max_append_bytes))
-        self._launch()
-        while len(self._ready) > READY_MAX and self._refusal is None:
-            self._idle.clear()
-            await self._idle.wait()
+        try:
+            if self._unpacker is not None:
+                for unpacked in self._unpacker.feed(arrived):
+                    await self._take(unpacked, flushed=False)
+                arrived = b""
+            await self._take(arrived, flushed=flushed)
+        except StreamError as refusal:
+            self._refuse(refusal)
+            self._launch()
         return self._refusal is None
 
     async def finish(self) -> Answer:
         """Append what is left, close if asked to, and answer once all is durable."""
         self.on_refused = None
-        self._add(self._whole())
-        if self._close and self._refusal is None:
-            self._ready.append(self._numbered(b"", close=True))
-        if self._made == 0 and not self._close:
-            self._refuse(EmptyBodyError("an upload needs at least one append"))
+        if self._refusal is None:
+            try:
+                if self._unpacker is not None:
+                    self._unpacker.finish()
+                self._end()
+            except StreamError as refusal:
+                self._refuse(refusal)
         self._launch()
         while self._busy:
             self._idle.clear()
@@ -127,40 +127,51 @@ class Upload:
     def _busy(self) -> bool:
         return self._flying > 0 or bool(self._ready)
 
-    def _hold(self, piece: bytes) -> None:
-        """Keep a piece of a line or chunk; joined only when it is whole, or many small ones would cost the square."""
-        if piece:
-            self._partial.append(piece)
-            self._partial_bytes += len(piece)
-            if len(self._partial) >= PIECES_MAX:
-                self._partial = [b"".join(self._partial)]
+    async def _take(self, arrived: bytes, *, flushed: bool) -> None:
+        for body in self._cutter.feed(arrived, flushed=flushed):
+            self._add(body)
+        self._launch()
+        while self._is_full and self._refusal is None:
+            self._idle.clear()
+            await self._idle.wait()
 
-    def _whole(self) -> bytes:
-        raw, self._partial, self._partial_bytes = b"".join(self._partial), [], 0
-        return raw
+    @property
+    def _is_full(self) -> bool:
+        return len(self._ready) > READY_MAX or self._ready_bytes > READY_MAX_BYTES
 
-    def _add(self, raw: bytes) -> None:
-        """Make an append of one line or chunk; blank ones are nothing."""
-        if self._refusal is not None or not (raw.strip(_BLANK) if self._is_json else raw):
+    def _end(self) -> None:
+        """Make the last appends of an upload that came to its end."""
+        for body in self._cutter.finish():
+            self._add(body)
+        if self._made == 0 and not self._asked.close:
+            raise EmptyBodyError("an upload needs at least one append")
+        if self._by_bytes or self._asked.close:
+            # Also an upload that does not close needs a last piece: without one, its producer could not go on.
+            self._put(b"", last=True)
+
+    def _add(self, body: bytes) -> None:
+        """Make an append of one line or piece."""
+        if self._refusal is not None:
             return
-        payload = raw
-        if self._is_json:
-            try:
-                payload = json_mode.flatten(raw)
-            except InvalidRequestError as refusal:
-                self._refuse(refusal)
-                return
-        if len(payload) > self._max_append_bytes:
-            self._refuse(BodyTooLargeError(self._max_append_bytes))
-            return
-        self._ready.append(self._numbered(payload))
+        payload = payload_of(body, self._asked.content_type) if self._is_json else body
+        if isinstance(payload, StreamError):
+            raise payload
+        self._put(payload, last=False)
         self._made += 1
+        self._made_bytes += len(payload)
 
-    def _numbered(self, payload: bytes, *, close: bool = False) -> Append:
-        claim = self._claim
-        if claim is not None:
+    def _put(self, payload: bytes, *, last: bool) -> None:
+        _, content_type, close, claim, _, write_token, if_match, *_ = self._asked
+        part = None
+        if self._by_bytes:
+            part = Part(self._made_bytes, last)
+        elif claim is not None:
             claim = claim._replace(seq=claim.seq + self._made)
-        return Append(payload, self._content_type, close, claim)
+        append = Append(payload, content_type, close and last, claim, None, write_token, if_match, part, close)
+        self._ready.append(append)
+        self._ready_bytes += len(payload)
+        if if_match is not None:
+            self._asked = self._asked._replace(if_match=None)  # the condition is on where the upload begins
 
     def _refuse(self, refusal: StreamError) -> None:
         """What was made before the refusal still goes out; nothing is made after it."""
@@ -171,7 +182,7 @@ class Upload:
         """Send everything that is ready as one command, unless one is under way."""
         if self._flying or not self._ready:
             return
-        appends, self._ready = [(self._path, append) for append in self._ready], []
+        appends, self._ready, self._ready_bytes = [(self._path, append) for append in self._ready], [], 0
         self._flying = len(appends)
         self._streams.submit_many(appends, self._landed, stop_at_refusal=True)
 
@@ -179,11 +190,13 @@ class Upload:
         self._flying = 0
         for outcome in [outcomes] if isinstance(outcomes, StreamError) else outcomes:
             if isinstance(outcome, StreamError):
-                self._refusal, self._ready = outcome, []
+                self._refusal, self._ready, self._ready_bytes = outcome, [], 0
                 if self.on_refused is not None:
                     self.on_refused()
             else:
                 self._last = outcome
+                if status_of(outcome) == 200:  # noqa: PLR2004 some of it was new
+                    self._status = 200
                 self._durable += 1
         self._launch()
         self._idle.set()
@@ -191,13 +204,12 @@ class Upload:
     def _answer(self) -> Answer:
         count = (APPEND_COUNT, str(min(self._durable, self._made)))
         last = self._last
-        where = () if last is None or isinstance(last, StreamError) else (answers.next_offset(last.tail),)
         if self._refusal is not None:
             refused = answer_of(self._refusal)
             own = {name for name, _ in refused.headers}
+            where = () if last is None else (answers.next_offset(last.tail),)
             fields = [field for field in where if field[0] not in own]
             return Answer(refused.status, (*refused.headers, *fields, count, ("Connection", "close")), refused.body)
-        if last is None or isinstance(last, StreamError):
+        if last is None:
             raise AssertionError("an upload without appends was not refused")
-        closed = (answers.CLOSED,) if last.closed else ()
-        return Answer(204, (*where, *closed, count))
+        return Answer(self._status, (*fields_of(last, compared=self._compared), count))

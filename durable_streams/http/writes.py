@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from durable_streams.http import answers
+from durable_streams.http.appends import fields_of, parse_append, status_of
 from durable_streams.http.errors import answer_of
 from durable_streams.http.messages import LATER, Answer
 from durable_streams.protocol import content_types, json_mode
 from durable_streams.protocol import headers as names
-from durable_streams.protocol.append import Append, Appended, Duplicate
+from durable_streams.protocol.conditions import (
+    IF_MATCH,
+    IF_NONE_MATCH,
+    parse_if_match,
+    parse_must_not_exist,
+    refuse_conditions,
+)
 from durable_streams.protocol.create import Create, ForkRequest
 from durable_streams.protocol.errors import (
-    EmptyBodyError,
     InvalidHeaderError,
     InvalidPathError,
     InvalidRequestError,
-    MissingContentTypeError,
     NotFoundError,
     PathTooLongError,
     StreamError,
@@ -28,13 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from durable_streams.http.messages import Pending, Request, Settle
+    from durable_streams.protocol.append import Appended, Duplicate
     from durable_streams.protocol.create import Created
     from durable_streams.streams import Streams
-
-
-_PLAIN: Final = frozenset({"Host", "Content-Type", "Authorization"})
-"""An append without any other header asks for nothing special. From aiohttp, names that are not spelt so take the long
-way to the same result."""
 
 
 def put(streams: Streams, path: str, request: Request, *, root: str, settle: Settle) -> Pending:
@@ -46,13 +47,17 @@ def put(streams: Streams, path: str, request: Request, *, root: str, settle: Set
 
 def post(streams: Streams, path: str, request: Request, *, settle: Settle) -> Pending:
     """Append, close, or both (§5.2, §5.3)."""
-    streams.submit_append(path, parse_append(request), lambda result: settle(append_answer(result)))
+    append = parse_append(request.headers, request.body)
+    compared = append.if_match is not None
+    streams.submit_append(path, append, lambda result: settle(append_answer(result, compared=compared)))
     return LATER
 
 
-def delete(streams: Streams, path: str, settle: Settle) -> Pending:
+def delete(streams: Streams, path: str, request: Request, *, settle: Settle) -> Pending:
     """Delete (§5.4)."""
-    streams.submit_delete(path, lambda result: settle(delete_answer(result)))
+    refuse_conditions(request.headers, IF_MATCH)
+    if_match = parse_if_match(request.headers)
+    streams.submit_delete(path, lambda result: settle(delete_answer(result)), if_match)
     return LATER
 
 
@@ -71,55 +76,11 @@ def delete_answer(result: bool | StreamError) -> Answer:  # noqa: FBT001 what th
     return answer_of(result) if isinstance(result, StreamError) else Answer(204)
 
 
-def append_answer(result: Appended | Duplicate | StreamError) -> Answer:
-    """Return the answer to an append: 200 for a producer's new bytes, else 204 (§5.2, §5.2.1)."""
+def append_answer(result: Appended | Duplicate | StreamError, *, compared: bool = False) -> Answer:
+    """Return the answer to an append (§5.2, §5.2.1, §5.3). ``compared``: whether it came with an ``If-Match``."""
     if isinstance(result, StreamError):
         return answer_of(result)
-    fields = [answers.next_offset(result.tail)]
-    if result.closed:
-        fields.append(answers.CLOSED)
-    if isinstance(result, Duplicate):
-        if result.highest is not None:
-            fields += _producer_fields(result.highest.epoch, result.highest.seq)
-        return Answer(204, tuple(fields))
-    if result.claim is not None:
-        fields += _producer_fields(result.claim.epoch, result.claim.seq)
-    return Answer(200 if result.grew and result.claim is not None else 204, tuple(fields))
-
-
-def _producer_fields(epoch: int, seq: int) -> list[tuple[str, str]]:
-    return [(names.PRODUCER_EPOCH, str(epoch)), (names.PRODUCER_SEQ, str(seq))]
-
-
-def parse_append(request: Request) -> Append:
-    """Return the append that a POST asks for. JSON is checked here, but refused in its turn (``protocol/append.py``).
-
-    Raises:
-        EmptyBodyError: no body and no ``Stream-Closed: true``.
-        MissingContentTypeError: a body without a type.
-        InvalidHeaderError: a malformed producer or ``Stream-Seq`` header.
-    """
-    headers = request.headers
-    content_type = headers.get("Content-Type", "")
-    if request.body and content_type.strip() and _PLAIN.issuperset(headers) and not content_types.is_json(content_type):
-        return Append(request.body, content_type)
-    close = names.parse_closed(headers)
-    claim = names.parse_claim(headers)
-    stream_seq = names.parse_stream_seq(headers)
-    payload: bytes | StreamError = request.body
-    if not payload:
-        if not close:
-            msg = "an append needs a body, unless it carries Stream-Closed: true"
-            raise EmptyBodyError(msg)
-    elif not content_type.strip():
-        msg = "an append with a body needs a Content-Type"
-        raise MissingContentTypeError(msg)
-    elif content_types.is_json(content_type):
-        try:
-            payload = json_mode.flatten(request.body)
-        except InvalidRequestError as refusal:
-            payload = refusal
-    return Append(payload, content_type, close, claim, stream_seq, headers.get(names.STREAM_WRITE_TOKEN))
+    return Answer(status_of(result), fields_of(result, compared=compared))
 
 
 def parse_create(request: Request, root: str) -> Create:
@@ -131,6 +92,8 @@ def parse_create(request: Request, root: str) -> Create:
         NotFoundError: a fork source that no stream of this server can have.
     """
     headers = request.headers
+    refuse_conditions(headers, IF_NONE_MATCH)
+    must_not_exist = parse_must_not_exist(headers)
     content_type = headers.get("Content-Type", "").strip() or None
     ttl_s, expires_at_ms = names.parse_expiry(headers)
     fork = _parse_fork(headers, root)
@@ -146,7 +109,9 @@ def parse_create(request: Request, root: str) -> Create:
     producer_required = names.parse_flag(headers, names.STREAM_PRODUCER_REQUIRED)
     write_fenced = names.parse_flag(headers, names.STREAM_WRITE_FENCE)
     closed = names.parse_closed(headers)
-    return Create(content_type, payload, closed, ttl_s, expires_at_ms, fork, producer_required, write_fenced)
+    return Create(
+        content_type, payload, closed, ttl_s, expires_at_ms, fork, producer_required, write_fenced, must_not_exist
+    )
 
 
 def _parse_fork(headers: Mapping[str, str], root: str) -> ForkRequest | None:

@@ -1,6 +1,8 @@
 """Append and close: may this request add to the stream (§5.2, §5.2.1, §5.3)?
 
-The order of the checks is the documented precedence of errors: gone, closed, content type, body, producer, Stream-Seq.
+The order of the checks is the documented precedence of errors: gone, closed, content type, body, producer,
+write fence, If-Match, Stream-Seq. A condition is looked at where the request would be granted without it (RFC 9110
+§13.2.1); before ``Stream-Seq`` all the same, for both ask whether another has written, and ``If-Match`` tells where.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from durable_streams.protocol import content_types
+from durable_streams.protocol.conditions import check_tail
 from durable_streams.protocol.errors import (
     ContentTypeMismatchError,
     GoneError,
@@ -18,7 +21,7 @@ from durable_streams.protocol.errors import (
     WriteFencedError,
 )
 from durable_streams.protocol.head import CLOSED, Closer
-from durable_streams.protocol.producer import Fence, ProducerClaim, is_duplicate
+from durable_streams.protocol.producer import Fence, Part, ProducerClaim, judge
 
 if TYPE_CHECKING:
     from durable_streams.protocol.draft import Draft
@@ -30,6 +33,9 @@ class Append(NamedTuple):
     payload: the bytes to store (JSON already flattened), empty for a close alone; or the refusal its body deserves,
         kept until the checks before it have passed.
     write_token: what a claim was given to write with; not looked at on streams without ``Stream-Write-Fence``.
+    if_match: the tags one of which must name the tail (``conditions.parse_if_match``); never together with a claim.
+    part: set for a piece of an upload, whose pieces share one claim.
+    closing: whether the request closes the stream behind further appends, of which this is one.
     content_type: the request's content type; not looked at when ``payload`` is empty (§5.2).
     """
 
@@ -39,18 +45,23 @@ class Append(NamedTuple):
     claim: ProducerClaim | None = None
     stream_seq: str | None = None
     write_token: str | None = None
+    if_match: frozenset[str] | None = None
+    part: Part | None = None
+    closing: bool = False
 
 
 class Appended(NamedTuple):
     """The append became part of the stream.
 
-    tail: the offset just after it. grew: False for a bare close. claim: the producer triple it came with.
+    tail: the offset just after it. added: the bytes to store, empty for a bare close. claim: the producer triple it
+    came with. fence: what to store of that producer.
     """
 
     tail: int
     closed: bool
-    grew: bool
+    added: bytes
     claim: ProducerClaim | None
+    fence: Fence | None
 
 
 class Duplicate(NamedTuple):
@@ -84,7 +95,9 @@ def decide_append(
         ProducerRequiredError: no producer, where one is required.
         StaleEpochError: fenced.
         ProducerGapError: a seq was skipped.
+        UploadUnfinishedError, UploadDiffersError: the producer's upload under this seq is another request.
         WriteFencedError: neither a current write token nor, without any token, the producer's current epoch.
+        TailMovedError: ``if_match`` does not name the tail.
         StreamSeqConflictError: ``Stream-Seq`` not above the last.
     """
     if draft.state and draft.soft_deleted:
@@ -94,10 +107,16 @@ def decide_append(
     payload = _checked_payload(draft, request)
     if draft.record.producer_required and request.claim is None:
         raise ProducerRequiredError("this stream takes appends from producers only (Stream-Producer-Required)")
-    if request.claim is not None and is_duplicate(fence, request.claim):
-        return Duplicate(draft.tail, closed=False, highest=fence)
+    reached = None
+    if request.claim is not None:
+        accepted = judge(fence, request.claim, request.part, len(payload))
+        if accepted is None:
+            return Duplicate(draft.tail, closed=False, highest=fence)
+        reached = accepted.fence
+        payload = payload[accepted.skipped_bytes :]
     if draft.record.write_fenced and not permitted:
         _check_write_fence(fence, request)
+    check_tail(request.if_match, draft.tail, closed=False)
     if request.stream_seq is not None:
         _check_stream_seq(draft.record.stream_seq, request.stream_seq)
         draft.record = draft.record._replace(stream_seq=request.stream_seq)
@@ -107,16 +126,26 @@ def decide_append(
         if request.claim is not None:
             draft.record = draft.record._replace(closer=Closer(*request.claim))
     draft.touch(now_ms)
-    return Appended(draft.tail, request.close, bool(payload), request.claim)
+    return Appended(draft.tail, request.close, payload, request.claim, reached)
 
 
 def _append_to_closed(draft: Draft, fence: Fence | None, request: Append) -> Duplicate:
     """§5.2.1 Stream Closure with Idempotent Producers; §5.3 for the bare close."""
-    if request.claim is not None and Closer(*request.claim) == draft.record.closer:
-        return Duplicate(draft.tail, closed=True, highest=fence)
+    if request.claim is not None and _came_before(request.claim, draft.record.closer, request):
+        size_bytes = len(request.payload) if isinstance(request.payload, bytes) else 0
+        if request.part is None or judge(fence, request.claim, request.part, size_bytes) is None:
+            return Duplicate(draft.tail, closed=True, highest=fence)
     if request.claim is None and request.close and request.payload == b"":
+        check_tail(request.if_match, draft.tail, closed=True)
         return Duplicate(draft.tail, closed=True, highest=None)
     raise StreamClosedError(draft.tail)
+
+
+def _came_before(claim: ProducerClaim, closer: Closer | None, request: Append) -> bool:
+    """Whether the claim is the closing one, or of an append that the same request made before it closed."""
+    if closer is None or closer[:2] != claim[:2]:
+        return False
+    return claim.seq == closer.seq or (request.closing and claim.seq < closer.seq)
 
 
 def _checked_payload(draft: Draft, request: Append) -> bytes:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from durable_streams.protocol import content_types
 from durable_streams.protocol.errors import (
+    AlreadyExistsError,
     ContentTypeMismatchError,
     ForkTooDeepError,
     GoneError,
@@ -38,6 +39,7 @@ class Create(NamedTuple):
     content_type: as given; ``None`` if the header was absent.
     payload: initial bytes as stored, or the refusal its body deserves.
     producer_required, write_fenced: who may append; a fork inherits either from its source.
+    must_not_exist: no stream may stand there, not even one of this configuration (``If-None-Match: *``).
     """
 
     content_type: str | None
@@ -48,6 +50,7 @@ class Create(NamedTuple):
     fork: ForkRequest | None = None
     producer_required: bool = False
     write_fenced: bool = False
+    must_not_exist: bool = False
 
 
 class Created(NamedTuple):
@@ -67,10 +70,13 @@ def match_existing(existing: Draft, request: Create) -> Created:
 
     Raises:
         PathBlockedError: the path holds a soft-deleted stream.
+        AlreadyExistsError: the creation is for a path that holds none, whatever the configuration.
         StreamExistsError: some part differs; it names which.
     """
     if existing.soft_deleted:
         raise PathBlockedError(existing.path)
+    if request.must_not_exist:
+        raise AlreadyExistsError(existing.path, existing.tail)
     difference = _difference(existing, request)
     if difference is not None:
         raise StreamExistsError(existing.path, difference)

@@ -187,7 +187,7 @@ class StreamSeqConflictError(ConflictError):
     """A ``Stream-Seq`` not above the last one, compared byte by byte (§5.2)."""
 
     def __init__(self, last: str, received: str) -> None:
-        super().__init__(f"Stream-Seq {received!r} does not come after {last!r}")
+        super().__init__(f"Sequence conflict: Stream-Seq {received!r} does not come after {last!r}")
         self.last, self.received = last, received
 
 
@@ -195,8 +195,24 @@ class ProducerGapError(ConflictError):
     """A producer seq that skips one (§5.2.1)."""
 
     def __init__(self, expected_seq: int, received_seq: int) -> None:
-        super().__init__(f"expected Producer-Seq {expected_seq}, received {received_seq}")
+        super().__init__(f"Producer sequence gap: expected Producer-Seq {expected_seq}, received {received_seq}")
         self.expected_seq, self.received_seq = expected_seq, received_seq
+
+
+class UploadUnfinishedError(ConflictError):
+    """An append that comes whole, under the seq of an upload that is stored in part: only the upload can go on."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(f"Producer-Seq {seq} is that of an upload that has not ended: send the upload again")
+        self.seq = seq
+
+
+class UploadDiffersError(ConflictError):
+    """Bytes under the triple of an upload that are not as many as those stored under it: it is another upload."""
+
+    def __init__(self, stored_bytes: int, sent_bytes: int) -> None:
+        super().__init__(f"{stored_bytes} bytes of this upload are stored, which {sent_bytes} cannot be")
+        self.stored_bytes, self.sent_bytes = stored_bytes, sent_bytes
 
 
 class WriteFencedError(StreamError):
@@ -209,6 +225,25 @@ class StaleEpochError(StreamError):
     def __init__(self, current_epoch: int) -> None:
         super().__init__(f"the producer's current epoch is {current_epoch}")
         self.current_epoch = current_epoch
+
+
+# --- what was asked was asked on a condition (RFC 9110 §13: 412) ---
+
+
+class TailMovedError(StreamError):
+    """An ``If-Match`` that names another tail than the stream's. ``closed``: whether that is its end."""
+
+    def __init__(self, tail: int, closed: bool) -> None:  # noqa: FBT001 a field, as the others
+        super().__init__(f"the stream's tail is at {tail}, which If-Match does not name")
+        self.tail, self.closed = tail, closed
+
+
+class AlreadyExistsError(StreamError):
+    """An ``If-None-Match: *`` on a creation where a stream stands."""
+
+    def __init__(self, path: str, tail: int) -> None:
+        super().__init__(f"a stream exists at {path!r}, where If-None-Match asks for none")
+        self.path, self.tail = path, tail
 
 
 # --- what was asked cannot be done now, or at all, by this server ---

@@ -85,7 +85,8 @@ def load_links(engine: Engine, sid: int, overlay: Mapping[str, Fence | None], *,
                 present[path] = (0, 0)
         paths = sorted((path for path in present if overlay.get(path, True) is not None), key=str.encode)
         for path, head in zip(paths, engine.load(paths), strict=True):
-            bits, acked = overlay.get(path) or present[path]
+            link = overlay.get(path)
+            bits, acked = (link.epoch, link.seq) if link is not None else present[path]
             yield Link(path, bits, acked, *_committed(head))
         if last:
             return
@@ -112,7 +113,7 @@ def cut(links: list[Link]) -> list[Link]:
 def load_link(batch: Batch, slot: Slot, stream: str) -> Link | None:
     """Return one link as this batch leaves it."""
     fence = batch.fence(slot, stream)
-    return None if fence is None else Link(stream, *fence, *stream_state(batch, stream))
+    return None if fence is None else Link(stream, fence.epoch, fence.seq, *stream_state(batch, stream))
 
 
 def _committed(head: Head | None) -> tuple[int, int]:

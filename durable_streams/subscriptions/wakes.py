@@ -15,7 +15,6 @@ import orjson
 import structlog
 
 from durable_streams.protocol import content_types
-from durable_streams.protocol.append import Append
 from durable_streams.protocol.producer import Fence
 from durable_streams.protocol.subscription import (
     Event,
@@ -211,5 +210,5 @@ class Wakes:
         wake.draft.tail += len(payload)
         wake.draft.touch(batch.now_ms)
         batch.link(slot, wake)
-        batch.add(wake, Append(payload, wake.draft.record.content_type))
+        batch.add(wake, payload)
         return True

@@ -114,6 +114,21 @@ class TestRows:
         producer = ProducerRow(producer_id, epoch, seq)
         assert rows.decode_producer_row(producer_id, rows.encode_producer_row(producer)) == producer
 
+    @given(TEXT, NUMBER, NUMBER, NUMBER, st.booleans())
+    def test_producer_of_an_upload(  # noqa: PLR0917 hypothesis hands the fields over like this
+        self,
+        producer_id: str,
+        epoch: int,
+        seq: int,
+        upload_bytes: int,
+        finished: bool,  # noqa: FBT001 as above
+    ) -> None:
+        producer = ProducerRow(producer_id, epoch, seq, upload_bytes, finished)
+        assert rows.decode_producer_row(producer_id, rows.encode_producer_row(producer)) == producer
+
+    def test_a_producer_row_from_before_there_were_uploads_is_read(self) -> None:
+        assert rows.decode_producer_row("p", bytes([0] * 7 + [1] + [0] * 7 + [2])) == ProducerRow("p", 1, 2)
+
     @pytest.mark.parametrize("size_bytes", [0, 8, 24, 48])
     def test_a_short_head_row_is_refused(self, size_bytes: int) -> None:
         with pytest.raises(LayoutError):
@@ -121,7 +136,7 @@ class TestRows:
         with pytest.raises(LayoutError):
             rows.decode_stamp(bytes(size_bytes))
 
-    @pytest.mark.parametrize("size_bytes", [0, 15, 17])
+    @pytest.mark.parametrize("size_bytes", [0, 15, 17, 24, 26])
     def test_a_producer_row_of_another_size_is_refused(self, size_bytes: int) -> None:
         with pytest.raises(LayoutError):
             rows.decode_producer_row("p", bytes(size_bytes))

@@ -36,7 +36,7 @@ def made(error: type[StreamError]) -> StreamError:
     """Return an instance, each argument filled by the kind its annotation names."""
     if "__init__" not in vars(error):
         return error("some reason")
-    values = {"int": 7, "str": "a/b"}
+    values = {"int": 7, "str": "a/b", "bool": True}
     annotations = inspect.get_annotations(error.__init__)
     return error(*(values[kind] for name, kind in annotations.items() if name != "return"))
 

@@ -17,10 +17,13 @@ from durable_streams.protocol.errors import (
     StreamClosedError,
     StreamError,
     StreamSeqConflictError,
+    TailMovedError,
+    UploadDiffersError,
     WriteFencedError,
 )
 from durable_streams.protocol.head import CLOSED, SOFT_DELETED, Closer, Record
-from durable_streams.protocol.producer import Fence, ProducerClaim
+from durable_streams.protocol.offsets import format_offset
+from durable_streams.protocol.producer import Fence, Part, ProducerClaim
 from tests.protocol.drafts import NOW_MS, draft
 
 TAIL = 7
@@ -149,7 +152,9 @@ def check(state: State, request: Append, *, permitted: bool = False) -> str | ty
         assert result == (TAIL, state.closed, state.fence if request.claim else None)
         return "duplicate"
     tail, closed, stream_seq, closed_by, touched_ms = after_the_book(state, request)
-    assert result == Appended(tail, closed, tail > TAIL, request.claim)
+    assert isinstance(request.payload, bytes)
+    reached = Fence(request.claim.epoch, request.claim.seq) if request.claim else None
+    assert result == Appended(tail, closed, request.payload, request.claim, reached)
     record = stream.record
     assert (stream.tail, stream.closed, record.stream_seq) == (tail, closed, stream_seq)
     assert (record.closer, stream.touched_ms) == (closed_by, touched_ms)
@@ -206,7 +211,7 @@ def test_content_types_match_without_case_or_parameters(content_type: str) -> No
 
     appended = decide_append(stream, None, Append(b"x", content_type), now_ms=NOW_MS)
 
-    assert appended == Appended(tail=1, closed=False, grew=True, claim=None)
+    assert appended == Appended(tail=1, closed=False, added=b"x", claim=None, fence=None)
 
 
 @pytest.mark.parametrize(
@@ -233,3 +238,82 @@ def test_stream_seq_compares_bytes(last: str, received: str, *, accepted: bool) 
         with pytest.raises(StreamSeqConflictError) as refused:
             decide_append(stream, None, request, now_ms=NOW_MS)
         assert (refused.value.last, refused.value.received) == (last, received)
+
+
+HERE = frozenset({format_offset(TAIL)})
+ELSEWHERE = frozenset({format_offset(TAIL - 1)})
+
+
+def test_a_tail_that_moved_refuses_what_would_be_granted() -> None:
+    """RFC 9110 §13.2.1: the stream's own refusals come first, save that of ``Stream-Seq``, which asks the same."""
+    granted = 0
+    writers = itertools.product((None, "a", "b"), (False, True))
+    for state, payload, (stream_seq, permitted) in itertools.product(RESTRICTED, PAYLOADS, writers):
+        request = Append(payload, "text/plain", payload == b"", None, stream_seq, "token")
+        verdict = check(state, request, permitted=permitted)
+        assert check(state, request._replace(if_match=HERE), permitted=permitted) == verdict
+        if verdict in {"accept", "duplicate", StreamSeqConflictError}:
+            verdict, granted = TailMovedError, granted + 1
+        assert check(state, request._replace(if_match=ELSEWHERE), permitted=permitted) == verdict
+    assert granted
+
+
+CLAIM = ProducerClaim("p", 1, 4)
+
+
+def piece(payload: bytes, start: int, *, last: bool = False, close: bool = False) -> Append:
+    return Append(payload, "text/plain", close, CLAIM, part=Part(start, last), closing=close)
+
+
+def test_a_piece_adds_what_is_not_stored_of_its_upload() -> None:
+    stream = draft(tail=TAIL)
+
+    first = decide_append(stream, Fence(1, 3), piece(b"abc", 0), now_ms=LATER_MS)
+    assert first == Appended(TAIL + 3, False, b"abc", CLAIM, Fence(1, 4, 3, finished=False))  # noqa: FBT003
+    assert isinstance(first, Appended)
+    again = decide_append(stream, first.fence, piece(b"ab", 0), now_ms=LATER_MS)
+    assert again == Duplicate(TAIL + 3, closed=False, highest=first.fence)
+    rest = decide_append(stream, first.fence, piece(b"cdef", 2, last=True), now_ms=LATER_MS)
+    assert rest == Appended(TAIL + 6, False, b"def", CLAIM, Fence(1, 4, 6))  # noqa: FBT003
+    with pytest.raises(UploadDiffersError):
+        decide_append(stream, Fence(1, 4, 6), piece(b"abcdefg", 0), now_ms=LATER_MS)
+    assert stream.tail == TAIL + 6
+
+
+def test_an_upload_that_closed_can_be_sent_again() -> None:
+    stream = draft(tail=TAIL)
+    closed = decide_append(stream, Fence(1, 3), piece(b"abc", 0, last=True, close=True), now_ms=LATER_MS)
+    assert isinstance(closed, Appended)
+    assert (closed.closed, closed.fence) == (True, Fence(1, 4, 3))
+
+    for again in (piece(b"ab", 0), piece(b"c", 2), piece(b"", 3, last=True, close=True)):
+        assert decide_append(stream, closed.fence, again, now_ms=LATER_MS) == Duplicate(
+            TAIL + 3, closed=True, highest=closed.fence
+        )
+    with pytest.raises(UploadDiffersError):
+        decide_append(stream, closed.fence, piece(b"ab", 0, last=True, close=True), now_ms=LATER_MS)
+    with pytest.raises(StreamClosedError):
+        decide_append(stream, Fence(1, 4, 2, finished=False), piece(b"abc", 0), now_ms=LATER_MS)
+
+
+@pytest.mark.parametrize(
+    ("claim", "closing", "duplicate"),
+    [
+        (ProducerClaim("p", 1, 3), True, True),
+        (ProducerClaim("p", 1, 3), False, False),
+        (ProducerClaim("p", 1, 5), True, False),
+        (ProducerClaim("p", 0, 3), True, False),
+        (ProducerClaim("q", 1, 3), True, False),
+    ],
+)
+def test_what_a_request_appended_before_it_closed_can_be_sent_again(
+    claim: ProducerClaim, *, closing: bool, duplicate: bool
+) -> None:
+    stream = draft(record=Record("text/plain", closer=Closer("p", 1, 4)), state=CLOSED, tail=TAIL)
+    request = Append(b"x", "text/plain", claim=claim, closing=closing)
+
+    if duplicate:
+        assert decide_append(stream, Fence(1, 4), request, now_ms=NOW_MS) == Duplicate(TAIL, True, Fence(1, 4))  # noqa: FBT003
+    else:
+        with pytest.raises(StreamClosedError):
+            decide_append(stream, Fence(1, 4), request, now_ms=NOW_MS)

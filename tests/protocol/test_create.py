@@ -22,6 +22,7 @@ from durable_streams.protocol.create import (
     start,
 )
 from durable_streams.protocol.errors import (
+    AlreadyExistsError,
     ContentTypeMismatchError,
     ForkTooDeepError,
     GoneError,
@@ -362,6 +363,16 @@ def test_a_soft_deleted_stream_blocks_its_path(request_: Create) -> None:
     with pytest.raises(PathBlockedError) as refused:
         match_existing(draft("a/b", state=SOFT_DELETED | CLOSED), request_)
     assert refused.value.path == "a/b"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "text/html"])
+def test_a_creation_that_must_find_nothing_finds_a_stream(content_type: str) -> None:
+    """RFC 9110 §13.1.2, whatever the configuration; a deleted stream blocks its path as always."""
+    with pytest.raises(AlreadyExistsError) as refused:
+        match_existing(draft("a/b", tail=3), Create(content_type, b"", must_not_exist=True))
+    assert (refused.value.path, refused.value.tail) == ("a/b", 3)
+    with pytest.raises(PathBlockedError):
+        match_existing(draft("a/b", state=SOFT_DELETED), Create(content_type, b"", must_not_exist=True))
 
 
 # --- deleting (§5.4, §4.2 Soft-delete and lifecycle) ---

@@ -30,7 +30,7 @@ PLAIN = [error for error in family(StreamError) if "__init__" not in vars(error)
 def arguments(error: type[StreamError], text: str) -> dict[str, object]:
     kinds = inspect.get_annotations(error.__init__)
     return {
-        name: {"int": index + 5, "str": text}[kind]
+        name: {"int": index + 5, "str": text, "bool": True}[kind]
         for index, (name, kind) in enumerate(kinds.items())
         if name != "return"
     }
@@ -42,7 +42,8 @@ def test_a_refusal_carries_what_it_was_made_of(error: type[StreamError]) -> None
     made = error(*given.values())
 
     assert vars(made) == {name: value for name, value in given.items() if name != "why"}
-    assert all(str(value) in str(made) for name, value in given.items() if name != "tail" or "offset" in given)
+    told = {name: value for name, value in given.items() if name not in {"tail", "closed"} or "offset" in given}
+    assert all(str(value) in str(made) for value in told.values())
 
 
 @pytest.mark.parametrize("error", WITH_FIELDS)

@@ -4,49 +4,101 @@ import itertools
 
 import pytest
 
-from durable_streams.protocol.errors import EpochMustStartAtZeroError, ProducerGapError, StaleEpochError, StreamError
-from durable_streams.protocol.producer import Fence, ProducerClaim, as_fence, is_duplicate
+from durable_streams.protocol.errors import (
+    EpochMustStartAtZeroError,
+    ProducerGapError,
+    StaleEpochError,
+    StreamError,
+    UploadDiffersError,
+    UploadUnfinishedError,
+)
+from durable_streams.protocol.producer import Accepted, Fence, Part, ProducerClaim, as_fence, judge
 
-FENCES = [None, *itertools.starmap(Fence, itertools.product(range(3), range(3)))]
+WHOLE = [Fence(epoch, seq) for epoch, seq in itertools.product(range(3), range(3))]
+UPLOADS = [
+    Fence(*place, *far) for place, far in itertools.product(((0, 0), (1, 1)), ((2, False), (2, True), (0, True)))
+]
+FENCES = [None, *WHOLE, *UPLOADS]
 CLAIMS = [ProducerClaim("p", epoch, seq) for epoch, seq in itertools.product(range(4), range(5))]
+PIECES = [(Part(start, last), size) for start, last, size in itertools.product(range(4), (False, True), range(4))]
 
 
-def outcome(fence: Fence | None, claim: ProducerClaim) -> tuple[object, ...]:
+def outcome(fence: Fence | None, claim: ProducerClaim, piece: tuple[Part | None, int] = (None, 3)) -> object:
     try:
-        return (is_duplicate(fence, claim),)
+        return judge(fence, claim, *piece)
     except StreamError as refusal:
         return (type(refusal), *vars(refusal).values())
 
 
-def by_the_book(fence: Fence | None, claim: ProducerClaim) -> tuple[object, ...]:
-    """§5.2.1 Validation Logic, line by line. A producer never seen has accepted nothing: its next seq is 0."""
+def by_the_book(fence: Fence | None, claim: ProducerClaim) -> object:
+    """§5.2.1 Validation Logic, line by line. A producer never seen has accepted nothing: its next seq is 0.
+
+    Nor has one whose upload has not ended: the next seq is that upload's, and only the upload may carry it.
+    """
+    accepted = Accepted(0, Fence(claim.epoch, claim.seq))
     if fence is None:
-        return (False,) if claim.seq == 0 else (ProducerGapError, 0, claim.seq)
-    epoch, last_seq = fence
-    if claim.epoch < epoch:
-        return (StaleEpochError, epoch)
-    if claim.epoch > epoch:
-        return (EpochMustStartAtZeroError, claim.epoch, claim.seq) if claim.seq != 0 else (False,)
-    if claim.seq <= last_seq:
-        return (True,)
-    if claim.seq == last_seq + 1:
-        return (False,)
-    return (ProducerGapError, last_seq + 1, claim.seq)
+        return accepted if claim.seq == 0 else (ProducerGapError, 0, claim.seq)
+    next_seq = fence.seq + fence.finished
+    if claim.epoch < fence.epoch:
+        return (StaleEpochError, fence.epoch)
+    if claim.epoch > fence.epoch:
+        return (EpochMustStartAtZeroError, claim.epoch, claim.seq) if claim.seq != 0 else accepted
+    if claim.seq > next_seq:
+        return (ProducerGapError, next_seq, claim.seq)
+    if claim.seq < next_seq:
+        return None
+    return accepted if fence.finished else (UploadUnfinishedError, claim.seq)
+
+
+def refused(outcome: object) -> object:
+    return outcome[0] if isinstance(outcome, tuple) and not isinstance(outcome, Accepted) else None
 
 
 def test_every_claim_against_every_fence() -> None:
     outcomes = {pair: outcome(*pair) for pair in itertools.product(FENCES, CLAIMS)}
 
     assert outcomes == {pair: by_the_book(*pair) for pair in outcomes}
-    assert {kind for kind, *_ in outcomes.values()} == {
-        True,
-        False,
+    assert {refused(one) for one in outcomes.values()} == {
+        None,
         StaleEpochError,
         EpochMustStartAtZeroError,
         ProducerGapError,
+        UploadUnfinishedError,
     }
 
 
-@pytest.mark.parametrize(("row", "fence"), [(None, None), (("p", 3, 4), Fence(3, 4))])
-def test_a_stored_row_is_a_fence(row: tuple[str, int, int] | None, fence: Fence | None) -> None:
+def stored_of(fence: Fence | None, claim: ProducerClaim) -> Fence | None:
+    """What is stored under this very claim."""
+    return fence if fence is not None and (fence.epoch, fence.seq) == (claim.epoch, claim.seq) else None
+
+
+def pieces_by_the_book(fence: Fence | None, claim: ProducerClaim, part: Part, end: int) -> object:  # noqa: PLR0917 as ``judge``
+    """An upload is the bytes under one claim: what is stored of them is left out, and none between is missing."""
+    stored = stored_of(fence, claim)
+    verdict = by_the_book(fence, claim)
+    if stored is None and not isinstance(verdict, Accepted):
+        return verdict
+    far, finished = (0, False) if stored is None else (stored.upload_bytes, stored.finished)
+    if far is None:
+        return None
+    if part.start > far:
+        return (UploadDiffersError, far, part.start)
+    if (finished and end > far) or (part.last and end < far):
+        return (UploadDiffersError, far, end)
+    if finished or (stored is not None and end <= far and not part.last):
+        return None
+    return Accepted(min(end, far) - part.start, Fence(claim.epoch, claim.seq, max(end, far), part.last))
+
+
+def test_every_piece_against_every_fence() -> None:
+    for fence, claim, (part, size_bytes) in itertools.product(FENCES, CLAIMS, PIECES):
+        expected = pieces_by_the_book(fence, claim, part, part.start + size_bytes)
+        assert outcome(fence, claim, (part, size_bytes)) == expected, (fence, claim, part, size_bytes)
+
+
+@pytest.mark.parametrize(
+    ("row", "fence"),
+    [(None, None), (("p", 3, 4), Fence(3, 4)), (("p", 3, 4, 5, False), Fence(3, 4, 5, finished=False))],
+)
+def test_a_stored_row_is_a_fence(row: tuple[object, ...] | None, fence: Fence | None) -> None:
     assert as_fence(row) == fence

@@ -18,7 +18,7 @@ class Databases(NamedTuple):
     head: path → head row.
     sid: sid → path of the head that is this incarnation.
     chunk: sid, offset → bytes.
-    producer: sid, producer id → epoch, seq.
+    producer: sid, producer id → epoch, seq; and how far an upload is stored, where that is the newest.
     due: due_ms, sid → path.
     gc: sid of a dropped incarnation whose chunks and producer rows are not all collected → nothing.
     journal: number → rows of ``head``, ``chunk`` and ``producer`` that have not gone to their places yet.

@@ -26,6 +26,8 @@ _TOUCHED = struct.Struct(">Q")
 _TOUCHED_AT = 24
 _PRODUCER = struct.Struct(">QQ")
 """epoch, seq: 8 bytes each."""
+_UPLOAD = struct.Struct(">QQQB")
+"""epoch, seq, upload_bytes: 8 bytes each; finished: 1 byte. The row of a producer whose newest append is an upload."""
 
 
 class Stamp(NamedTuple):
@@ -68,14 +70,19 @@ def touched_row(row: bytes, sid: int, touched_ms: int) -> bytes | None:
 
 
 def encode_producer_row(producer: ProducerRow) -> bytes:
-    """Encode epoch and seq; the producer id is part of the key."""
-    return _PRODUCER.pack(producer.epoch, producer.seq)
+    """Encode all of a row but the producer id, which is part of the key."""
+    _, epoch, seq, upload_bytes, finished = producer
+    if upload_bytes is None:
+        return _PRODUCER.pack(epoch, seq)
+    return _UPLOAD.pack(epoch, seq, upload_bytes, finished)
 
 
 def decode_producer_row(producer_id: str, row: Buffer) -> ProducerRow:
-    """Decode a producer row. Raises ``LayoutError``."""
-    if len(row) != _PRODUCER.size:
-        message = f"producer row of {len(row)} bytes"
-        raise LayoutError(message)
-    epoch, seq = _PRODUCER.unpack(row)
-    return ProducerRow(producer_id, epoch, seq)
+    """Decode a producer row of either size. Raises ``LayoutError``."""
+    if len(row) == _PRODUCER.size:
+        return ProducerRow(producer_id, *_PRODUCER.unpack(row))
+    if len(row) == _UPLOAD.size:
+        epoch, seq, upload_bytes, finished = _UPLOAD.unpack(row)
+        return ProducerRow(producer_id, epoch, seq, upload_bytes, bool(finished))
+    message = f"producer row of {len(row)} bytes"
+    raise LayoutError(message)

@@ -1,0 +1,103 @@
+"""What a request asks to append, and what it is answered: one reading of the fields for every way to append.
+
+Owns: from header fields and bytes to an ``Append``; the status and the fields of an outcome.
+Must not know: how fields and bytes arrived. A plain POST, a line of a batch and an upload all come by here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from durable_streams.http import answers
+from durable_streams.protocol import content_types, json_mode
+from durable_streams.protocol import headers as names
+from durable_streams.protocol.append import Append, Appended, Duplicate
+from durable_streams.protocol.conditions import IF_MATCH, parse_if_match, refuse_conditions
+from durable_streams.protocol.errors import EmptyBodyError, InvalidRequestError, MissingContentTypeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from durable_streams.http.messages import Fields
+    from durable_streams.protocol.errors import StreamError
+
+_PLAIN: Final = frozenset({"Host", "Content-Type", "Authorization"})
+"""An append without any other header asks for nothing special. From aiohttp, names that are not spelt so take the long
+way to the same result."""
+
+
+def parse_append(headers: Mapping[str, str], body: bytes) -> Append:
+    """Return the append that header fields and a whole body ask for. JSON is checked, but refused in its turn.
+
+    Raises:
+        EmptyBodyError: no body and no ``Stream-Closed: true``.
+        MissingContentTypeError: a body without a type.
+        InvalidHeaderError: a malformed field, or a condition that is not evaluated.
+    """
+    content_type = headers.get("Content-Type", "")
+    if body and content_type.strip() and _PLAIN.issuperset(headers) and not content_types.is_json(content_type):
+        return Append(body, content_type)
+    asked = parse_fields(headers)
+    if not body:
+        if not asked.close:
+            msg = "an append needs a body, unless it carries Stream-Closed: true"
+            raise EmptyBodyError(msg)
+        return asked
+    require_type(asked)
+    return Append(payload_of(body, content_type), *asked[1:])
+
+
+def parse_fields(headers: Mapping[str, str]) -> Append:
+    """Return what header fields say of an append whose bytes are still to come.
+
+    Raises:
+        InvalidHeaderError: a malformed field, or a condition that is not evaluated.
+    """
+    refuse_conditions(headers, IF_MATCH)
+    return Append(
+        b"",
+        headers.get("Content-Type", ""),
+        names.parse_closed(headers),
+        names.parse_claim(headers),
+        names.parse_stream_seq(headers),
+        headers.get(names.STREAM_WRITE_TOKEN),
+        parse_if_match(headers),
+    )
+
+
+def require_type(asked: Append) -> None:
+    """Raise ``MissingContentTypeError`` for an append that brings bytes and does not say of which type (§5.2)."""
+    if not asked.content_type.strip():
+        msg = "an append with a body needs a Content-Type"
+        raise MissingContentTypeError(msg)
+
+
+def payload_of(body: bytes, content_type: str) -> bytes | StreamError:
+    """Return the bytes to store of a body that is not empty, or the refusal that they deserve."""
+    if not content_types.is_json(content_type):
+        return body
+    try:
+        return json_mode.flatten(body)
+    except InvalidRequestError as refusal:
+        return refusal
+
+
+def status_of(outcome: Appended | Duplicate) -> int:
+    """Return 200 for a producer's new bytes, 204 for everything else that succeeds (§5.2, §5.2.1)."""
+    return 200 if isinstance(outcome, Appended) and outcome.added and outcome.claim is not None else 204
+
+
+def fields_of(outcome: Appended | Duplicate, *, compared: bool = False) -> Fields:
+    """Return the header fields of a success: the tail, whether it is the end, and the producer's place.
+
+    ``compared``: whether the request had an ``If-Match``; then the tag to compare with next is there as well.
+    """
+    fields = [answers.next_offset(outcome.tail)]
+    if outcome.closed:
+        fields.append(answers.CLOSED)
+    place = outcome.highest if isinstance(outcome, Duplicate) else outcome.claim
+    if place is not None:
+        fields += ((names.PRODUCER_EPOCH, str(place.epoch)), (names.PRODUCER_SEQ, str(place.seq)))
+    if compared:
+        fields.append(answers.tag(outcome.tail))
+    return tuple(fields)
