@@ -215,7 +215,8 @@ class AiohttpFront:
                 patience = Patience(timeout, self._bounds.upload_idle_ms / 1000)
                 upload.on_refused = patience.lose  # then nobody waits for more
                 try:
-                    await _feed(upload, raw.content, patience, chunked=chunked)
+                    if raw.can_read_body:  # aiohttp's reader of no body has no end
+                        await _feed(upload, raw.content, patience, chunked=chunked)
                 finally:
                     patience.stop()
         except TimeoutError:
@@ -309,15 +310,11 @@ def _headers(raw: web.BaseRequest) -> Mapping[str, str]:
     Raises:
         InvalidHeaderError: a field that has one value has several: which of them counts is not for us to guess.
     """
-    seen: set[str] = set()
-    repeated: set[str] = set()
-    for name in raw.headers:
-        lowered = name.lower()
-        (repeated if lowered in seen else seen).add(lowered)
-    if not repeated:
+    lines = [name.lower() for name, _ in raw.raw_headers]
+    if len(set(lines)) == len(lines):
         return raw.headers
     headers = CIMultiDict(raw.headers)
-    for name in sorted(repeated):
+    for name in sorted({line.decode("latin-1") for line in lines if lines.count(line) > 1}):
         if name in _LISTS:
             headers[name] = ", ".join(headers.getall(name))
         elif name == "content-type" or name.startswith(("stream-", "producer-")):

@@ -35,6 +35,7 @@ from durable_streams.protocol.errors import (
     InvalidJsonError,
     InvalidRequestError,
     StreamError,
+    TailMovedError,
 )
 from durable_streams.protocol.offsets import format_offset
 from durable_streams.protocol.paths import parse_path
@@ -152,6 +153,9 @@ def _answer(outcomes: list[AppendOutcome] | StreamError) -> Answer:
 def _outcome(outcome: AppendOutcome) -> bytes:
     if isinstance(outcome, StreamError):
         status, code = TABLE[type(outcome)]
-        return orjson.dumps({"status": status, "code": code, "detail": str(outcome)})
+        told = {"status": status, "code": code, "detail": str(outcome)}
+        if isinstance(outcome, TailMovedError):
+            told["next_offset"] = format_offset(outcome.tail)
+        return orjson.dumps(told)
     closed = ',"closed":true' if outcome.closed else ""
     return f'{{"status":{status_of(outcome)},"next_offset":"{format_offset(outcome.tail)}"{closed}}}'.encode()

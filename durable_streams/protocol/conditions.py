@@ -88,7 +88,7 @@ def _parse_tags(name: str, value: str) -> frozenset[str]:
         else:
             tags.add(found[2])
     if value[position:].strip(" \t,") or not (tags or weak_count):
-        raise InvalidHeaderError(name, 'must be * or a list of tags, each in double quotes: "<offset>"')
+        raise InvalidHeaderError(name, 'must be * or a list of tags in double quotes, such as "0000000000000042"')
     return frozenset(tags)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.http.site import bounded
 from tests.http.wire import request_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from tests.http.conftest import Run
     from tests.http.site import Site
     from tests.http.wire import Client, Reply, Wire
 
@@ -159,3 +163,104 @@ async def test_a_long_line_in_tiny_pieces_keeps_nobody_waiting(site: Site) -> No
         reply = await sending.end()  # which waits ten seconds at most; put together with each, they took minutes
     assert (reply.status, reply.headers["stream-append-count"]) == (204, "1")
     assert (await client.get("j")).body == b"[" + start + b"y" * 20_000 + b'"]'
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}
+
+
+@pytest.mark.parametrize("coding", PACKERS)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_a_coded_upload_is_stored_as_what_it_means(client: Client, coding: str, size: int) -> None:
+    """As a plain POST does (RFC 9110 §8.4); chunks cut the coded bytes anywhere."""
+    lines = [b'{"n":%d}' % number for number in range(200)]
+    texts = {"j": ("application/json", b"\n".join(lines)), "t": ("text/plain", b"".join(lines))}
+    for path, (content_type, text) in texts.items():
+        await client.put(path, content_type)
+        packed = PACKERS[coding](text)
+        async with upload(client, path, content_type, content_encoding=coding) as sending:
+            for start in range(0, len(packed), size):
+                await sending.chunk(packed[start : start + size])
+            assert (await sending.end()).status == 204
+    assert (await client.get("j")).body == b"[" + b",".join(lines) + b"]"
+    assert (await client.get("t")).body == b"".join(lines)
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip, gzip", "zstd"])
+async def test_an_upload_in_another_coding_is_refused(client: Client, coding: str) -> None:
+    await client.put("t")
+    reply = await client.post("t", b"x", stream_append_mode="stream", content_encoding=coding)
+    assert (reply.status, reply.code) == (400, "invalid-header")
+    assert (await client.get("t")).body == b""
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"abc")[:-1], gzip.compress(b"abc") + b"x", b"abc"])
+async def test_an_upload_not_whole_in_its_coding_is_refused(client: Client, body: bytes) -> None:
+    """What was read before the fault stays, as before any refusal; the producer can send the upload again."""
+    await client.put("t")
+    fields = {"stream_append_mode": "stream", **producer(0)}
+    reply = await client.post("t", body, content_encoding="gzip", **fields)
+    assert (reply.status, reply.code) == (400, "invalid-header")
+    assert b"abc".startswith((await client.get("t")).body)
+    assert (await client.post("t", gzip.compress(b"abc"), content_encoding="gzip", **fields)).status in {200, 204}
+    assert (await client.get("t")).body == b"abc"
+
+
+async def test_uploads_of_nothing_end(client: Client) -> None:
+    """Not only the first of a process: aiohttp has one reader for all that have no body."""
+    await client.put("t")
+    for _ in range(3):
+        assert (await client.post("t", b"", stream_append_mode="stream")).code == "empty-body"
+        async with upload(client, "t", "text/plain") as sending:
+            assert (await sending.end()).code == "empty-body"
+
+
+async def test_an_upload_of_nothing_in_a_coding_is_nothing(client: Client) -> None:
+    await client.put("t")
+    fields = {"stream_append_mode": "stream", "content_encoding": "gzip"}
+    assert (await client.post("t", b"", **fields)).code == "empty-body"
+    assert (await client.post("t", b"", stream_closed="true", **fields)).closed
+
+
+async def test_a_few_bytes_that_stand_for_many_are_unpacked_bit_by_bit(run: Run) -> None:
+    """50 MB of zeros, a thousandth of that on the wire, where one append may have 1 MiB."""
+    async with run(bounds=bounded(max_append_bytes=1 << 20)) as site:
+        await site.client.put("t", "application/octet-stream")
+        packed = gzip.compress(bytes(50_000_000))
+        reply = await site.client.post(
+            "t", packed, "application/octet-stream", stream_append_mode="stream", content_encoding="gzip", **producer(0)
+        )
+        assert (reply.status, int(reply.offset)) == (200, 50_000_000)
+
+
+async def test_a_chunk_larger_than_an_append_is_several(run: Run) -> None:
+    async with run(bounds=bounded(max_append_bytes=10)) as site:
+        await site.client.put("t")
+        async with upload(site.client, "t", "text/plain") as sending:
+            await sending.chunk(b"0123456789abcdefghijklmno")
+            reply = await sending.end()
+        assert (reply.status, reply.headers["stream-append-count"]) == (204, "3")
+        assert (await site.client.get("t")).body == b"0123456789abcdefghijklmno"
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_a_line_is_bounded_however_it_arrives(run: Run, *, cut: bool) -> None:
+    async with run(bounds=bounded(max_append_bytes=10)) as site:
+        for line, status in ((b'"34567890"', 204), (b'"345678901"', 413)):
+            path = f"j{status}"
+            await site.client.put(path, "application/json")
+            async with upload(site.client, path) as sending:
+                for part in (line[:5], line[5:]) if cut else (line,):
+                    await sending.chunk(part)
+                await sending.chunk(b"\n")
+                reply = await (sending.end() if status == 204 else sending.wire.reply())
+            assert reply.status == status
+
+
+async def test_a_condition_is_on_where_the_upload_begins(site: Site) -> None:
+    await site.client.put("t", body=b"abc")
+    fields = {"stream_append_mode": "stream", "if_match": '"0000000000000003"'}
+    granted = await site.client.post("t", b"d" * 600_000, **fields)
+    assert (granted.status, granted.headers["etag"]) == (204, f'"{granted.offset}"')
+    refused = await site.client.post("t", b"x", **fields)
+    assert (refused.status, refused.code, refused.offset) == (412, "tail-moved", granted.offset)
+    assert refused.headers["stream-append-count"] == "0"

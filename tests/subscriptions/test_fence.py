@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,6 +93,28 @@ async def test_a_fenced_stream_is_closed_by_the_claimant_only(site: Site, claim:
     assert refused.code == "write-fenced"
     closing = {"Stream-Closed": "true", "Stream-Write-Token": claim["write_token"]}
     assert (await site.client.send("POST", site.client.target("jobs/a"), closing)).status == 204
+
+
+async def test_every_way_to_append_honours_the_token(site: Site, claim: dict[str, Any]) -> None:
+    """An upload, and a line of a batch: with the token they are let in, with another they are not."""
+    for token, statuses in ((claim["write_token"], (204, 204)), ("nonsense", (403, 403)), (None, (403, 403))):
+        upload = await write(site, token, stream_append_mode="stream")
+        line = {"path": "jobs/a", "content_type": "text/plain", "body": "y", "write_token": token}
+        batch = await site.client.send("POST", site.client.target("__ds/batch"), {}, json.dumps(line).encode())
+        outcome = json.loads(batch.body)
+        assert (upload.status, outcome["status"]) == statuses
+        if statuses == (403, 403):
+            assert (upload.code, outcome["code"]) == ("write-fenced", "write-fenced")
+    assert (await site.client.get("jobs/a", offset=-1)).body == b"1xy"
+
+
+async def test_a_producer_let_in_by_one_way_goes_on_by_another(site: Site, claim: dict[str, Any]) -> None:
+    token = claim["write_token"]
+    assert (await write(site, token, stream_append_mode="stream", **producer(1, 0))).status == 200
+    line = {"path": "jobs/a", "content_type": "text/plain", "body": "y", "producer": ["p", 1, 1]}
+    batch = await site.client.send("POST", site.client.target("__ds/batch"), {}, json.dumps(line).encode())
+    assert json.loads(batch.body)["status"] == 200
+    assert (await write(site, None, stream_append_mode="stream", **producer(1, 2))).status == 200
 
 
 async def test_without_any_subscription_nobody_is_let_in(site: Site) -> None:
