@@ -39,6 +39,7 @@ from durable_streams.client.errors import (
     StreamConsumedError,
     StreamExistsError,
     StreamNotFoundError,
+    TailMovedError,
 )
 from durable_streams.client.listing import list_streams
 from durable_streams.client.outbox import Receipt
@@ -112,6 +113,7 @@ __all__ = [
     "SubscriptionError",
     "SubscriptionExistsError",
     "SubscriptionNotFoundError",
+    "TailMovedError",
     "Work",
     "Worker",
     "astream",

@@ -21,8 +21,10 @@ from durable_streams.client.errors import (
     StreamClosedError,
     StreamExistsError,
     StreamNotFoundError,
+    TailMovedError,
 )
 from durable_streams.protocol import headers as names
+from durable_streams.protocol.conditions import IF_MATCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +43,8 @@ _CODES: Final[Mapping[int, str]] = {
     HTTPStatus.SERVICE_UNAVAILABLE: "BUSY",
     HTTPStatus.INSUFFICIENT_STORAGE: "STORE_FULL",
 }
+
+_CONFLICTS: Final = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +85,19 @@ def refusal(answer: Answer, url: str, *, method: str, sent: Mapping[str, str]) -
         return StaleEpochError(current_epoch)
     if answer.status == HTTPStatus.CONFLICT and method == "PUT":
         return StreamExistsError(url, details=details)
-    if answer.status == HTTPStatus.CONFLICT and (conflict := _append_conflict(answer, url, sent)) is not None:
+    if answer.status in _CONFLICTS and (conflict := _conflict(answer, url, sent)) is not None:
         return conflict
     code = _CODES.get(answer.status, "HTTP_ERROR")
     return DurableStreamError(_sentence(details, url), status=answer.status, code=code, details=details)
 
 
-def _append_conflict(answer: Answer, url: str, sent: Mapping[str, str]) -> DurableStreamError | None:
+def _conflict(answer: Answer, url: str, sent: Mapping[str, str]) -> DurableStreamError | None:
+    offset = answer.headers.get(names.STREAM_NEXT_OFFSET)
+    if answer.status == HTTPStatus.PRECONDITION_FAILED:
+        if IF_MATCH not in sent:
+            return None
+        return TailMovedError(url, current_offset=offset, stream_closed=answer.closed, details=_details(answer))
     if answer.closed:
-        offset = answer.headers.get(names.STREAM_NEXT_OFFSET)
         return StreamClosedError(url, final_offset=offset, details=_details(answer))
     expected_seq = _number(answer, names.PRODUCER_EXPECTED_SEQ)
     if expected_seq is not None:

@@ -24,6 +24,7 @@ from durable_streams.client.retry import Interrupted, RetryPolicy, always, retry
 from durable_streams.client.values import AppendResult, CloseResult, HeadResult, IdempotentAppendResult
 from durable_streams.protocol import content_types
 from durable_streams.protocol import headers as names
+from durable_streams.protocol.conditions import IF_MATCH
 from durable_streams.protocol.expiry import STREAM_EXPIRES_AT, STREAM_TTL
 
 if TYPE_CHECKING:
@@ -242,24 +243,31 @@ class AsyncDurableStream:
         )
 
     async def append(
-        self, data: bytes | str, *, seq: str | None = None, content_type: str | None = None
+        self,
+        data: bytes | str,
+        *,
+        seq: str | None = None,
+        if_match: Offset | None = None,
+        content_type: str | None = None,
     ) -> AppendResult:
         """Append once, and return when it is durable.
 
         Args:
             data: the bytes; on a JSON stream one serialised value, appended as one message even if it is an array.
             seq: the writer's ``Stream-Seq``, above the last one byte by byte.
+            if_match: append only if the stream's tail is still this offset.
             content_type: ``None`` takes the stream's.
 
         Raises:
             StreamClosedError: the stream is closed.
             SeqConflictError: ``seq`` is not above the last one.
+            TailMovedError: the tail is not ``if_match``.
             StreamNotFoundError, RetentionGoneError: no stream, or a deleted one.
             DurableStreamError: any other refusal, or a body that is not one message.
             FetchError: no answer; the append may have happened. Repeated by itself only where it surely did not.
         """
         content_type, body = await self._framed(data, content_type)
-        sent = {"Content-Type": content_type}
+        sent = {"Content-Type": content_type, **_compared(if_match)}
         if seq is not None:
             sent[names.STREAM_SEQ] = seq
         answer = await self._send("POST", headers=sent, body=body, repeat_if=unless_applied)
@@ -337,29 +345,33 @@ class AsyncDurableStream:
         offset = answer.headers.get(names.STREAM_NEXT_OFFSET, "")
         return IdempotentAppendResult(offset, duplicate=duplicate, in_doubt=in_doubt)
 
-    async def close_stream(self, *, data: bytes | str | None = None, content_type: str | None = None) -> CloseResult:
+    async def close_stream(
+        self, *, data: bytes | str | None = None, if_match: Offset | None = None, content_type: str | None = None
+    ) -> CloseResult:
         """Close the stream for ever, with a last append in the same transaction if there is ``data`` (§5.3).
 
         Closing a closed stream without ``data`` succeeds.
 
         Raises:
             StreamClosedError: it is closed already and ``data`` cannot be appended.
+            TailMovedError: the tail is not ``if_match``.
             StreamNotFoundError, RetentionGoneError, DurableStreamError: as ``append``.
             FetchError: no answer; with ``data``, as ``append``.
         """
-        sent = {names.STREAM_CLOSED: "true"}
+        sent = {names.STREAM_CLOSED: "true", **_compared(if_match)}
         body = None
         if data is not None:
             sent["Content-Type"], body = await self._framed(data, content_type)
         answer = await self._send("POST", headers=sent, body=body, repeat_if=always if body is None else unless_applied)
         return CloseResult(_next_offset(answer))
 
-    async def delete(self) -> None:
-        """Delete the stream (§5.4).
+    async def delete(self, *, if_match: Offset | None = None) -> None:
+        """Delete the stream (§5.4); with ``if_match``, only if its tail is still this offset.
 
         Raises:
             StreamNotFoundError, RetentionGoneError: there was none. Not raised if an attempt whose answer was lost may
                 have deleted it.
+            TailMovedError: the tail is not ``if_match``.
             DurableStreamError: any other refusal.
             FetchError: no answer within the policy.
         """
@@ -371,7 +383,7 @@ class AsyncDurableStream:
             return True
 
         try:
-            await self._send("DELETE", repeat_if=repeat_if)
+            await self._send("DELETE", headers=_compared(if_match), repeat_if=repeat_if)
         except (StreamNotFoundError, RetentionGoneError):
             if not perhaps_deleted:
                 raise
@@ -434,6 +446,10 @@ def _lifetime(ttl_seconds: int | None, expires_at: str | None) -> dict[str, str]
     if expires_at is not None:
         sent[STREAM_EXPIRES_AT] = expires_at
     return sent
+
+
+def _compared(if_match: Offset | None) -> dict[str, str]:
+    return {} if if_match is None else {IF_MATCH: f'"{if_match}"'}
 
 
 def _next_offset(answer: Answer) -> str:

@@ -92,6 +92,23 @@ class StreamClosedError(DurableStreamError):
         self.url, self.final_offset = url, final_offset
 
 
+class TailMovedError(DurableStreamError):
+    """412 to ``if_match``: the stream's tail is another, so nothing was done (RFC 9110 §13.1.1).
+
+    Attributes:
+        current_offset: the tail, to read up to before trying again, if the server named it.
+        stream_closed: whether that is the stream's end.
+    """
+
+    def __init__(
+        self, url: str, *, current_offset: str | None = None, stream_closed: bool = False, details: object = None
+    ) -> None:
+        super().__init__(
+            f"the tail of {url} is not where if_match says", status=412, code="TAIL_MOVED", details=details
+        )
+        self.url, self.current_offset, self.stream_closed = url, current_offset, stream_closed
+
+
 class StaleEpochError(DurableStreamError):
     """403 to a producer: another one has claimed a higher epoch (§5.2.1)."""
 

@@ -12,6 +12,7 @@ from durable_streams.client import (
     StreamClosedError,
     StreamExistsError,
     StreamNotFoundError,
+    TailMovedError,
 )
 from durable_streams.client.answers import Answer, refusal
 
@@ -33,6 +34,8 @@ TABLE = [
     (409, "POST", {}, SENT_SEQ, SeqConflictError, "CONFLICT_SEQ"),
     (409, "POST", {}, {}, DurableStreamError, "CONFLICT"),
     (410, "GET", {}, {}, RetentionGoneError, "RETENTION_GONE"),
+    (412, "POST", {}, {"If-Match": '"1"'}, TailMovedError, "TAIL_MOVED"),
+    (412, "POST", {}, {}, DurableStreamError, "HTTP_ERROR"),
     (413, "POST", {}, {}, DurableStreamError, "PAYLOAD_TOO_LARGE"),
     (429, "POST", {}, {}, DurableStreamError, "RATE_LIMITED"),
     (503, "POST", {}, {}, DurableStreamError, "BUSY"),

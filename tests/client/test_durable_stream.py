@@ -19,6 +19,7 @@ from durable_streams.client import (
     StreamExistsError,
     StreamListing,
     StreamNotFoundError,
+    TailMovedError,
     list_streams,
 )
 from tests.client.conftest import ONCE, QUICK
@@ -257,3 +258,23 @@ async def test_a_list_that_is_none(body: bytes) -> None:
         with pytest.raises(DurableStreamError) as refused:
             await anext(list_streams(server.url, retry=ONCE))
         assert refused.value.code == "PARSE_ERROR"
+
+
+async def test_compare_and_swap(make: Make) -> None:
+    stream = await make()
+    tail = (await stream.append("1", if_match="0000000000000000")).next_offset
+    for write in (
+        stream.append("2", if_match="0000000000000000"),
+        stream.close_stream(if_match="0000000000000000"),
+        stream.delete(if_match="0000000000000000"),
+    ):
+        with pytest.raises(TailMovedError) as moved:
+            await write
+        assert (moved.value.current_offset, moved.value.stream_closed) == (tail, False)
+    tail = (await stream.append("2", if_match=tail)).next_offset
+    assert (await stream.close_stream(if_match=tail)).final_offset == tail
+    assert await stored(stream) == [1, 2]
+    with pytest.raises(TailMovedError) as moved:
+        await stream.delete(if_match="0000000000000000")
+    assert moved.value.stream_closed
+    await stream.delete(if_match=tail)
