@@ -1,11 +1,13 @@
 """Every header field of a request over every way to write: honoured, refused, or of no meaning there.
 
-The table is the documentation's (docs/extensions.md, docs/limits.md say it in words) and is tried as it stands: a value
-that cannot be granted is refused where the field is looked at, and changes nothing where it has no meaning.
+The table is tried as it stands, and docs/extensions.md shows it: a value that cannot be granted is refused where the
+field is looked at, and changes nothing where it has no meaning.
 """
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
@@ -79,6 +81,17 @@ def defined() -> set[str]:
     """Every name that this package knows of."""
     spelt = {value for name, value in vars(names).items() if name.startswith(("STREAM_", "PRODUCER_"))}
     return {name for name in spelt if isinstance(name, str)} | {*CONDITIONS, APPEND_MODE, APPEND_COUNT}
+
+
+def test_the_documentation_shows_the_table() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "extensions.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| ((?:`[A-Z][\w-]+`(?:, )?)+) \| ([a-z]+) \| ([a-z]+) \| ([a-z]+) \| ([a-z]+) \| ([a-z]+) \|$",
+        text,
+        re.MULTILINE,
+    )
+    shown = {name: tuple(ways) for cell, *ways in rows for name in re.findall(r"`([^`]+)`", cell)}
+    assert shown == {field.name: tuple(MEANINGS[way] for way in field.ways) for field in TABLE}
 
 
 def test_the_table_has_every_field() -> None:
