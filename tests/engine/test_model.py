@@ -43,7 +43,10 @@ HEADS = st.builds(
     due_ms=SMALL,
     record=st.binary(max_size=3),
 )
-PRODUCERS = st.builds(ProducerRow, st.sampled_from(PRODUCER_IDS), SMALL, SMALL)
+PRODUCERS = st.one_of(
+    st.builds(ProducerRow, st.sampled_from(PRODUCER_IDS), SMALL, SMALL, st.none(), st.just(True)),  # noqa: FBT003
+    st.builds(ProducerRow, st.sampled_from(PRODUCER_IDS), SMALL, SMALL, SMALL, st.booleans()),
+)
 
 
 @st.composite
