@@ -68,7 +68,8 @@ class _StderrHandler(logging.Handler):
             line = self.format(record)
         except Exception:  # noqa: BLE001 a line that cannot be rendered must not take its request down
             line = f"level=error event=unprintable logger={record.name}"
-        with contextlib.suppress(OSError, ValueError):
+        # A closed pipe, a full disk, no stderr at all: nothing that becomes of a line is worth an end.
+        with contextlib.suppress(Exception):
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from durable_streams.cli.descriptors import occupy_standard_descriptors
 from durable_streams.cli.endings import conclude
 from durable_streams.cli.program import program
 
@@ -19,4 +20,5 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command line (``None``: this process's) and exit; ``endings.Status`` has the exit statuses."""
+    occupy_standard_descriptors()
     sys.exit(conclude(lambda: program.main(arguments, prog_name=program.name, standalone_mode=False)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from durable_streams.cli.descriptors import announce
 from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.options import Whole, gathered, option
 
@@ -175,7 +176,7 @@ async def _serve(options: AgentServe) -> int:
     try:
         await web.TCPSite(runner, options.host, options.port).start()
         port = runner.addresses[0][1]
-        click.echo(f"Agent adapter at http://{options.host}:{port}\n  streams {options.streams_url}\n  model   {about}")
+        announce(f"Agent adapter at http://{options.host}:{port}\n  streams {options.streams_url}\n  model   {about}")
         await _until_told()
     finally:
         await runner.cleanup()

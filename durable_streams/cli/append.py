@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
+from durable_streams.cli.descriptors import say
 from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.feed import Feed, Tally
 from durable_streams.cli.inputs import Source, open_sources, pinned
@@ -106,7 +107,7 @@ def append_command(appending: Appending) -> None:
             raise Failure(f"{error.filename or 'input'}: {error.strerror}", Status.USAGE) from error
         outcome = carry_out(_append(appending, sources, digest))
     elapsed_s = time.perf_counter() - began_s
-    click.echo(_as_json(outcome, elapsed_s) if appending.as_json else _summary(outcome, elapsed_s))
+    say(_as_json(outcome, elapsed_s) if appending.as_json else _summary(outcome, elapsed_s))
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ def conclude(run: Callable[[], object]) -> int:
         error.show()
         return Status.USAGE
     except click.ClickException as error:
-        click.echo(_line(error), err=True)
+        with contextlib.suppress(OSError):  # the exit status says it, too
+            click.echo(_line(error), err=True)
         return error.exit_code
     return status if isinstance(status, int) else Status.DONE
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
-import select
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import orjson
 
+from durable_streams.cli.descriptors import write
 from durable_streams.cli.options import Whole, as_json, gathered, option
 from durable_streams.cli.remote import Remote, carry_out, remote_options
 from durable_streams.protocol import content_types
@@ -88,22 +86,7 @@ async def _copy(reading: Reading, *, live: bool, start: str) -> None:
             mode, written = _form(response, as_json=reading.as_json)
             async for event in response.iter_events(mode):
                 if event.data is not None or reading.as_json:
-                    _write(written(event))
-
-
-def _write(content: bytes) -> None:
-    """Write all of it to stdout now.
-
-    Past Python's own layers: what they do with a pipe that takes a part depends on ``PYTHONUNBUFFERED``.
-    """
-    left = memoryview(content)
-    descriptor = sys.stdout.fileno()
-    while left:
-        try:
-            left = left[os.write(descriptor, left) :]
-        except BlockingIOError:
-            # Somebody who shares the descriptor has made it non-blocking.
-            select.select([], [descriptor], [])
+                    write(written(event))
 
 
 def _form(response: AsyncStreamResponse, *, as_json: bool) -> tuple[EventMode, Callable[[StreamEvent[Any]], bytes]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from durable_streams.cli.descriptors import announce
 from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.options import gathered
 from durable_streams.cli.serve_options import serve_options
@@ -79,7 +80,7 @@ class _Announcement:
     def __call__(self, server: Server) -> None:
         self.made = True
         # One write: whoever waits for the first line has all of them.
-        click.echo(startup_text(server.url, server.config, durable=server.engine.durable))
+        announce(startup_text(server.url, server.config, durable=server.engine.durable))
 
 
 def startup_text(url: str, config: ServerConfig, *, durable: bool) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
+from durable_streams.cli.descriptors import say
 from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.options import as_json, option
 from durable_streams.engine.base import EngineError
@@ -33,7 +34,7 @@ def check_command(source: Path, *, as_json: bool) -> int:
         report = check_data_dir(source)
     except EngineError as refusal:
         raise Failure(str(refusal)) from refusal
-    click.echo(_report_json(source, report) if as_json else _report_text(source, report))
+    say(_report_json(source, report) if as_json else _report_text(source, report))
     return Status.DONE if report.sound else Status.FAILED
 
 
@@ -73,4 +74,4 @@ def backup_command(source: Path, target: Path, *, compact: bool, as_json: bool) 
         raise Failure(str(refusal)) from refusal
     size_bytes = sum(entry.stat().st_size for entry in target.iterdir())
     values = {"source": str(source), "target": str(target), "byte_count": size_bytes}
-    click.echo(orjson.dumps(values).decode() if as_json else f"copied {source} to {target} ({size_bytes} bytes)")
+    say(orjson.dumps(values).decode() if as_json else f"copied {source} to {target} ({size_bytes} bytes)")

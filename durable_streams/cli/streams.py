@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import click
 import orjson
 
+from durable_streams.cli.descriptors import say
 from durable_streams.cli.options import Whole, as_json, gathered, option
 from durable_streams.cli.remote import Remote, carry_out, remote_options
 from durable_streams.client import DurableStreamError, FetchError, list_streams
@@ -262,4 +263,4 @@ def _row(entry: StreamListing) -> str:
 
 def _say(sentence: str, values: Mapping[str, object], *, json: bool) -> None:
     """Print the sentence for people, or the values as one line of JSON."""
-    click.echo(orjson.dumps(values).decode() if json else sentence)
+    say(orjson.dumps(values).decode() if json else sentence)

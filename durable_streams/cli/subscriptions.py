@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
+from durable_streams.cli.descriptors import say
 from durable_streams.cli.endings import Failure
 from durable_streams.cli.options import Whole, as_json, gathered, option
 from durable_streams.cli.remote import Remote, carry_out, remote_options
@@ -196,9 +197,9 @@ def rotate_key_command(data_dir: Path) -> None:
         keyring.open()
     except RefusedToStartError as refusal:
         raise Failure(str(refusal)) from refusal
-    click.echo(f"signing with {keyring.rotate()}")
+    say(f"signing with {keyring.rotate()}")
 
 
 def _say(sentence: str, values: Mapping[str, Any], *, json: bool) -> None:
     """Print the sentence for people, or the values as one line of JSON."""
-    click.echo(orjson.dumps(values).decode() if json else sentence)
+    say(orjson.dumps(values).decode() if json else sentence)
