@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from durable_streams.cli.descriptors import occupy_standard_descriptors
-from durable_streams.cli.endings import conclude
+from durable_streams.cli.endings import conclude, end_by_sigterm_as_process_1
 from durable_streams.cli.program import program
 
 if TYPE_CHECKING:
@@ -21,4 +21,5 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command line (``None``: this process's) and exit; ``endings.Status`` has the exit statuses."""
     occupy_standard_descriptors()
+    end_by_sigterm_as_process_1()
     sys.exit(conclude(lambda: program.main(arguments, prog_name=program.name, standalone_mode=False)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,11 +13,13 @@ import click
 from durable_streams.cli.descriptors import announce
 from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.options import Whole, gathered, option
+from durable_streams.stopping import StoppedEarlyError, StopSignals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durable_streams.agents.models import Provider
+    from durable_streams.agents.sessions.adapter import Adapter
     from durable_streams.agents.sessions.settings import Busy
     from durable_streams.logs import LogFormat
 
@@ -113,10 +114,16 @@ def serve_command(options: AgentServe) -> int:
     """
     from durable_streams.logs import configure_logs  # noqa: PLC0415 --help need not load the adapter
 
+    signals = StopSignals()
+    signals.install()
     configure_logs(options.log_format)
     try:
+        with signals.interrupting():
+            adapter, about = _make_adapter(options)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(options))
+            return runner.run(_serve(options, adapter, about, signals=signals))
+    except StoppedEarlyError:
+        return Status.DONE
     except OSError as error:
         raise Failure(f"cannot listen on {options.host} port {options.port}: {error}", Status.FAILED) from error
 
@@ -129,16 +136,18 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(options: AgentServe) -> int:
-    from aiohttp import web  # noqa: PLC0415 as above
+def _make_adapter(options: AgentServe) -> tuple[Adapter, str]:
+    """Return the adapter and what it says of its model; vendors' packages take seconds to load.
 
+    Raises:
+        Failure: the options contradict each other, or name what is not there.
+    """
     from durable_streams.agents.models import (  # noqa: PLC0415
         ModelChoice,
         NoModel,
         SourceNotFoundError,
         choose,
     )
-    from durable_streams.agents.service.app import make_app  # noqa: PLC0415
     from durable_streams.agents.sessions.adapter import Adapter  # noqa: PLC0415
     from durable_streams.agents.sessions.settings import Settings  # noqa: PLC0415
     from durable_streams.agents.writer import Pace  # noqa: PLC0415
@@ -165,7 +174,16 @@ async def _serve(options: AgentServe) -> int:
         pace=Pace(linger_ms=options.linger_ms),
     )
     about = why if chosen is None else chosen.about
-    adapter = Adapter(settings, NoModel(why) if chosen is None else chosen.source)
+    return Adapter(settings, NoModel(why) if chosen is None else chosen.source), about
+
+
+async def _serve(options: AgentServe, adapter: Adapter, about: str, *, signals: StopSignals) -> int:
+    from aiohttp import web  # noqa: PLC0415 as above
+
+    from durable_streams.agents.service.app import make_app  # noqa: PLC0415
+
+    told = asyncio.Event()
+    signals.wake(asyncio.get_running_loop(), told)
     # Not cancelled with its connection: whoever goes away has not asked for a stop.
     app = make_app(adapter, {"model": about})
     runner = web.AppRunner(app, handler_cancellation=False, shutdown_timeout=1, access_log=None)
@@ -176,16 +194,11 @@ async def _serve(options: AgentServe) -> int:
     try:
         await web.TCPSite(runner, options.host, options.port).start()
         port = runner.addresses[0][1]
-        announce(f"Agent adapter at http://{options.host}:{port}\n  streams {options.streams_url}\n  model   {about}")
-        await _until_told()
+        if not told.is_set():
+            announce(
+                f"Agent adapter at http://{options.host}:{port}\n  streams {options.streams_url}\n  model   {about}"
+            )
+        await told.wait()
     finally:
         await runner.cleanup()
     return 0
-
-
-async def _until_told() -> None:
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    await told.wait()

@@ -11,12 +11,16 @@ import enum
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+_BY_SIGNAL: Final = 128
+"""Added to the signal's number, it is the exit status by which a shell tells of it."""
 
 
 class Status(enum.IntEnum):
@@ -80,8 +84,14 @@ def die_of(number: signal.Signals) -> NoReturn:
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    raise AssertionError("the default action of this signal does not end a process")
+    signal.raise_signal(number)
+    os._exit(_BY_SIGNAL + number)  # process 1, whom no signal ends by default
+
+
+def end_by_sigterm_as_process_1() -> None:
+    """Let SIGTERM end process 1 of a container as it ends any other; there the kernel drops it without a handler."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(_BY_SIGNAL + number))
 
 
 def _line(error: click.ClickException) -> str:

@@ -14,6 +14,7 @@ from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.options import gathered
 from durable_streams.cli.serve_options import serve_options
 from durable_streams.config import Bounds, ServerConfig
+from durable_streams.stopping import StoppedEarlyError, StopSignals
 
 if TYPE_CHECKING:
     from durable_streams.server import Server
@@ -43,15 +44,26 @@ def serve_command(config: ServerConfig) -> int:
 
     Prints where it listens once requests are taken. Logs slow requests and faults to stderr.
     """
-    from durable_streams.engine.base import RefusedToStartError  # noqa: PLC0415 --help need not load the server
-    from durable_streams.logs import configure_logs  # noqa: PLC0415
-    from durable_streams.server import run  # noqa: PLC0415
-
-    configure_logs(config.log_format)
-    announcement = _Announcement()
+    signals = StopSignals()
+    signals.install()
     try:
-        check_address(config.host, config.port)
-        return run(config, announcement)
+        return _serve(config, signals)
+    except StoppedEarlyError:
+        return Status.DONE
+
+
+def _serve(config: ServerConfig, signals: StopSignals) -> int:
+    announcement = _Announcement()
+    with signals.interrupting():
+        from durable_streams.engine.base import RefusedToStartError  # noqa: PLC0415 --help need not load the server
+        from durable_streams.logs import configure_logs  # noqa: PLC0415
+        from durable_streams.server import run  # noqa: PLC0415
+
+        configure_logs(config.log_format)
+    try:
+        with signals.interrupting():
+            check_address(config.host, config.port)
+        return run(config, announcement, signals)
     except RefusedToStartError as refusal:
         raise Failure(str(refusal)) from refusal
     except OSError as error:

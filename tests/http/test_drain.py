@@ -14,6 +14,7 @@ import pytest
 from durable_streams.config import ServerConfig
 from durable_streams.protocol.offsets import format_offset
 from durable_streams.server import serve as serve_until_told
+from durable_streams.stopping import StopSignals
 from tests.http.gated import GatedEngine
 from tests.http.site import QUIET, bounded, until
 from tests.http.site import running as running_again
@@ -176,7 +177,7 @@ async def test_a_store_that_fails_ends_the_server(tmp_path: Path, first: str) ->
     bounds = QUIET if first == "write" else bounded(sweep_interval_ms=1_500)
     config = ServerConfig(port=0, data_dir=tmp_path / "data", bounds=bounds)
     interval_s = sys.getswitchinterval()
-    serving = asyncio.create_task(serve_until_told(config, running.set_result))
+    serving = asyncio.create_task(serve_until_told(config, running.set_result, StopSignals()))
     client = Client((await running).url.removesuffix("/v1/stream"))
     await client.put("s", "text/plain", b"kept")
     await client.put("dropped", "text/plain", b"left to the next round of upkeep")
