@@ -69,7 +69,7 @@ class ServerConfig:
     root: URL path under which streams live; ``/`` is allowed.
     engine: ``lmdb`` (durable) or ``memory``.
     data_dir: the store's directory.
-    init: start a new store in an existing empty directory.
+    require_store: refuse to start where no complete store is, instead of beginning one.
     map_size_bytes: size of LMDB's sparse map, the store's upper bound.
     lane: serve usual requests without aiohttp (``http/lane.py``).
     ui: serve the inspector at ``/_ui``; without it, nothing is there.
@@ -85,7 +85,7 @@ class ServerConfig:
     root: str = "/v1/stream"
     engine: Literal["lmdb", "memory"] = "lmdb"
     data_dir: Path = Path("data")
-    init: bool = False
+    require_store: bool = False
     map_size_bytes: int = 1 << 40
     lane: bool = True
     ui: bool = True

@@ -66,7 +66,9 @@ def make_engine(config: ServerConfig) -> Engine:
     from durable_streams.engine.lmdb.engine import LmdbEngine  # noqa: PLC0415
 
     fault = crash_hook(os.environ, config.data_dir)
-    return LmdbEngine(config.data_dir, map_size_bytes=config.map_size_bytes, init=config.init, fault=fault)
+    return LmdbEngine(
+        config.data_dir, map_size_bytes=config.map_size_bytes, require_store=config.require_store, fault=fault
+    )
 
 
 class Server:

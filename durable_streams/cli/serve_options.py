@@ -78,7 +78,7 @@ def _config_options() -> list[Callable[[Any], Any]]:
             "--data-dir",
             type=click.Path(path_type=Path),
             default=default.data_dir,
-            help="The store's directory; created if missing.",
+            help="The store's directory; a new store begins where it is missing or empty.",
         ),
         option("--root", default=default.root, callback=check_root, help="URL path below which streams live."),
         option(
@@ -87,7 +87,11 @@ def _config_options() -> list[Callable[[Any], Any]]:
             default=default.engine,
             help="lmdb is durable, memory forgets at the end.",
         ),
-        option("--init", is_flag=True, help="Start a new store in a directory that exists and is empty."),
+        option(
+            "--require-store",
+            is_flag=True,
+            help="Refuse to start where there is no store, as where a disk is not mounted, instead of beginning one.",
+        ),
         option(
             "--map-size-bytes",
             type=Size(1 << 20),

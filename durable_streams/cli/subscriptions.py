@@ -197,7 +197,11 @@ def rotate_key_command(data_dir: Path) -> None:
         keyring.open()
     except RefusedToStartError as refusal:
         raise Failure(str(refusal)) from refusal
-    say(f"signing with {keyring.rotate()}")
+    try:
+        kid = keyring.rotate()
+    except OSError as error:
+        raise Failure(f"{data_dir / KEY_FILE} cannot be written ({error.strerror})") from error
+    say(f"signing with {kid}")
 
 
 def _say(sentence: str, values: Mapping[str, Any], *, json: bool) -> None:

@@ -18,6 +18,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from durable_streams.engine.base import RefusedToStartError
+from durable_streams.engine.files import make_file, restrict, sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +87,8 @@ class Keyring:
             RefusedToStartError: it cannot be read or written, or is no key file.
         """
         try:
+            if self._path is not None:
+                restrict(self._path, _MODE)
             self._current()
         except (OSError, ValueError, KeyError, TypeError) as error:
             message = f"the key file {self._path} cannot be used ({error}): restore it, or remove it to get new keys"
@@ -168,15 +171,11 @@ def _write(path: Path, keys: _Keys) -> None:
     stored = orjson.dumps({"token_secret": _b64(keys.token_secret), "signing": signing})
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    descriptor = make_file(fresh, _MODE)
     try:
         os.write(descriptor, stored)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

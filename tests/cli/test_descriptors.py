@@ -64,7 +64,7 @@ def test_a_server_without_them_serves_drains_and_leaves_with_0(tmp_path: Path, r
             assert str(Path(f"/proc/{process.pid}/fd/{NUMBERS[name]}").readlink()) == os.devnull
         status, stderr = terminated(process)
     assert status == 0
-    assert stderr.count("\n") == (0 if "2>&-" in redirection else 1)
+    assert stderr.count("\n") == (0 if "2>&-" in redirection else 2)
     with server:
         assert content(server.stream_url("s")) == b"kept"
 

@@ -77,12 +77,12 @@ def test_variables_reach_serve_and_arguments_win(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DS_PORT", "1")
     monkeypatch.setenv("DS_MAX_APPEND_BYTES", "2MiB")
     monkeypatch.setenv("DS_REQUEST_TIMEOUT_MS", "3")
-    monkeypatch.setenv("DS_INIT", "1")
+    monkeypatch.setenv("DS_REQUIRE_STORE", "1")
     command = dict(commands())["serve"]
 
     config = server_config(**command.make_context("serve", ["--request-timeout", "4", "--root", "/"]).params)
 
-    assert (config.port, config.init, config.root) == (1, True, "/")
+    assert (config.port, config.require_store, config.root) == (1, True, "/")
     assert (config.bounds.max_append_bytes, config.bounds.request_timeout_ms) == (2 << 20, 4)
 
 

@@ -98,7 +98,7 @@ def test_there_is_no_access_log(server: ServerProcess) -> None:
     done("create", "x", url=f"{server.url}/v1/stream")
     done("info", "x", url=f"{server.url}/v1/stream")
     server.stop()
-    assert len(server.stderr.splitlines()) == 1
+    assert [line.split('"')[1] for line in server.stderr.splitlines()] == ["new store", "shutting down"]
 
 
 def test_it_refuses_a_data_dir_in_use(server: ServerProcess, tmp_path: Path) -> None:
@@ -117,11 +117,27 @@ def test_it_refuses_an_unknown_version(serve: Serve) -> None:
     assert "has format 9" in refusal(server)
 
 
-def test_it_refuses_an_empty_directory_unless_told_to_begin_there(tmp_path: Path) -> None:
+def test_an_empty_directory_becomes_a_new_store_and_it_says_so_once(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path)
     server.data_dir.mkdir()
-    assert "--init" in refusal(server)
-    server.arguments = ["--init"]
+    with server:
+        server.stop()
+        server.start()
+    [line] = [line for line in server.stderr.splitlines() if "new store" in line]
+    assert f'data_dir={server.data_dir} found="an empty directory"' in line
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_a_required_store_is_not_begun(tmp_path: Path, *, variable: bool) -> None:
+    server = ServerProcess(tmp_path)
+    server.arguments = [] if variable else ["--require-store"]
+    server.environment = {"DS_REQUIRE_STORE": "1"} if variable else {}
+    assert "start once without --require-store" in refusal(server)
+    server.data_dir.mkdir()
+    assert "disk not mounted?" in refusal(server)
+    assert list(server.data_dir.iterdir()) == []
+    with ServerProcess(tmp_path):
+        pass
     with server:
         assert server.running
 

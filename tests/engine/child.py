@@ -13,6 +13,7 @@ from pathlib import Path
 
 from durable_streams.engine.base import Chunk, EngineError, ProducerRow
 from durable_streams.engine.lmdb.engine import LmdbEngine
+from durable_streams.logs import configure_logs
 from tests.engine.heads import create, head, read_bytes, replace
 
 
@@ -24,6 +25,7 @@ def main(data_dir: str, fault_point: str = "") -> None:
         if armed and point == fault_point:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    configure_logs("logfmt")  # on stderr: stdout is for answers
     engine = LmdbEngine(Path(data_dir), fault=crash)
     try:
         engine.open()

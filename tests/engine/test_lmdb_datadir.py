@@ -10,10 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lmdb
 import pytest
 
 from durable_streams.engine.base import RefusedToStartError
-from durable_streams.engine.lmdb.datadir import DATA_FILE, FORMAT, STORE_FILE, STORE_FILE_BYTES, DataDir
+from durable_streams.engine.lmdb.datadir import DATA_FILE, FORMAT, LOCK_FILE, STORE_FILE, STORE_FILE_BYTES, DataDir
 from durable_streams.engine.lmdb.engine import LmdbEngine
 from tests.engine.children import Child
 from tests.engine.heads import create, head
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 NOBODY = 65_534
+CREATING = (
+    json.dumps({"format": FORMAT, "engine": "lmdb", "state": "creating", "pid": 1}).encode().ljust(STORE_FILE_BYTES)
+)
 
 
-def open_and_close(path: Path, *, init: bool = False) -> None:
-    engine = LmdbEngine(path, init=init)
+def open_and_close(path: Path, *, require_store: bool = False) -> None:
+    engine = LmdbEngine(path, require_store=require_store)
     engine.open()
     engine.close()
 
@@ -34,11 +38,11 @@ def entries(path: Path) -> list[Path] | None:
     return sorted(path.iterdir()) if path.is_dir() else None
 
 
-def refusal(path: Path, *, init: bool = False) -> str:
+def refusal(path: Path, *, require_store: bool = False) -> str:
     """Return why opening ``path`` is refused; nothing in it may change by that."""
     before = entries(path)
     with pytest.raises(RefusedToStartError) as refused:
-        open_and_close(path, init=init)
+        open_and_close(path, require_store=require_store)
     assert before == entries(path)
     message = str(refused.value)
     assert "\n" not in message
@@ -67,25 +71,54 @@ def test_a_missing_parent_is_not(tmp_path: Path) -> None:
     assert not (tmp_path / "no").exists()
 
 
-def test_an_empty_directory_is_refused_unless_asked_for(tmp_path: Path) -> None:
-    message = refusal(tmp_path)
+@pytest.mark.parametrize("holds", [[], ["lost+found"]])
+def test_an_empty_directory_becomes_a_store_unless_one_is_required(tmp_path: Path, holds: list[str]) -> None:
+    for name in holds:
+        (tmp_path / name).mkdir()
+    message = refusal(tmp_path, require_store=True)
     assert "mount it" in message
-    assert "--init" in message
-    open_and_close(tmp_path, init=True)
+    assert "start once without --require-store" in message
     open_and_close(tmp_path)
+    open_and_close(tmp_path, require_store=True)
 
 
-def test_init_leaves_an_existing_store_alone(store: Path) -> None:
-    engine = LmdbEngine(store, init=True)
+def test_a_missing_directory_is_not_created_where_a_store_is_required(tmp_path: Path) -> None:
+    assert "mount it" in refusal(tmp_path / "new", require_store=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_required_store_is_opened(store: Path) -> None:
+    engine = LmdbEngine(store, require_store=True)
     engine.open()
     assert engine.load(["a"]) == [head("a")]
     engine.close()
 
 
-@pytest.mark.parametrize("init", [False, True])
-def test_a_directory_of_other_files_is_refused(tmp_path: Path, *, init: bool) -> None:
-    (tmp_path / "thesis.tex").touch()
-    assert "other files" in refusal(tmp_path, init=init)
+@pytest.mark.parametrize("require_store", [False, True])
+@pytest.mark.parametrize("name", ["thesis.tex", ".hidden", DATA_FILE, os.fsdecode(b"\xff")])
+def test_a_directory_of_other_files_is_refused(tmp_path: Path, name: str, *, require_store: bool) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / "lost+found").mkdir()
+    assert "other files" in refusal(tmp_path, require_store=require_store)
+
+
+@pytest.mark.parametrize("require_store", [False, True])
+def test_a_link_to_a_missing_directory_is_refused(tmp_path: Path, *, require_store: bool) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "mount" / "store")
+    message = refusal(tmp_path / "link", require_store=require_store)
+    assert f"is a link to {tmp_path / 'mount' / 'store'}, which is missing" in message
+
+
+def test_a_link_to_a_store_is_that_store(store: Path) -> None:
+    link = store.with_name("link")
+    link.symlink_to(store, target_is_directory=True)
+    with Child(link) as child:
+        assert child.opened == "open"
+        assert child.ask("probe") == "probed"
+        assert f"in use by process {child.process.pid}" in refusal(store)
+        link.unlink()
+        link.symlink_to(store.parent, target_is_directory=True)
+        assert child.ask("probe") == "EngineFailedError"
 
 
 def test_a_file_is_refused(tmp_path: Path) -> None:
@@ -134,21 +167,49 @@ def test_a_data_file_that_is_none_is_refused(store: Path) -> None:
     assert "cannot be opened" in refusal(store)
 
 
-@pytest.mark.parametrize("left", ["empty store file", "creating", "creating, with data"])
-def test_a_creation_cut_short_is_finished(tmp_path: Path, left: str) -> None:
+LEFT: dict[str, tuple[bytes, bytes | None]] = {
+    "no store file yet": (b"", None),
+    "an empty store file and a lock file": (b"", None),
+    "a store file of which only the size is on disk": (bytes(STORE_FILE_BYTES), None),
+    "no data file": (CREATING, None),
+    "an empty data file": (CREATING, b""),
+    "a data file of which only the size is on disk": (CREATING, bytes(32_768)),
+    "half of a page": (CREATING, b"\xde\xad" * 1_000),
+}
+"""What a power cut in a first start can leave: what is in the store file, and in the data file if there is one."""
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_a_first_start_cut_short_is_begun_anew(tmp_path: Path, left: str) -> None:
     path = tmp_path / "store"
-    if left == "empty store file":
-        path.mkdir()
-        (path / STORE_FILE).touch()
-    else:
-        open_and_close(path)
-        line = {"format": FORMAT, "engine": "lmdb", "state": "creating", "pid": 1}
-        (path / STORE_FILE).write_bytes(json.dumps(line).encode().ljust(STORE_FILE_BYTES))
-        if left == "creating":
-            (path / DATA_FILE).unlink()
+    path.mkdir()
+    store_file, data = LEFT[left]
+    (path / STORE_FILE).write_bytes(store_file)
+    if data is not None:
+        (path / DATA_FILE).write_bytes(data)
+    if "lock file" in left:
+        (path / LOCK_FILE).write_bytes(bytes(100))
+    assert "start once without --require-store" in refusal(path, require_store=True)
     open_and_close(path)
     assert json.loads((path / STORE_FILE).read_bytes())["state"] == "ready"
-    open_and_close(path)
+    open_and_close(path, require_store=True)
+
+
+def test_a_data_file_cut_in_half_by_a_first_start_is_begun_anew(tmp_path: Path) -> None:
+    directory = DataDir.acquire(tmp_path / "store", require_store=False)
+    env = lmdb.open(str(tmp_path / "store"), map_size=1 << 20, max_dbs=9, lib_version=0)
+    env.close()
+    directory.release()
+    with (tmp_path / "store" / DATA_FILE).open("r+b") as data:
+        data.truncate(data.seek(0, os.SEEK_END) // 2)
+    open_and_close(tmp_path / "store")
+    open_and_close(tmp_path / "store", require_store=True)
+
+
+@pytest.mark.parametrize("blank", [b"", bytes(STORE_FILE_BYTES)])
+def test_a_blank_store_file_beside_data_is_damage_and_no_new_store(store: Path, blank: bytes) -> None:
+    (store / STORE_FILE).write_bytes(blank)
+    assert "has lost what was in its store.json" in refusal(store)
 
 
 def test_refusing_gives_the_lock_back(store: Path) -> None:
@@ -236,7 +297,7 @@ def test_a_disk_without_room_for_a_new_store_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_released_directory_stays_released(store: Path) -> None:
-    directory = DataDir.acquire(store, init=False)
+    directory = DataDir.acquire(store, require_store=False)
     directory.release()
     directory.release()
     open_and_close(store)

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from durable_streams.clock import ManualClock
+from durable_streams.subscriptions.keys import KEY_FILE, Keyring
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.serving import ServerProcess
 
 
@@ -68,3 +73,16 @@ def test_a_key_is_rotated_under_a_running_server(server: ServerProcess) -> None:
 
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("signing with ds_")
+
+
+@pytest.mark.slow
+def test_a_key_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    Keyring(tmp_path / KEY_FILE, ManualClock()).open()
+    kept = (tmp_path / KEY_FILE).read_bytes()
+    (tmp_path / f"{KEY_FILE}.new").mkdir()  # as a file system that takes no writes, for root as well
+    command = [sys.executable, "-m", "durable_streams", "subscriptions", "rotate-key", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert f"{tmp_path / KEY_FILE} cannot be written" in ended.stderr
+    assert (tmp_path / KEY_FILE).read_bytes() == kept

@@ -10,18 +10,20 @@ again until it ends, so the store's file may grow by as much as is rewritten dur
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import lmdb
 
 from durable_streams.engine.base import EngineError
+from durable_streams.engine.files import ensure_file, is_empty, make_directory, make_file, sync_directory
 from durable_streams.engine.lmdb.datadir import (
     DATA_FILE,
+    LOCK_FILE,
     STORE_FILE,
     open_store_file,
     require_complete,
-    sync_directory,
     write_store_file,
 )
 from durable_streams.engine.lmdb.engine import LmdbEngine
@@ -51,7 +53,7 @@ def backup(source: Path | LmdbEngine, target: Path, *, compact: bool = False) ->
     try:
         if isinstance(source, LmdbEngine):
             _prepare(target)
-            source.copy_to(target, compact=compact)
+            _copy(source.copy_to, target, compact=compact)
         else:
             _copy_directory(source, target, compact=compact)
         _complete(target)
@@ -62,8 +64,8 @@ def backup(source: Path | LmdbEngine, target: Path, *, compact: bool = False) ->
 
 def _prepare(target: Path) -> None:
     if not target.exists():
-        target.mkdir(mode=0o750)
-    elif not target.is_dir() or any(target.iterdir()):
+        make_directory(target)
+    elif not target.is_dir() or not is_empty(target):
         message = f"backup target {target} is not an empty directory: name another one"
         raise BackupRefusedError(message)
 
@@ -75,17 +77,32 @@ def _copy_directory(source: Path, target: Path, *, compact: bool) -> None:
     finally:
         os.close(descriptor)
     _prepare(target)
+    with contextlib.suppress(OSError):  # LMDB does without on a read-only file system, and says what else is wrong
+        ensure_file(source / LOCK_FILE)
     # With LMDB's lock: a server may be writing. Map size 0 is the one the store has.
-    with lmdb.open(str(source), map_size=0, readonly=True, create=False, lib_version=0) as env:
-        env.copy(str(target), compact=compact)
+    with lmdb.open(os.fsencode(source), map_size=0, readonly=True, create=False, lib_version=0) as env:
+        _copy(env.copyfd, target, compact=compact)
+
+
+class _CopyTo(Protocol):
+    """Writes a snapshot to a descriptor."""
+
+    def __call__(self, descriptor: int, /, *, compact: bool) -> None: ...
+
+
+def _copy(copy_to: _CopyTo, target: Path, *, compact: bool) -> None:
+    descriptor = make_file(target / DATA_FILE)
+    try:
+        copy_to(descriptor, compact=compact)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _complete(target: Path) -> None:
-    """Make the copied file durable, then declare the directory a store."""
-    with (target / DATA_FILE).open("rb") as copied:
-        os.fsync(copied.fileno())
+    """Declare the directory a store, now that the copied file is durable."""
     sync_directory(target)
-    descriptor = os.open(target / STORE_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    descriptor = make_file(target / STORE_FILE)
     try:
         write_store_file(descriptor)
     finally:

@@ -57,7 +57,13 @@ def check_data_dir(path: Path) -> CheckReport:
 def _check_file(path: Path, findings: Findings) -> CheckReport:
     # Without LMDB's own lock, for nobody can write: the store file is locked. Map size 0 is the one the store has.
     env = lmdb.open(
-        str(path), map_size=0, max_dbs=len(Databases._fields), readonly=True, lock=False, create=False, lib_version=0
+        os.fsencode(path),
+        map_size=0,
+        max_dbs=len(Databases._fields),
+        readonly=True,
+        lock=False,
+        create=False,
+        lib_version=0,
     )
     with env:
         if _is_truncated(env, path):

@@ -2,8 +2,8 @@
 
 Owns: the store file (format version and lock), and the rules by which a directory is created, opened or refused.
 Must not know: what LMDB keeps in its files.
-Invariant: a directory without a complete store in it is never taken for an empty store unless the operator said so; a
-    disk that is not mounted looks exactly like that.
+Invariant: a new store begins only where nobody has put anything, or where a store was begun and never completed; and
+    nowhere at all if one is required, for a disk that is not mounted looks like an empty directory.
 
 The store file ``store.json`` holds one line of JSON, padded with spaces to ``STORE_FILE_BYTES`` and rewritten in place
 by a single write, so that a crash leaves the old line or the new one. Its ``flock`` is held while the store is open.
@@ -16,7 +16,10 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+import structlog
+
 from durable_streams.engine.base import EngineFailedError, RefusedToStartError
+from durable_streams.engine.files import ensure_file, is_empty, make_directory, restrict, sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,12 +27,16 @@ if TYPE_CHECKING:
 
 STORE_FILE = "store.json"
 DATA_FILE = "data.mdb"
+LOCK_FILE = "lock.mdb"
 FORMAT = 2
 """Version of the layout in ``keys``, ``rows`` and ``journal``. Raise it with any change of one."""
 STORE_FILE_BYTES = 256
 
+_ONCE_WITHOUT = "to make a new store there, start once without --require-store"
+
 _CREATING = "creating"
 _READY = "ready"
+_log = structlog.get_logger(__name__)
 
 
 class DataDir:
@@ -42,20 +49,28 @@ class DataDir:
         self._identity = _identity(path)
 
     @classmethod
-    def acquire(cls, path: Path, *, init: bool) -> DataDir:
-        """Create or open the directory and lock it against every other process.
+    def acquire(cls, path: Path, *, require_store: bool) -> DataDir:
+        """Create or open the directory, lock it against every other process, and make its files as they should be.
 
         Args:
             path: the directory; it is created if it is missing and its parent exists.
-            init: whether an empty directory may become a new store.
+            require_store: whether to refuse where no complete store is.
 
         Raises:
             RefusedToStartError: see the module's docstring; the message says what to do.
         """
         path = path.absolute()
         try:
-            _prepare(path, init=init)
-            return cls(path, _lock_store_file(path))
+            found = _prepare(path, require_store=require_store)
+            descriptor, state = _lock_store_file(path, require_store=require_store)
+            try:
+                if state == _CREATING:
+                    _log.info("new store", data_dir=str(path), found=found)
+                _prepare_files(path)
+                return cls(path, descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
         except OSError as error:
             _refuse(f"data directory {path} cannot be used ({error.strerror}): check its owner, permissions and mount")
 
@@ -134,42 +149,62 @@ def write_store_file(descriptor: int, state: str = _READY) -> None:
     os.fsync(descriptor)
 
 
-def sync_directory(path: Path) -> None:
-    """Make the directory's own entries durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _prepare(path: Path, *, require_store: bool) -> str:
+    """Leave a directory behind that holds a store file, or is allowed to get one; refuse any other.
 
-
-def _prepare(path: Path, *, init: bool) -> None:
-    """Leave a directory behind that holds a store file, or is allowed to get one; refuse any other."""
+    Returns what was found, in a word for the operator.
+    """
     if not path.exists():
-        if not path.parent.is_dir():
-            _refuse(f"data directory {path} has no parent directory: create {path.parent} first")
-        path.mkdir(mode=0o750)
-        return
+        _make(path, require_store=require_store)
+        return "nothing"
     if not path.is_dir():
         _refuse(f"data directory {path} is not a directory: name another one")
-    entries = {entry.name for entry in path.iterdir()}
-    if not entries and not init:
-        _refuse(
-            f"data directory {path} is empty (disk not mounted?): mount it, or pass --init to start a new store there"
-        )
-    if entries and STORE_FILE not in entries:
-        _refuse(f"data directory {path} holds other files and no store: name another one, or empty it and pass --init")
+    if is_empty(path):
+        if require_store:
+            _refuse(f"data directory {path} is empty (disk not mounted?): mount it; {_ONCE_WITHOUT}")
+        return "an empty directory"
+    if not (path / STORE_FILE).exists():
+        _refuse(f"data directory {path} holds other files and no store: name another one, or empty it")
+    return "a start that was cut short"
 
 
-def _lock_store_file(path: Path) -> int:
-    descriptor = os.open(path / STORE_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+def _make(path: Path, *, require_store: bool) -> None:
+    if path.is_symlink():
+        _refuse(f"data directory {path} is a link to {path.readlink()}, which is missing: mount it, or create it")
+    if require_store:
+        _refuse(f"data directory {path} is missing (disk not mounted?): mount it; {_ONCE_WITHOUT}")
+    if not path.parent.is_dir():
+        _refuse(f"data directory {path} has no parent directory: create {path.parent} first")
+    make_directory(path)
+
+
+def _lock_store_file(path: Path, *, require_store: bool) -> tuple[int, str]:
+    """Return the descriptor that holds the lock, and how far the store has come."""
+    if not require_store:
+        ensure_file(path / STORE_FILE)
+    descriptor = os.open(path / STORE_FILE, os.O_RDWR | os.O_CLOEXEC)
     try:
         _lock(path, descriptor, fcntl.LOCK_EX)
-        write_store_file(descriptor, _read_state(path, descriptor))
+        state = _read_state(path, descriptor)
+        if state == _CREATING and require_store:
+            _refuse(f"the store in {path} was never completed: {_ONCE_WITHOUT}")
+        write_store_file(descriptor, state)
+        if state == _CREATING:
+            # What a start that was cut short has left, in whatever condition: nothing was acknowledged from it.
+            (path / DATA_FILE).unlink(missing_ok=True)
+            sync_directory(path)  # no power cut leaves a data file without a store file
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
+    return descriptor, state
+
+
+def _prepare_files(path: Path) -> None:
+    """Make LMDB's files before it does, with our modes and owner, and correct those of files that are there."""
+    for name in (DATA_FILE, LOCK_FILE):
+        ensure_file(path / name)
+    for name in (STORE_FILE, DATA_FILE, LOCK_FILE):
+        restrict(path / name)
 
 
 def _lock(path: Path, descriptor: int, kind: int) -> None:
@@ -182,7 +217,10 @@ def _lock(path: Path, descriptor: int, kind: int) -> None:
 
 def _read_state(path: Path, descriptor: int) -> str:
     """Return how far the store has come: ``_CREATING`` as long as nothing can have been acknowledged from it."""
-    if os.fstat(descriptor).st_size == 0:
+    if not os.pread(descriptor, STORE_FILE_BYTES, 0).strip(b"\0"):
+        # The first start was cut before its first sync: there is no data file then, or this is damage.
+        if _data_bytes(path):
+            _refuse(f"the store in {path} has lost what was in its {STORE_FILE}: restore the directory from a backup")
         return _CREATING
     line = _read_line(descriptor)
     if line.get("format") != FORMAT:
@@ -190,13 +228,16 @@ def _read_state(path: Path, descriptor: int) -> str:
         _refuse(f"the store in {path} has format {found}, this program knows {FORMAT}: use the version that wrote it")
     if line.get("state") == _CREATING:
         return _CREATING
-    try:
-        size_bytes = (path / DATA_FILE).stat().st_size
-    except FileNotFoundError:
-        size_bytes = 0
-    if size_bytes == 0:
+    if not _data_bytes(path):
         _refuse(f"the store in {path} has lost its {DATA_FILE}: restore the directory from a backup")
     return _READY
+
+
+def _data_bytes(path: Path) -> int:
+    try:
+        return (path / DATA_FILE).stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _read_line(descriptor: int) -> dict[str, object]:

@@ -79,7 +79,7 @@ class LmdbEngine:
         data_dir: Path,
         *,
         map_size_bytes: int = DEFAULT_MAP_SIZE_BYTES,
-        init: bool = False,
+        require_store: bool = False,
         fault: Callable[[str], None] | None = None,
         journal_max_bytes: int = JOURNAL_MAX_BYTES,
     ) -> None:
@@ -89,13 +89,13 @@ class LmdbEngine:
             data_dir: the directory that holds the store and nothing else.
             map_size_bytes: upper bound of the file's size, rounded down to whole pages; reaching it raises
                 ``StorageFullError``.
-            init: whether an empty directory may become a new store.
+            require_store: whether to refuse where no complete store is, instead of beginning one.
             fault: called with each of ``FAULT_POINTS`` as commits pass it; for tests that end the process there.
             journal_max_bytes: how much is journaled before it goes to its places; a 64th of a small map.
         """
         self._data_dir = data_dir
         self._map_size_bytes = map_size_bytes - map_size_bytes % mmap.PAGESIZE
-        self._init = init
+        self._require_store = require_store
         self._fault = fault
         self._journal_max_bytes = min(journal_max_bytes, self._map_size_bytes // 64)
         self._overlay = Overlay()
@@ -110,7 +110,7 @@ class LmdbEngine:
         Raises:
             RefusedToStartError: the directory is another's, incomplete, unwritable, or holds something else.
         """
-        directory = DataDir.acquire(self._data_dir, init=self._init)
+        directory = DataDir.acquire(self._data_dir, require_store=self._require_store)
         try:
             self._open_environment(directory.path)
             directory.mark_ready()
@@ -127,7 +127,7 @@ class LmdbEngine:
 
     def _open_environment(self, path: Path) -> None:
         env = lmdb.open(
-            str(path),
+            os.fsencode(path),
             map_size=self._map_size_bytes,
             max_dbs=len(Databases._fields),
             max_readers=MAX_READERS,
@@ -461,8 +461,8 @@ class LmdbEngine:
         rows = [(keys.encode_chunk(keys.MAX_SID, page), _PAGE_FULL) for page in range(size_bytes // mmap.PAGESIZE)]
         txn.cursor(self._databases.chunk).putmulti(rows)
 
-    def copy_to(self, target: Path, *, compact: bool) -> None:
-        """Copy a snapshot of the LMDB data file into the existing directory ``target``, while commits go on.
+    def copy_to(self, descriptor: int, *, compact: bool) -> None:
+        """Write a snapshot of the LMDB data file to an open file, while commits go on.
 
         Raises:
             EngineFailedError: reading failed.
@@ -470,10 +470,10 @@ class LmdbEngine:
         """
         env = self._usable()
         try:
-            env.copy(str(target), compact=compact)
+            env.copyfd(descriptor, compact=compact)
         except lmdb.Error as error:
             code = getattr(error, "code", 0)
-            raise OSError(code, f"copy into {target} failed: {error}") from error
+            raise OSError(code, f"copying failed: {error}") from error
 
     def _usable(self) -> Environment:
         if self._failure is not None:
