@@ -16,7 +16,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 The options of `durable-streams serve`. The command line wins over the variable, the variable over the default. Sizes
-are bytes or `64KiB`, `16MiB`, `1GiB`; times are milliseconds.
+are bytes or `64KiB`, `16MiB`, `1GiB`; times are milliseconds. A variable that Kubernetes makes of a service named `ds`
+(`DS_PORT=tcp://10.0.0.1:4437`) is no option: it is ignored, with a line in the log.
 
 | option | variable | default | what it says |
 |---|---|---|---|

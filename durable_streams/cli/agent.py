@@ -12,7 +12,7 @@ import click
 
 from durable_streams.cli.descriptors import announce
 from durable_streams.cli.endings import Failure, Status
-from durable_streams.cli.options import Whole, gathered, option
+from durable_streams.cli.options import Whole, gathered, option, tell_of_ignored_variables
 from durable_streams.stopping import StoppedEarlyError, StopSignals
 
 if TYPE_CHECKING:
@@ -58,23 +58,13 @@ class AgentServe:
 
 
 @agent_command.command("serve")
-@click.option(
+@option(
     "--host",
     default="127.0.0.1",
     envvar="DS_AGENT_HOST",
-    show_envvar=True,
-    show_default=True,
     help="Address to listen on; 0.0.0.0 and :: are all of them.",
 )
-@click.option(
-    "--port",
-    type=Whole(0, 65_535),
-    default=4438,
-    envvar="DS_AGENT_PORT",
-    show_envvar=True,
-    show_default=True,
-    help="Port; 0 takes a free one.",
-)
+@option("--port", type=Whole(0, 65_535), default=4438, envvar="DS_AGENT_PORT", help="Port; 0 takes a free one.")
 @option("--streams-url", default="http://127.0.0.1:4437/v1/stream", help="Root of the streams server.")
 @option("--public-streams-url", default=None, help="The same root as clients reach it, if that differs.")
 @option(
@@ -117,6 +107,7 @@ def serve_command(options: AgentServe) -> int:
     signals = StopSignals()
     signals.install()
     configure_logs(options.log_format)
+    tell_of_ignored_variables()
     try:
         with signals.interrupting():
             adapter, about = _make_adapter(options)

@@ -18,6 +18,8 @@ FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 UNITS: Final = {"ms": "MILLISECONDS", "s": "SECONDS", "bytes": "BYTES", "count": "COUNT", "commands": "COUNT"}
 """Last word of an option's name → what its value is called in the help."""
 
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://[^/\s]+:[0-9]+", re.ASCII)
+_IGNORED: Final = "durable_streams.cli.options.ignored"
 _SIZE = re.compile(r"([0-9]+)\s*([kmgt]i?b?)?", re.IGNORECASE | re.ASCII)
 _SHIFTS: Final = {"k": 10, "m": 20, "g": 30, "t": 40}
 
@@ -68,6 +70,30 @@ def in_units(size_bytes: int) -> str:
     return str(size_bytes)
 
 
+class _Option(click.Option):
+    """An option that does not take its variable from Kubernetes.
+
+    A service named ``ds`` puts ``DS_PORT=tcp://10.0.0.1:4437`` into the environment of every pod of its namespace. No
+    number, choice, flag or path is written like that, so it is as if it were not there; a text may be.
+    """
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        value = super().resolve_envvar_value(ctx)
+        if value is None or isinstance(self.type, click.types.StringParamType) or not _SERVICE_LINK.fullmatch(value):
+            return value
+        ctx.meta.setdefault(_IGNORED, {})[str(self.envvar)] = value
+        return None
+
+
+def tell_of_ignored_variables() -> None:
+    """Log which variables of the present command were taken for Kubernetes' own."""
+    import structlog  # noqa: PLC0415 only services log
+
+    log = structlog.get_logger(__name__)
+    for variable, value in click.get_current_context().meta.get(_IGNORED, {}).items():
+        log.info("variable ignored", variable=variable, value=value, why="a service link of Kubernetes")
+
+
 def option(*names: str, **settings: Any) -> Callable[[FC], FC]:  # noqa: ANN401 click's own settings
     """Declare an option; settings are click's. The first name gives the variable: ``--data-dir`` is ``DS_DATA_DIR``."""
     words = names[0].partition("/")[0].removeprefix("--").split("-")
@@ -78,7 +104,8 @@ def option(*names: str, **settings: Any) -> Callable[[FC], FC]:  # noqa: ANN401 
         settings.setdefault("show_default", True)
     if words[-1] in UNITS:
         settings.setdefault("metavar", UNITS[words[-1]])
-    return click.option(*names, envvar="_".join(["DS", *words]).upper(), show_envvar=True, **settings)
+    settings.setdefault("envvar", "_".join(["DS", *words]).upper())
+    return click.option(*names, cls=_Option, show_envvar=True, **settings)
 
 
 def gathered(kind: Callable[..., T]) -> Callable[[Callable[[T], R]], Callable[..., R]]:

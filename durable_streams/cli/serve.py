@@ -11,7 +11,7 @@ import click
 
 from durable_streams.cli.descriptors import announce
 from durable_streams.cli.endings import Failure, Status
-from durable_streams.cli.options import gathered
+from durable_streams.cli.options import gathered, tell_of_ignored_variables
 from durable_streams.cli.serve_options import serve_options
 from durable_streams.config import Bounds, ServerConfig
 from durable_streams.stopping import StoppedEarlyError, StopSignals
@@ -60,6 +60,7 @@ def _serve(config: ServerConfig, signals: StopSignals) -> int:
         from durable_streams.server import run  # noqa: PLC0415
 
         configure_logs(config.log_format)
+        tell_of_ignored_variables()
     try:
         with signals.interrupting():
             check_address(config.host, config.port)

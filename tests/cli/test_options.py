@@ -86,6 +86,44 @@ def test_variables_reach_serve_and_arguments_win(monkeypatch: pytest.MonkeyPatch
     assert (config.bounds.max_append_bytes, config.bounds.request_timeout_ms) == (2 << 20, 4)
 
 
+NO_TEXTS = [one for one in OPTIONS if not isinstance(one.values[1].type, click.types.StringParamType)]  # type: ignore[union-attr] # options all
+"""A text can be a link, and no service has a name that makes one a text's variable."""
+LINK = "tcp://10.0.0.1:4437"
+KUBERNETES = {
+    f"{prefix}_{name}": value
+    for prefix in ("DS", "DS_AGENT")
+    for name, value in {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "4437",
+        "SERVICE_PORT_HTTP": "4437",
+        "PORT": LINK,
+        "PORT_4437_TCP": LINK,
+        "PORT_4437_TCP_PROTO": "tcp",
+        "PORT_4437_TCP_PORT": "4437",
+        "PORT_4437_TCP_ADDR": "10.0.0.1",
+    }.items()
+}
+"""What a pod finds in its environment where there are services named ``ds`` and ``ds-agent``."""
+
+
+@pytest.mark.parametrize("link", [LINK, "udp://10.0.0.1:53", "tcp://[fd00::1]:4437"])
+@pytest.mark.parametrize(("command", "option"), NO_TEXTS)
+def test_a_service_link_is_as_good_as_no_variable(command: click.Command, option: click.Option, link: str) -> None:
+    assert isinstance(option.envvar, str)
+    with pytest.MonkeyPatch.context() as environment, click.Context(command) as context:
+        environment.delenv(option.envvar, raising=False)
+        without = option.consume_value(context, {})
+        environment.setenv(option.envvar, link)
+        assert option.consume_value(context, {}) == without
+
+
+@pytest.mark.parametrize("value", ["http://10.0.0.1:80", "tcp://", "tcp://10.0.0.1", "10.0.0.1:4437", "x tcp://a:1"])
+def test_another_value_is_refused_as_ever(value: str) -> None:
+    finished = run("serve", more={"DS_PORT": value})
+    assert finished.returncode == 2
+    assert "'--port' (env var: 'DS_PORT')" in finished.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "size_bytes"),
     [("1", 1), ("64KiB", 65536), ("64k", 65536), ("2 MB", 2 << 20), ("1GiB", 1 << 30), ("1t", 1 << 40)],

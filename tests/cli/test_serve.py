@@ -12,6 +12,7 @@ import pytest
 from durable_streams.cli.serve import check_address, startup_text
 from durable_streams.config import ServerConfig
 from tests.cli.running import done, run
+from tests.cli.test_options import KUBERNETES
 from tests.serving import HOST, ServerExited, ServerProcess, free_port
 
 if TYPE_CHECKING:
@@ -65,6 +66,19 @@ def test_variables_configure_it(serve: Serve) -> None:
     server = serve(environment={"DS_ROOT": "/elsewhere", "DS_SLOW_REQUEST_MS": "60000"})
     assert f"{server.url}/elsewhere" in server.stdout
     assert done("create", f"{server.url}/elsewhere/x").startswith("created")
+
+
+def test_the_links_of_a_service_named_as_we_are_change_nothing(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, environment=KUBERNETES, engine="memory")
+    server.environment["DS_LANE"] = KUBERNETES["DS_PORT"]
+    with server:
+        server.stop()
+    ignored = [line for line in server.stderr.splitlines() if "variable ignored" in line]
+    assert len(ignored) == 1
+    assert "variable=DS_LANE value=tcp://10.0.0.1:4437" in ignored[0]
+    finished = run("serve", "--host", "192.0.2.1", "--engine", "memory", more=KUBERNETES)
+    assert "variable=DS_PORT value=tcp://10.0.0.1:4437" in finished.stderr
+    assert "cannot listen on 192.0.2.1 port 4437" in finished.stderr
 
 
 def test_sigterm_drains_and_leaves_with_0(server: ServerProcess) -> None:
