@@ -81,5 +81,14 @@ def _renderer(log_format: LogFormat) -> Processor:
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    first = {key: event[key] for key in _FIRST if key in event}
-    return orjson.dumps({**first, **event}, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    ordered = {**{key: event[key] for key in _FIRST if key in event}, **event}
+    try:
+        return orjson.dumps(ordered, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # a text with bytes that are not UTF-8: a file's name
+        return orjson.dumps({str(key): _printable(value) for key, value in ordered.items()}).decode()
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from durable_streams.cli.endings import Failure
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import TextIO
 
 STDIN: Final = 0
@@ -80,6 +81,11 @@ def write(content: bytes) -> None:
         raise
     except OSError as error:
         raise Failure(f"stdout cannot be written to ({error.strerror})") from error
+
+
+def printable(path: Path) -> str:
+    """Return a path for JSON, which has no bytes: those that are not UTF-8 are escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def announce(text: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import re
 import signal
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+_NO_UTF_8: Final = re.compile("[\udc80-\udcff]")
+"""How Python shows the bytes of arguments and variables that are not UTF-8. Names of files may have them."""
 _BY_SIGNAL: Final = 128
 """Added to the signal's number, it is the exit status by which a shell tells of it."""
 
@@ -64,6 +67,12 @@ def conclude(run: Callable[[], object]) -> int:
         with contextlib.suppress(OSError):  # the exit status says it, too
             click.echo(_line(error), err=True)
         return error.exit_code
+    except UnicodeEncodeError as error:
+        if not _NO_UTF_8.search(error.object):
+            raise
+        with contextlib.suppress(OSError):
+            click.echo(f"durable-streams: {error.object!r} is to be text, and is not UTF-8", err=True)
+        return Status.USAGE
     return status if isinstance(status, int) else Status.DONE
 
 

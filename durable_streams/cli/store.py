@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from durable_streams.cli.descriptors import say
+from durable_streams.cli.descriptors import printable, say
 from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.options import as_json, option
 from durable_streams.engine.base import EngineError
@@ -40,7 +40,9 @@ def check_command(source: Path, *, as_json: bool) -> int:
 
 def _report_json(source: Path, report: CheckReport) -> str:
     problems = [{"where": problem.where, "what": problem.what} for problem in report.problems]
-    return orjson.dumps({"store": str(source), "sound": report.sound, **asdict(report), "problems": problems}).decode()
+    return orjson.dumps(
+        {"store": printable(source), "sound": report.sound, **asdict(report), "problems": problems}
+    ).decode()
 
 
 def _report_text(source: Path, report: CheckReport) -> str:
@@ -73,5 +75,5 @@ def backup_command(source: Path, target: Path, *, compact: bool, as_json: bool) 
     except EngineError as refusal:
         raise Failure(str(refusal)) from refusal
     size_bytes = sum(entry.stat().st_size for entry in target.iterdir())
-    values = {"source": str(source), "target": str(target), "byte_count": size_bytes}
+    values = {"source": printable(source), "target": printable(target), "byte_count": size_bytes}
     say(orjson.dumps(values).decode() if as_json else f"copied {source} to {target} ({size_bytes} bytes)")
