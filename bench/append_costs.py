@@ -26,6 +26,7 @@ from durable_streams.engine.base import Mutation
 from durable_streams.engine.lmdb.engine import LmdbEngine
 from durable_streams.http.batch_append import post_batch
 from durable_streams.http.messages import Request
+from durable_streams.logs import configure_logs
 from durable_streams.protocol.head import Head, Record, encode_record
 from durable_streams.server import GC_YOUNG_COUNT, Server
 
@@ -145,6 +146,7 @@ async def measure(directory: Path, *, connections: int, streams: int) -> str:
 
 
 def main() -> None:
+    configure_logs("logfmt")
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as directory:
         for connections, streams in ((64, 1), (256, 1), (64, 64), (0, 1_000)):
             line = uvloop.run(measure(Path(directory), connections=connections, streams=streams))

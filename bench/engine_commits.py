@@ -17,6 +17,7 @@ from pathlib import Path
 
 from durable_streams.engine.base import Chunk, Mutation, Outcome
 from durable_streams.engine.lmdb.engine import LmdbEngine
+from durable_streams.logs import configure_logs
 from durable_streams.protocol.head import Head, Record, encode_record
 
 PAYLOAD = bytes(100)
@@ -74,6 +75,7 @@ def measure(directory: Path, stream_count: int, switch_interval_s: float | None)
 
 
 def main() -> None:
+    configure_logs("logfmt")
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as directory:
         for switch_interval_s in SWITCH_INTERVALS_S:
             for stream_count in (1, 8, 64):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_MODE: Final = 0o640
-"""The owner writes; the group may read, to look for damage or to copy a stopped store; others have no business here."""
+"""The owner writes; the group may read, which is enough to look for damage; others have no business here."""
 DIRECTORY_MODE: Final = 0o750
 LOST_AND_FOUND: Final = "lost+found"
 """What a new file system of Linux holds in its root."""
