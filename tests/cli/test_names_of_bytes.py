@@ -55,6 +55,7 @@ def test_it_is_served_and_logged(server: ServerProcess) -> None:
 
 
 def test_what_has_become_of_it_is_told_by_http(server: ServerProcess) -> None:
+    server.arguments += ["--sweep-interval-ms", "600000"]  # or the server ends by what upkeep finds
     with server:
         server.data_dir.rename(server.data_dir.with_name("moved"))
         with pytest.raises(urllib.error.HTTPError) as unready:
