@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
+from durable_streams.engine.base import EngineFailedError
 from durable_streams.engine.lmdb.datadir import DATA_FILE, STORE_FILE
+from durable_streams.engine.lmdb.engine import LmdbEngine
+from durable_streams.http.errors import problem
 from durable_streams.subscriptions.keys import KEY_FILE
 from tests.cli.running import PROGRAM, TIMEOUT_S, environment, run
 from tests.serving import ServerProcess
@@ -55,12 +56,16 @@ def test_it_is_served_and_logged(server: ServerProcess) -> None:
 
 
 def test_what_has_become_of_it_is_told_by_http(server: ServerProcess) -> None:
-    server.arguments += ["--sweep-interval-ms", "600000"]  # or the server ends by what upkeep finds
-    with server:
-        server.data_dir.rename(server.data_dir.with_name("moved"))
-        with pytest.raises(urllib.error.HTTPError) as unready:
-            urllib.request.urlopen(f"{server.url}/readyz", timeout=TIMEOUT_S)  # noqa: S310 - http
-        assert ESCAPED in json.loads(unready.value.read())["detail"]
+    """As ``/readyz`` does; a running server may have ended by what upkeep finds, before it is asked."""
+    engine = LmdbEngine(server.data_dir)
+    engine.open()
+    server.data_dir.rename(server.data_dir.with_name("moved"))
+    with pytest.raises(EngineFailedError) as moved:
+        engine.probe()
+    engine.close()
+    body = problem(503, "not-ready", str(moved.value)).body
+    assert isinstance(body, bytes)
+    assert f"{ESCAPED} was removed" in json.loads(body)["detail"]
 
 
 def test_the_first_lines_name_the_very_bytes(server: ServerProcess) -> None:
