@@ -1,8 +1,10 @@
-# Needs python3 (3.11 or later), make and, for the tests, node and npm. Everything else is created here, once.
+# Needs python3 (3.11 or later), make and, for the tests, node (20.19 or later) and npm. Everything else is created here,
+# once: an environment holds exactly what its lock says, and is made anew when that changes.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNTIME := .venv-runtime
 HOST ?= 127.0.0.1
 PORT ?= 4437
 CHAT_PORT ?= 4438
@@ -12,31 +14,38 @@ DATA_DIR ?= data
 CRASH_ROUNDS ?= 200
 PYTEST_ARGS ?=
 BENCH ?=
+UPGRADE ?=
 
 PYTHON_STAMP := $(VENV)/.installed
+RUNTIME_STAMP := $(RUNTIME)/.installed
 NODE_STAMP := tests/js/node_modules/.installed
 AGENT_NODE_STAMP := tests/js-agents/node_modules/.installed
 SDK_STAMPS := .venv-sdks/.installed .venv-litellm/.installed
 
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
-
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve run local-model browser test test-sdks test-model bench bench-quick check lint format crash stops coverage lock clean environment
+.PHONY: help serve run local-model commands browser test test-sdks test-model bench bench-quick check lint format crash stops \
+	coverage installs lock clean environment python-environment npm-packages vendors-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-serve: $(PYTHON_STAMP) ## start the server on HOST:PORT (127.0.0.1:4437), its streams in DATA_DIR (./data)
-	@exec $(BIN)/durable-streams serve --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
+serve: $(RUNTIME_STAMP) ## start the server on HOST:PORT (127.0.0.1:4437), its streams in DATA_DIR (./data)
+	@exec $(RUNTIME)/bin/durable-streams serve --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
 
-run: $(PYTHON_STAMP) ## start server, adapter and, unless a key or BASE_URL names another, a local model; print the chat's address
-	@$(if $(BASE_URL)$(OPENAI_API_KEY)$(OPENAI_BASE_URL)$(ANTHROPIC_API_KEY)$(ANTHROPIC_BASE_URL),true,scripts/ensure-local-model.sh $(BIN)/python --quietly-without)
-	@exec $(BIN)/python scripts/run.py --host $(HOST) --port $(PORT) --chat-port $(CHAT_PORT) --data-dir $(DATA_DIR) \
+run: $(RUNTIME_STAMP) ## start server, adapter and, unless a key or BASE_URL names another, a local model; print the chat's address
+	@$(if $(BASE_URL)$(OPENAI_API_KEY)$(OPENAI_BASE_URL)$(ANTHROPIC_API_KEY)$(ANTHROPIC_BASE_URL),true,scripts/ensure-local-model.sh $(RUNTIME)/bin/python --quietly-without)
+	@exec $(RUNTIME)/bin/python scripts/run.py --host $(HOST) --port $(PORT) --chat-port $(CHAT_PORT) --data-dir $(DATA_DIR) \
 		--model "$(MODEL)" --base-url "$(BASE_URL)"
 
-local-model: $(PYTHON_STAMP) ## install the local model that `make run` uses
-	@scripts/ensure-local-model.sh $(BIN)/python
+local-model: $(RUNTIME_STAMP) ## install the local model that `make run` uses
+	@scripts/ensure-local-model.sh $(RUNTIME)/bin/python
+
+commands: ## install curl, node and npm where that needs no question
+	@scripts/ensure-command.sh curl curl
+	@scripts/ensure-command.sh node nodejs
+	@scripts/ensure-command.sh npm npm
+	@node scripts/ensure-node.mjs
 
 browser: ## install Chromium where that needs no question; without it the browser tests are skipped
 	@scripts/ensure-command.sh chromium chromium fonts-liberation || echo "The browser tests will be skipped." >&2
@@ -54,8 +63,7 @@ test-model: .venv-sdks/.installed ## a real language model end to end: streamed,
 		.venv-sdks/bin/python -m pytest tests/model_e2e -p no:cacheprovider $(PYTEST_ARGS); \
 	else echo "SKIPPED: the real model's tests"; fi
 
-bench: $(PYTHON_STAMP) ## measure the server beside its peers, half an hour; BENCH="--only sse --rounds 5" for a part of it
-	@scripts/ensure-command.sh node nodejs && scripts/ensure-command.sh npm npm
+bench: $(PYTHON_STAMP) commands ## measure the server beside its peers, half an hour; BENCH="--only sse --rounds 5" for a part of it
 	@bench/setup.sh $(PYTHON)
 	@$(BIN)/python -m bench $(BENCH)
 
@@ -83,53 +91,42 @@ crash: $(PYTHON_STAMP) ## kill -9 the server CRASH_ROUNDS (200) times and compar
 stops: $(PYTHON_STAMP) ## 50 concurrent stops of an answer, 100 random schedules
 	@STOP_SEEDS=100 $(BIN)/python -m pytest tests/agents/test_stops.py $(PYTEST_ARGS)
 
-lock: $(VENV)/.created ## write the exact versions: requirements-*.lock and the package-lock.json of the tests
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements-dev.lock
-	for name in sdks litellm; do \
-		$(BIN)/uv pip compile pyproject.toml --group runner --group $$name --universal --python-version 3.11 \
-			--generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet \
-			--output-file requirements-$$name.lock || exit 1; done
-	$(BIN)/uv pip compile scripts/local-model.in --no-deps --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file scripts/local-model.lock
-	cd tests/js && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
-	cd tests/js-agents && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+installs: $(PYTHON_STAMP) ## install every lock for real, by three versions of pip, while newer packages are on offer; minutes
+	@INSTALLS=complete $(BIN)/python -m pytest tests/installs --timeout=0 $(PYTEST_ARGS)
+
+lock: .venv-uv/.installed commands ## write the exact versions into the locks; UPGRADE=1 takes the newest of everything
+	@scripts/lock.sh .venv-uv/bin/uv $(if $(UPGRADE),--upgrade)
 
 clean: ## remove environments, caches and reports; never ./data
-	rm -rf $(VENV) .venv-sdks .venv-litellm tests/js/node_modules tests/js-agents/node_modules artifacts build dist .coverage .coverage.* \
+	rm -rf $(VENV) .venv-* tests/js/node_modules tests/js-agents/node_modules artifacts build dist .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find durable_streams tests bench -name __pycache__ -prune -exec rm -rf {} +
 
-environment: $(PYTHON_STAMP) $(NODE_STAMP) $(AGENT_NODE_STAMP) $(SDK_STAMPS) browser ## only create what the other targets run in
+environment: python-environment npm-packages vendors-packages browser ## only create what the other targets run in
 
-$(VENV)/.created:
-	@scripts/ensure-venv.sh $(PYTHON) $(VENV)
-	@touch $@
+python-environment: $(PYTHON_STAMP)
 
-$(PYTHON_STAMP): $(VENV)/.created pyproject.toml requirements-dev.lock
-	@echo "Installing the Python environment in $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+npm-packages: $(NODE_STAMP) $(AGENT_NODE_STAMP)
 
-$(NODE_STAMP): tests/js/package.json tests/js/package-lock.json
-	@scripts/ensure-command.sh curl curl
-	@scripts/ensure-command.sh node nodejs
-	@scripts/ensure-command.sh npm npm
-	@echo "Installing the npm packages of the tests in tests/js ..."
-	@cd tests/js && npm ci --loglevel=error --no-audit --no-fund
-	@touch $@
+vendors-packages: $(SDK_STAMPS)
 
-$(AGENT_NODE_STAMP): tests/js-agents/package.json tests/js-agents/package-lock.json
-	@scripts/ensure-command.sh node nodejs
-	@scripts/ensure-command.sh npm npm
-	@echo "Installing the npm packages of the agent tests in tests/js-agents ..."
-	@cd tests/js-agents && npm ci --loglevel=error --no-audit --no-fund
-	@touch $@
+$(VENV)/.locked: requirements-dev.lock
+$(RUNTIME)/.locked: requirements-runtime.lock
+.venv-sdks/.installed: requirements-sdks.lock
+.venv-litellm/.installed: requirements-litellm.lock
+.venv-uv/.installed: requirements-uv.lock
 
-.venv-%/.installed: requirements-%.lock
+$(VENV)/.locked $(RUNTIME)/.locked $(SDK_STAMPS) .venv-uv/.installed:
 	@scripts/ensure-venv.sh $(PYTHON) $(@D)
-	@echo "Installing the vendors' packages in $(@D) ..."
-	@$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $<
+	@echo "Installing $< into $(@D) ..."
+	@scripts/install.sh $(@D)/bin/python $<
+	@touch $@
+
+$(PYTHON_STAMP) $(RUNTIME_STAMP): %/.installed: %/.locked pyproject.toml
+	@scripts/install.sh $(@D)/bin/python .
+	@touch $@
+
+$(NODE_STAMP) $(AGENT_NODE_STAMP): %/node_modules/.installed: %/package.json %/package-lock.json | commands
+	@echo "Installing the npm packages of $* ..."
+	@cd $* && npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
