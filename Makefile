@@ -50,9 +50,8 @@ commands: ## install curl, node and npm where that needs no question
 browser: ## install Chromium where that needs no question; without it the browser tests are skipped
 	@scripts/ensure-command.sh chromium chromium fonts-liberation || echo "The browser tests will be skipped." >&2
 
-test: $(PYTHON_STAMP) $(NODE_STAMP) $(AGENT_NODE_STAMP) browser ## run every test: units, models, HTTP, conformance, 20 crash rounds, end to end
-	@$(if $(PYTEST_ARGS),true,$(MAKE) --no-print-directory test-sdks)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: ## run every test: units, models, HTTP, conformance, 20 crash rounds, end to end; name what is under way
+	+@scripts/run-tests.sh $(MAKE) $(BIN)/python $(PYTEST_ARGS)
 
 test-sdks: $(SDK_STAMPS) ## drive the agents' sources through the vendors' packages, in two environments
 	@.venv-sdks/bin/python -m pytest tests/agents/test_cancellation.py -p no:cacheprovider -k "not litellm" -q

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Run every test, phase by phase: run-tests.sh MAKE PYTHON [PYTEST_ARGUMENT...]
+#
+# Names each phase as it starts, and says at the end how long each took: before pytest's closing line, which stays the
+# last, or at once when a phase fails, which ends the run. With arguments for pytest, the vendors' packages are left out.
+set -eu
+
+make=$1 python=$2
+shift 2
+PHASES=$(mktemp)
+export PHASES
+trap 'rm -f "$PHASES"' EXIT
+
+phase() {
+    name=$1 began=$(date +%s)
+    shift
+    printf '\n== %s ==\n' "$name"
+    status=0
+    "$@" || status=$?
+    printf '%5d s  %s\n' $(($(date +%s) - began)) "$name" >>"$PHASES"
+    [ "$status" -eq 0 ] || {
+        cat "$PHASES"
+        echo "FAILED: $name"
+        exit "$status"
+    } >&2
+}
+
+target() {
+    "$make" --no-print-directory --silent "$@"
+}
+
+phase "commands: curl, node, npm, Chromium" target commands browser
+phase "Python environment" target python-environment
+phase "npm packages" target npm-packages
+if [ $# -eq 0 ]; then
+    phase "vendors' packages" target vendors-packages
+    phase "tests with the vendors' packages" target test-sdks
+fi
+printf '\n== %s ==\n' pytest
+"$python" -m pytest -p tests.phases "$@"
