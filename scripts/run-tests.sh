@@ -33,7 +33,7 @@ phase "commands: curl, node, npm, Chromium" target commands browser
 phase "Python environment" target python-environment
 phase "npm packages" target npm-packages
 if [ $# -eq 0 ]; then
-    phase "vendors' packages" target vendors-packages
+    phase "vendors' packages" target -j2 vendors-packages
     phase "tests with the vendors' packages" target test-sdks
 fi
 printf '\n== %s ==\n' pytest
