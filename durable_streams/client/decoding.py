@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 import orjson
 
 from durable_streams.client.errors import DurableStreamError
-from durable_streams.protocol.json_mode import boundaries
+from durable_streams.protocol.json_scan import boundaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

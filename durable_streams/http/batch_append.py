@@ -37,6 +37,7 @@ from durable_streams.protocol.errors import (
     StreamError,
     TailMovedError,
 )
+from durable_streams.protocol.json_check import decoded
 from durable_streams.protocol.offsets import format_offset
 from durable_streams.protocol.paths import parse_path
 
@@ -106,10 +107,10 @@ def post_batch(streams: Streams, request: Request, settle: Settle) -> Pending:
 
 def _parse(number: int, raw: bytes) -> tuple[str, Append]:
     try:
-        line = _decode_line(raw)
+        line = decoded(_decode_line, raw)
         path = parse_path(line.path.replace("%", "%25"))
         return path, parse_append(_fields(line), _body(line))
-    except (msgspec.MsgspecError, InvalidRequestError, ValueError) as refusal:
+    except (InvalidRequestError, ValueError) as refusal:
         msg = f"line {number}: {refusal}"
         raise InvalidJsonError(msg) from None
 

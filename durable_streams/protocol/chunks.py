@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from durable_streams.protocol import json_mode, json_scan
+from durable_streams.protocol import json_scan
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -67,7 +67,7 @@ def _ends(piece: bytes, start: int) -> Iterable[int]:
     ends = [start + end for end in json_scan.first_ends(piece[start:])]
     if ends[-1] - start > CHUNK_MAX_BYTES:
         return ends
-    return json_mode.boundaries(piece, start)
+    return json_scan.boundaries(piece, start)
 
 
 def _cut_at(piece: bytes, start: int, ends: Iterable[int]) -> Generator[bytes, None, int]:

@@ -7,7 +7,7 @@ large one without an object being made of each of its values, which would take u
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import msgspec
 import orjson
@@ -15,10 +15,14 @@ import orjson
 from durable_streams.protocol.errors import InvalidJsonError
 from durable_streams.protocol.json_scan import DEPTH_MAX, paired, skip
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 LARGE_BYTES: Final = 64 * 1024
 """From here on values are skipped, not made."""
 _PARSER_DEPTH_MAX: Final = 1024
-"""Deepest nesting that orjson accepts."""
+"""Deepest nesting that orjson accepts, more than ``DEPTH_MAX``; so its refusal tells where that much further is."""
 _TOO_LARGE: Final = (b"e000", b"0" * 200)
 """One of these is in every text with a number beyond a double's range, once all its digits are noughts."""
 _NOUGHTS: Final = bytes.maketrans(b"E123456789", b"e000000000")
@@ -47,6 +51,20 @@ def check(body: bytes) -> None:
             _check_large(body)
     except (ValueError, msgspec.DecodeError) as refusal:  # those of the parsers and of UTF-8 among them
         _refuse(str(refusal))
+
+
+def decoded(decode: Callable[[bytes], T], text: bytes) -> T:
+    """Decode by a typed decoder of msgspec, which recurses as deep as the text is nested.
+
+    Raises:
+        InvalidJsonError: not of the decoder's form, or nested too deep.
+    """
+    try:
+        return decode(text)
+    except msgspec.MsgspecError as refusal:
+        raise InvalidJsonError(str(refusal)) from None
+    except RecursionError:
+        _refuse_depth()
 
 
 def _refuse(why: str) -> NoReturn:
@@ -81,18 +99,15 @@ def _is_too_deep(body: bytes) -> bool:
 
 
 def _check_large(body: bytes) -> None:
-    """Leave to each of the parsers what it does fast: structure, characters, numbers, depth."""
-    try:
-        skip(body)
-    except RecursionError:
+    """Leave to each what it does fast: depth (first: nothing deeper is skipped), structure, characters, numbers."""
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_deeper(_steps(body)):
         _refuse_depth()
+    skip(body)
     if not body.isascii():
         body.decode()
     digits = body.translate(_NOUGHTS, b"+")
     if any(sign in digits for sign in _TOO_LARGE):
         _check_scalars(body)
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_deeper(_steps(body)):
-        _refuse_depth()
 
 
 def _check_scalars(body: bytes) -> None:
@@ -104,7 +119,7 @@ def _check_scalars(body: bytes) -> None:
 
 
 def _steps(body: bytes) -> bytes:
-    """Return the brackets of a valid text that stand outside its strings."""
+    """Return the brackets that stand outside strings: of a valid text, or of one up to where it is not."""
     if b"\\" in body:
         body = body.replace(rb"\\", b"").replace(rb"\"", b"")
     steps = body.translate(_STEPS, _NO_STRUCTURE)

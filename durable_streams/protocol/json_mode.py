@@ -7,28 +7,13 @@ Invariant: every offset a JSON stream hands out stands at the start of a message
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from durable_streams.protocol.errors import EmptyBatchError
 from durable_streams.protocol.json_check import check
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from durable_streams.protocol.json_scan import boundaries
 
 _WHITESPACE: Final = b" \t\n\r"
-
-_TOKEN = re.compile(
-    rb"""
-    [\[{][^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+[\]}]  # a container that holds no other: one token
-    | "[^"\\]*+(?:\\.[^"\\]*+)*+"
-    | [\[\]{},"]  # a quotation mark is matched alone only if its string does not end
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_OPENING: Final = frozenset(b"[{")
-_COMMA: Final = ord(",")
-_QUOTE: Final = ord('"')
 
 
 def flatten(body: bytes) -> bytes:
@@ -66,29 +51,6 @@ def flatten_initial(body: bytes) -> bytes:
 def wrap(stored: bytes) -> bytes:
     """Return a range of stored messages as one JSON array (§9.1.5)."""
     return b"".join((b"[", memoryview(stored)[:-1], b"]"))  # one copy: pages are a megabyte
-
-
-def boundaries(stored: bytes, start: int = 0) -> Iterator[int]:
-    """Yield the end of every message in ``stored``, comma included, in order.
-
-    A message begins at ``start``; ``stored`` may stop anywhere, inside a string as well.
-
-    Cost: about one regular-expression token per flat message, three per nested one.
-    """
-    depth = 0
-    for match in _TOKEN.finditer(stored, start):
-        if match.end() - match.start() > 1:
-            continue
-        token = stored[match.start()]
-        if token == _COMMA:
-            if depth == 0:
-                yield match.end()
-        elif token in _OPENING:
-            depth += 1
-        elif token == _QUOTE:
-            return  # ``stored`` stops inside this string: what looks like structure behind it is text
-        else:
-            depth -= 1
 
 
 def cut(stored: bytes, max_bytes: int) -> int:

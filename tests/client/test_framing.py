@@ -4,8 +4,8 @@ import pytest
 
 from durable_streams.client import DurableStreamError
 from durable_streams.client.framing import checked, encoded, joined
-from durable_streams.protocol.json_mode import boundaries, flatten
-from durable_streams.protocol.json_scan import DEPTH_MAX
+from durable_streams.protocol.json_mode import flatten
+from durable_streams.protocol.json_scan import DEPTH_MAX, boundaries
 
 JSON = "application/json; charset=utf-8"
 

@@ -169,7 +169,8 @@ def appends() -> list[Row]:
         "byte order mark": b"\xef\xbb\xbf1",
         "nested arrays": b"[" * 100_000 + b"]" * 100_000,
         "nested objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
-        "nested just too deep": b"[" * 1_002 + b"]" * 1_002,
+        "nested just too deep": b"[" * 901 + b"]" * 901,
+        "nested objects just too deep": b'{"a":' * 901 + b"1" + b"}" * 901,
         "unbalanced deep": b"[" * 100_000,
     }
     rows = [

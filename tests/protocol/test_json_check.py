@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
+import math
 import time
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durable_streams.protocol.errors import InvalidJsonError
-from durable_streams.protocol.json_check import LARGE_BYTES, check
+from durable_streams.protocol.json_check import LARGE_BYTES, check, decoded
 from durable_streams.protocol.json_scan import DEPTH_MAX
 from tests.protocol.json_texts import Body, bodies
 
@@ -20,6 +23,22 @@ def is_accepted(body: bytes) -> bool:
         check(body)
     except InvalidJsonError as refusal:
         str(refusal).encode()
+        return False
+    return True
+
+
+def is_accepted_by_json(body: bytes) -> bool:
+    """Whether Python's own parser takes it, held to what it lets pass: encodings, constants, numbers out of range."""
+
+    def refuse(constant: str) -> float:
+        raise ValueError(constant)
+
+    def finite(number: str) -> float:
+        return value if math.isfinite(value := float(number)) else refuse(number)
+
+    try:
+        json.loads(body.decode(), parse_constant=refuse, parse_float=finite, parse_int=finite)
+    except ValueError:
         return False
     return True
 
@@ -52,6 +71,22 @@ def test_large_and_small_bodies_are_judged_alike(body: Body, alien: bytes, draw:
     altered = text[:place] + alien + text[until:]
 
     assert is_accepted(altered) == is_accepted(altered + PADDING)
+
+
+@given(
+    bodies,
+    st.sampled_from([b"", b"[", b"]", b'"', b",", b"1", b"e999", b"\xff", b"\\", b"\n", b"\x00", b"NaN", b"0"])
+    | st.binary(max_size=2),
+    st.data(),
+)
+def test_texts_are_judged_as_the_standard_library_does(body: Body, alien: bytes, draw: st.DataObject) -> None:
+    text = body.text.encode()
+    place = draw.draw(st.integers(0, len(text)))
+    until = draw.draw(st.integers(place, min(place + 2, len(text))))
+    altered = text[:place] + alien + text[until:]
+
+    assert is_accepted(altered) == is_accepted_by_json(altered)
+    assert is_accepted(altered + PADDING) == is_accepted_by_json(altered)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +153,7 @@ def test_depth_is_bounded_exactly(leaf: bytes, around: tuple[bytes, bytes], padd
     deepest = opening * (DEPTH_MAX - 1) + leaf + closing * (DEPTH_MAX - 1)
 
     check(deepest + padding)
-    with pytest.raises(InvalidJsonError, match="nested deeper than 1000"):
+    with pytest.raises(InvalidJsonError, match="nested deeper than 900"):
         check(opening + deepest + closing + padding)
 
 
@@ -129,7 +164,7 @@ def test_depth_is_bounded_wherever_it_is_reached(padding: bytes) -> None:
 
     check(before[:-1] + b"]" + padding)
     check(b"[" * (DEPTH_MAX - 2) + b"[[]]," * 500 + b"[]" + b"]" * (DEPTH_MAX - 2) + padding)
-    with pytest.raises(InvalidJsonError, match="nested deeper than 1000"):
+    with pytest.raises(InvalidJsonError, match="nested deeper than 900"):
         check(before + b"[" + almost + b"]]" + padding)
 
 
@@ -153,3 +188,13 @@ def test_brackets_are_looked_at_quickly(body: bytes) -> None:
     is_accepted(body)
 
     assert time.thread_time() - began_s < 0.15
+
+
+def test_what_a_typed_decoder_refuses_is_not_valid() -> None:
+    decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+    assert bytes(decoded(decode, b'{"a":[[1]]}')["a"]) == b"[[1]]"
+    with pytest.raises(InvalidJsonError, match="Expected `object`"):
+        decoded(decode, b"[]")
+    with pytest.raises(InvalidJsonError, match="nested deeper than 900"):
+        decoded(decode, b'{"a":' + b"[" * 100_000)

@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from durable_streams.protocol.errors import EmptyBatchError, InvalidJsonError
 from durable_streams.protocol.json_mode import (
-    boundaries,
     cut,
     flatten,
     flatten_initial,
@@ -35,18 +33,6 @@ def test_a_page_parses_to_the_messages_sent(body: Body) -> None:
     assert parsed(wrap(flatten(body.text.encode()))) == (sent if body.text.strip().startswith("[") else [sent])
 
 
-@given(st.lists(bodies, min_size=1, max_size=4))
-def test_every_boundary_is_found_and_no_other(appends: list[Body]) -> None:
-    joined = Body("", [text for append in appends for text in append.stored_texts])
-
-    assert list(boundaries(joined.stored)) == joined.ends
-
-
-@pytest.mark.parametrize("unfinished", [b'"a,b', b'["a],b', b"[1,2", b"12", rb'"\",'])
-def test_there_is_no_boundary_in_an_unfinished_message(unfinished: bytes) -> None:
-    assert list(boundaries(b'"",' + unfinished)) == [3]
-
-
 @given(bodies)
 def test_any_run_of_messages_is_a_page(body: Body) -> None:
     edges = [0, *body.ends]
@@ -64,7 +50,6 @@ def test_a_cut_takes_what_fits_and_one_message_at_least(body: Body) -> None:
 
 def test_nothing_stored() -> None:
     assert wrap(b"") == b"[]"
-    assert list(boundaries(b"")) == []
     assert cut(b"", 10) == 0
 
 
