@@ -8,7 +8,9 @@ Invariants:
 2. At most one commit is in flight; while it is, the next batch collects. A lone command commits at once.
 3. Nobody is answered before the commit that holds their decision is durable, and everybody is answered exactly once.
 4. A refusal of one command never aborts its neighbours. An unexpected exception fails its whole batch, loudly.
-5. A commit is never cancelled: a client that goes away leaves its append to finish.
+5. Where other processes write to the store too, what changes nothing (a refusal, a duplicate) is answered only if the
+   heads it rests on were loaded after the command came, or were found unmoved by a commit.
+6. A commit is never cancelled: a client that goes away leaves its append to finish.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ import structlog
 
 from durable_streams.batch import Batch, Slot, Watch
 from durable_streams.engine.base import EngineFailedError, Mutation, Outcome, StorageFullError
+from durable_streams.outcomes import commit_groups
 from durable_streams.protocol.errors import (
+    OutcomeUnknownError,
     OverloadedError,
     ShuttingDownError,
     StoreFailedError,
@@ -37,13 +41,12 @@ if TYPE_CHECKING:
 
     from durable_streams.engine.base import Engine
     from durable_streams.heads import HeadCache
+    from durable_streams.outcomes import Result
     from durable_streams.runtime import Runtime
     from durable_streams.writer import Writer
 
 CONFLICTS_MAX: Final = 16
 """How often a command is decided anew because another writer moved its stream, before it is told to try again."""
-RESUBMITS_MAX: Final = 8
-"""How often one batch with an unknown outcome is sent again."""
 FULL_MS: Final = 5_000
 """How long after a write found no space the server calls itself unready; only another write can tell."""
 HELD_BYTES_MAX: Final = 1 << 20
@@ -92,6 +95,7 @@ class Committer:
         self._clock, self._chance, self._bounds = runtime.clock, runtime.chance, runtime.bounds
         self._queue: deque[Command] = deque()
         self._queued_bytes = 0
+        self._doubted: set[Command] = set()
         self._busy = self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -146,13 +150,14 @@ class Committer:
             return
         except Exception as fault:  # noqa: BLE001 whatever it is, those waiting must hear of it
             _fail(commands, fault)
+            self._doubted.difference_update(commands)
             if self.watch is not None:
                 self.watch.reset()
             asyncio.get_running_loop().call_soon(self._kick)
             return
         if not flight.groups:
-            for command in commands:
-                _settle(command, flight.refusals.get(command))
+            for command, error in self._settlements(flight, {}):
+                _settle(command, error)
             asyncio.get_running_loop().call_soon(self._kick)
             return
         let_go = LetGo() if sum(command.size_bytes for command in commands) <= HELD_BYTES_MAX else None
@@ -172,6 +177,8 @@ class Committer:
         return commands
 
     def _decide(self, commands: list[Command]) -> _Flight:
+        if self._engine.shared:
+            self._look_again(commands)
         batch = Batch(self._cache, self._clock.now_ms(), self.followed, watch=self.watch)
         refusals: dict[Command, StreamError] = {}
         for command in commands:
@@ -181,62 +188,37 @@ class Committer:
                 refusals[command] = refusal
         return _Flight(batch, commands, refusals)
 
-    def _commit(self, flight: _Flight, let_go: LetGo | None) -> list[Outcome | StorageFullError]:
+    def _look_again(self, commands: list[Command]) -> None:
+        """Have the heads loaded anew under commands that were decided in doubt, and under those over several streams.
+
+        A decision over several streams may change some and refuse others: by the time a commit has told whether the
+        former had moved, it is too late to find out about the latter.
+        """
+        for command in commands:
+            paths = command.paths()
+            if len(paths) > 1 or command in self._doubted:
+                for path in paths:
+                    self._cache.forget(path)
+
+    def _commit(self, flight: _Flight, let_go: LetGo | None) -> list[Result]:
         """In the writer's thread: build the mutations (large bodies are cut here) and commit them."""
         flight.mutations = [[slot.mutation(self._chance.version()) for slot in group] for group in flight.groups]
-        try:
-            return self._commit_surely(flight.mutations, let_go)
-        except StorageFullError as full:
-            if len(flight.mutations) == 1:
-                return [full]
-        # One stream's bytes do not fit; its neighbours' may.
-        return [self._commit_alone(group) for group in flight.mutations]
+        return commit_groups(self._engine, flight.mutations, let_go)
 
-    def _commit_alone(self, group: list[Mutation]) -> Outcome | StorageFullError:
-        try:
-            return self._commit_surely([group])[0]
-        except StorageFullError as full:
-            return full
-
-    def _commit_surely(
-        self, groups: list[list[Mutation]], let_go: LetGo | None = None
-    ) -> list[Outcome | StorageFullError]:
-        """Commit; send groups of unknown outcome again, unchanged: at most one copy can win."""
-        outcomes: list[Outcome | StorageFullError] = [*self._engine.commit(groups, on_written=let_go)]
-        for _ in range(RESUBMITS_MAX):
-            unknown = [index for index, outcome in enumerate(outcomes) if outcome is Outcome.UNKNOWN]
-            if not unknown:
-                return outcomes
-            for index, outcome in zip(unknown, self._engine.commit([groups[index] for index in unknown]), strict=True):
-                won = outcome is Outcome.CONFLICT and self._stands(groups[index])
-                outcomes[index] = Outcome.APPLIED if won else outcome
-        msg = "the outcome of a commit stayed unknown"
-        raise EngineFailedError(msg)
-
-    def _stands(self, group: list[Mutation]) -> bool:
-        """Whether the heads of this very group are what is stored: its first copy won."""
-        heads = self._engine.load([mutation.path for mutation in group])
-        return all(head == mutation.head for head, mutation in zip(heads, group, strict=True))
-
-    def _finish(self, flight: _Flight, outcome: list[Outcome | StorageFullError] | BaseException) -> None:
+    def _finish(self, flight: _Flight, outcome: list[Result] | BaseException) -> None:
         if isinstance(outcome, BaseException):
             self._engine_failed(flight.commands, outcome)
             return
         errors: dict[str, StreamError | None] = {}
         for group, result in zip(flight.groups, outcome, strict=True):
             self._finish_group(group, result, errors)
-        settlements, retried = _settlements(flight, errors)
-        for command in reversed(retried):
-            self._queue.appendleft(command)
-            self._queued_bytes += command.size_bytes
+        settlements = self._settlements(flight, errors)
         self._kick()  # first, so that the disk works while the answers are sent
         for command, error in settlements:
             _settle(command, error)
         self.on_settled()
 
-    def _finish_group(
-        self, group: list[Slot], result: Outcome | StorageFullError, errors: dict[str, StreamError | None]
-    ) -> None:
+    def _finish_group(self, group: list[Slot], result: Result, errors: dict[str, StreamError | None]) -> None:
         """Publish an applied group; note in ``errors`` the paths of one that was not (``None``: decide it again)."""
         for slot in group:
             if result is Outcome.APPLIED:
@@ -249,9 +231,45 @@ class Committer:
             self._cache.forget(slot.path)
             self.on_lost(slot)
             errors[slot.path] = None
-            if isinstance(result, StorageFullError):
+            if result is Outcome.UNKNOWN:
+                errors[slot.path] = OutcomeUnknownError("another writer moved the stream while this was on its way")
+            elif isinstance(result, StorageFullError):
                 errors[slot.path] = StoreFullError(str(result))
                 self._full_until_ms = self._clock.now_ms() + FULL_MS
+
+    def _settlements(
+        self, flight: _Flight, errors: dict[str, StreamError | None]
+    ) -> list[tuple[Command, StreamError | None]]:
+        """Return whom to answer what, and queue again the commands to decide again."""
+        if not errors and not self._engine.shared:
+            return [(command, flight.refusals.get(command)) for command in flight.commands]
+        settlements, retried = _sort_out(flight, errors)
+        if self._engine.shared:
+            settlements, doubtful = self._doubt(flight, settlements)
+            retried += doubtful
+        again = set(retried)
+        for command in reversed(flight.commands):
+            if command in again:
+                self._queue.appendleft(command)
+                self._queued_bytes += command.size_bytes
+        return settlements
+
+    def _doubt(
+        self, flight: _Flight, settlements: list[tuple[Command, StreamError | None]]
+    ) -> tuple[list[tuple[Command, StreamError | None]], list[Command]]:
+        """Take out whose decision rests on a head of some time ago that nothing has confirmed; once for each."""
+        committed = {slot.path for group in flight.groups for slot in group}
+        sure: list[tuple[Command, StreamError | None]] = []
+        doubtful: list[Command] = []
+        for command, error in settlements:
+            paths = command.paths()
+            if len(paths) > 1 or paths[0] in committed or command in self._doubted:
+                sure.append((command, error))
+                self._doubted.discard(command)
+            else:
+                doubtful.append(command)
+                self._doubted.add(command)
+        return sure, doubtful
 
     def _engine_failed(self, commands: list[Command], fault: BaseException) -> None:
         """Fail-stop: nothing about the disk is certain any more, so nothing more is promised."""
@@ -259,19 +277,17 @@ class Committer:
         self.failed.set()
         waiting = [*commands, *self._queue]
         self._queue.clear()
+        self._doubted.clear()
         self._queued_bytes, self._busy = 0, False
         for command in waiting:
             _settle(command, StoreFailedError("the store has failed"))
         self._idle.set()
 
 
-def _settlements(
+def _sort_out(
     flight: _Flight, errors: dict[str, StreamError | None]
 ) -> tuple[list[tuple[Command, StreamError | None]], list[Command]]:
     """Return whom to answer what, and the commands to decide again, because their stream had moved."""
-    refusals = flight.refusals
-    if not errors:
-        return [(command, refusals.get(command)) for command in flight.commands], []
     settlements: list[tuple[Command, StreamError | None]] = []
     retried: list[Command] = []
     for command in flight.commands:
@@ -283,7 +299,7 @@ def _settlements(
                 retried.append(command)
                 continue
             error = OverloadedError("other writers kept moving the stream")
-        settlements.append((command, error or refusals.get(command)))
+        settlements.append((command, error or flight.refusals.get(command)))
     return settlements, retried
 
 

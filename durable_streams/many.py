@@ -51,18 +51,20 @@ class ManyCommand:
     def decide(self, batch: Batch) -> None:
         """Decide the appends one after the other; those accepted win or lose together.
 
-        So do the streams that refused: what a refusal rests on may come to nothing, and then all is decided again, or
-        fails, and an append that had stood alone would be there twice.
+        So do the streams that refused, and those not come to: what a refusal rests on may come to nothing, and then all
+        is decided again, or fails, and an append that had stood alone would be there twice.
         """
         self._outcomes = []
         first: Slot | None = None
-        for path, request in self._appends:
+        for number, (path, request) in enumerate(self._appends, 1):
             try:
                 slot, outcome = decide_on(batch, path, request)
             except StreamError as refusal:
                 self._outcomes.append(refusal)
                 first = _together(batch, first, batch.slot(path))
                 if self._stop_at_refusal:
+                    for left_out, _ in self._appends[number:]:
+                        first = _together(batch, first, batch.slot(left_out))
                     return
                 continue
             self._outcomes.append(outcome)

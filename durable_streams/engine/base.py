@@ -113,6 +113,8 @@ class Engine(Protocol):
     """``lmdb``, ``memory``, …: what ``--engine`` says."""
     durable: bool
     """Whether ``APPLIED`` means fsynced."""
+    shared: bool
+    """Whether another process may write to the same store: then a head loaded earlier proves nothing."""
 
     def open(self) -> None:
         """Open the store. Raises ``RefusedToStartError``."""

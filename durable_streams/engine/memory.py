@@ -81,6 +81,7 @@ class MemoryEngine:
 
     name = "memory"
     durable = False
+    shared = False
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -75,6 +75,7 @@ TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
     e.ShuttingDownError: (503, "shutting-down"),
     e.StoreFailedError: (503, "store-failed"),
     e.StoreFullError: (507, "store-full"),
+    e.OutcomeUnknownError: (500, "outcome-unknown"),
 }
 
 

@@ -279,3 +279,7 @@ class StoreFailedError(UnavailableError):
 
 class StoreFullError(StreamError):
     """No space left in the store: nothing was written (507)."""
+
+
+class OutcomeUnknownError(StreamError):
+    """Whether this was written cannot be told: another writer had moved the stream before it could be found out."""

@@ -73,6 +73,7 @@ class LmdbEngine:
 
     name = "lmdb"
     durable = True
+    shared = False
 
     def __init__(
         self,
