@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 CONFLICTS_MAX: Final = 16
 """How often a command is decided anew because another writer moved its stream, before it is told to try again."""
 FULL_MS: Final = 5_000
-"""How long after a write found no space the server calls itself unready; only another write can tell."""
+"""How long after a write found no space the server calls itself unready, if no other finds some before."""
 HELD_BYTES_MAX: Final = 1 << 20
 """Batches of up to this many bytes hold the loop while their rows are written; more would hold it for milliseconds."""
 _log = structlog.get_logger(__name__)
@@ -227,6 +227,8 @@ class Committer:
                 else:
                     self._cache.store(slot.head, slot.fences)
                 self.on_applied(slot)
+                if slot.pieces:
+                    self._full_until_ms = 0
                 continue
             self._cache.forget(slot.path)
             self.on_lost(slot)

@@ -115,6 +115,11 @@ class HeadCache:
                 entry.head = entry.head._replace(touched_ms=max(entry.head.touched_ms, touch.touched_ms))
         return touches
 
+    def put_back(self, touches: list[Touch]) -> None:
+        """Have touches written down another time: now there was no room for them."""
+        for touch in touches:
+            self._touches.setdefault(touch.path, touch)
+
     def take_all_touches(self) -> list[Touch]:
         """Return every touch newer than its stored head, for a clean shutdown."""
         for entry in self._entries.values():

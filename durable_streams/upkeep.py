@@ -121,15 +121,22 @@ class Upkeep:
         """
         with suppress(StorageFullError):  # that is /readyz's to tell; a directory that has gone is fatal
             await self._in_writer(self._engine.probe)
-        touches = self._cache.take_touches()
-        if touches:
-            await self._in_writer(lambda: self._engine.touch(touches))
+        await self._touch()
         ended = await self._expire()
         limit = self._bounds.sweep_count
         removed = await self._in_writer(lambda: self._engine.collect(limit))
         packed = await self._pack(limit)
         self._set_alarm()
         return packed or ended >= limit or removed >= limit
+
+    async def _touch(self) -> None:
+        """Write touches down; what finds no room waits, and does not keep room from being made."""
+        touches = self._cache.take_touches()
+        if touches:
+            try:
+                await self._in_writer(lambda: self._engine.touch(touches))
+            except StorageFullError:
+                self._cache.put_back(touches)
 
     async def _pack(self, limit: int) -> bool:
         """Pack one slice of one stream; True if there was one."""

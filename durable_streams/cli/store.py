@@ -52,7 +52,8 @@ def _report_text(source: Path, report: CheckReport) -> str:
         lines.append(f"... and {untold} more")
     found = (
         f"{report.stream_count} streams, {report.chunk_count} chunks, {report.byte_count} bytes, "
-        f"{report.producer_count} producer rows, {report.dropped_count} dropped streams to collect"
+        f"{report.producer_count} producer rows, {report.dropped_count} dropped streams to collect, "
+        f"{report.file_bytes} bytes on disk, room for {report.room_bytes} in them"
     )
     verdict = "sound" if report.sound else f"DAMAGED, {report.problem_count} problems"
     return "\n".join([*lines, f"{source}: {verdict} ({found})"])

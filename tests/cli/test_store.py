@@ -39,10 +39,13 @@ def test_a_sound_store_is_called_sound(filled: ServerProcess) -> None:
 
     said = done("check", filled.data_dir)
 
-    assert said == (
-        f"{filled.data_dir}: sound (2 streams, 1 chunks, 6 bytes, 1 producer rows, 0 dropped streams to collect)\n"
-    )
     found = json.loads(done("check", filled.data_dir, "--json"))
+    assert said == (
+        f"{filled.data_dir}: sound (2 streams, 1 chunks, 6 bytes, 1 producer rows, 0 dropped streams to collect, "
+        f"{found['file_bytes']} bytes on disk, room for {found['room_bytes']} in them)\n"
+    )
+    assert found["file_bytes"] == (filled.data_dir / "data.mdb").stat().st_size
+    assert 512 * 1024 < found["room_bytes"] < found["file_bytes"]
     assert (found["sound"], found["problems"], found["stream_count"]) == (True, [], 2)
     assert run("check", more={"DS_DATA_DIR": str(filled.data_dir)}).stdout == said
 

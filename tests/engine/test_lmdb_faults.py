@@ -81,7 +81,7 @@ class TestFullMap:
 class TestFullDisk:
     """RLIMIT_FSIZE stands in for the disk: a write that reaches the limit is cut short, the next refused with EFBIG."""
 
-    # At these sizes beyond the limit a commit's last write is cut short (which LMDB reports as EIO) or refused at once.
+    # At these sizes beyond the limit a write is cut short (which LMDB reports as EIO) or refused at once.
     @pytest.mark.parametrize("slack_bytes", [0, 1, 4_096, 6_000, 40_000])
     def test_it_is_full_reads_go_on_and_writes_work_again_with_room(self, tmp_path: Path, slack_bytes: int) -> None:
         with Child(tmp_path / "store") as child:
@@ -91,11 +91,11 @@ class TestFullDisk:
             unlimited = resource.prlimit(child.process.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(child.process.pid, resource.RLIMIT_FSIZE, (size_bytes + slack_bytes, unlimited[1]))
             for _ in range(3):
-                assert child.ask("append 900000") == "StorageFullError"
+                assert child.ask("append 9000000") == "StorageFullError"
             assert child.ask("read") == "50000"
             resource.prlimit(child.process.pid, resource.RLIMIT_FSIZE, unlimited)
-            assert child.ask("append 900000") == "applied"
-            assert child.ask("read") == "950000"
+            assert child.ask("append 9000000") == "applied"
+            assert child.ask("read") == "9050000"
         assert check_data_dir(tmp_path / "store").problems == ()
 
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import resource
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from durable_streams.config import KIB, MIB
+from durable_streams.engine.base import StorageFullError
+from durable_streams.engine.lmdb.engine import LmdbEngine
 from durable_streams.protocol.append import Append
 from durable_streams.protocol.errors import StoreFullError
 from tests.http.wire import Client, request_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from durable_streams.engine.base import Touch
     from tests.conftest import Serve
     from tests.http.conftest import Run
     from tests.http.site import Site
@@ -120,6 +126,69 @@ async def test_expired_streams_make_room_in_a_full_store(run: Run) -> None:
 
         assert (await client.post("s", b"y" * 256 * KIB)).status == 204
         assert (await client.read_all("s"))[0] == kept + b"y" * 256 * KIB
+
+
+class OnceInVain(LmdbEngine):
+    """Finds no room for its first touches."""
+
+    calls: ClassVar[list[Sequence[Touch]]] = []
+
+    def touch(self, touches: Sequence[Touch]) -> None:
+        self.calls.append(touches)
+        if len(self.calls) == 1:
+            raise StorageFullError("on purpose")
+        super().touch(touches)
+
+
+async def test_touches_that_find_no_room_wait_and_keep_no_room_from_being_made(run: Run, tmp_path: Path) -> None:
+    engine = OnceInVain(tmp_path / "data", map_size_bytes=2 * MIB)
+    async with run(engine=engine) as site:
+        client = site.client
+        await client.put("old", "text/plain", b"x" * 512 * KIB)
+        await client.put("read", "text/plain", b"x", stream_ttl="3600")
+        await client.put("s")
+        kept = await fill(client, "s", 64 * KIB)
+        assert (await client.delete("old")).status == 204
+        site.clock.advance_ms(1_800_000)
+        await client.get("read", offset="-1")
+        await site.upkeep()
+
+        assert (await client.post("s", b"y" * 256 * KIB)).status == 204
+        assert (await client.read_all("s"))[0] == kept + b"y" * 256 * KIB
+        await site.upkeep()
+        assert [[touch.path for touch in touches] for touches in engine.calls] == [["read"], ["read"]]
+
+
+@linux_only
+@pytest.mark.slow
+async def test_deletes_make_room_where_no_file_system_tells_of_the_limit(serve: Serve) -> None:
+    """RLIMIT_FSIZE of the real process: filled, emptied and filled again ten times, a kill in between."""
+    process = serve(arguments=["--sweep-interval-ms", "10"])
+    client = Client(process.url)
+    kept = b"from the first to the last"
+    await client.put("kept", "text/plain", kept)
+    unlimited = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+    limited = (5 * MIB, unlimited[1])
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limited)
+    for number in range(10):
+        await client.put("s")
+        filled = b""
+        for size in (64 * KIB, (64 * KIB, 4 * KIB, 900)[number % 3]):
+            filled += await fill(client, "s", size)
+        assert len(filled) > MIB
+        if number == 5:
+            process.kill()
+            process.start()
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limited)
+        assert (await client.read_all("s"))[0] == filled
+        assert (await client.delete("s")).status == 204
+        while (await client.post("kept", b".")).status != 204:  # until the collector has come round
+            pass
+        kept += b"."
+        while (await client.send("GET", "/readyz")).status != 200:  # which wants more than one append's room
+            pass
+        assert (await client.read_all("kept"))[0] == kept
+    assert process.stop() == 0
 
 
 @linux_only

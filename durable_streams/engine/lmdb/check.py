@@ -8,6 +8,7 @@ Invariant: memory stays bounded, however large the store; problems beyond ``repo
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import lmdb
@@ -25,6 +26,7 @@ from durable_streams.engine.lmdb.check_rows import (
 from durable_streams.engine.lmdb.datadir import DATA_FILE, lock_for_reading
 from durable_streams.engine.lmdb.layout import Databases, open_databases
 from durable_streams.engine.lmdb.report import CheckReport, Findings
+from durable_streams.engine.lmdb.room import free_bytes
 from durable_streams.engine.lmdb.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -71,7 +73,11 @@ def _check_file(path: Path, findings: Findings) -> CheckReport:
             return findings.report(streams=0, producers=0, dropped=0)
         databases = open_databases(env)
         with env.begin(buffers=True) as txn:
-            return _check_rows(Snapshot(txn, databases, findings))
+            report = _check_rows(Snapshot(txn, databases, findings))
+            file_bytes = (path / DATA_FILE).stat().st_size
+            used_bytes = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+            room_bytes = max(0, file_bytes - used_bytes) + free_bytes(txn, databases, used_bytes)
+            return replace(report, file_bytes=file_bytes, room_bytes=room_bytes)
 
 
 def _is_truncated(env: Environment, path: Path) -> bool:

@@ -11,7 +11,6 @@ are on disk; ``writemap`` and ``map_async`` off, so no stray write of this proce
 from __future__ import annotations
 
 import mmap
-import os
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -34,6 +33,7 @@ from durable_streams.engine.lmdb.journal import JOURNAL_MAX_BYTES, Overlay, enco
 from durable_streams.engine.lmdb.layout import Databases, create_databases
 from durable_streams.engine.lmdb.pack import pack_rows
 from durable_streams.engine.lmdb.plan import Plan
+from durable_streams.engine.lmdb.room import Room
 from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row, decode_stamp, touched_row
 
 if TYPE_CHECKING:
@@ -51,15 +51,8 @@ DEFAULT_MAP_SIZE_BYTES = 1 << 40
 """1 TiB of address space; the file grows only as it is written."""
 MAX_READERS = 1024
 """Read transactions at a time, over all processes that have the store open."""
-APPEND_RESERVE_BYTES = 256 * 1024
-"""Room that a commit which adds rows must leave in the map and on the disk, a sixteenth of a map smaller than 4 MiB: a
-delete has to write, too, before it can give room back, and a map filled to its last page would be full for ever."""
-PROBE_RESERVE_BYTES = 16 * 1024 * 1024
-"""Less free space than this on the file system, and ``probe`` reports it as full."""
-JOURNAL_ROOM_FACTOR = 12
-"""Room that must be left for each byte that may be journaled: in its place a small chunk may take a whole page."""
-_PAGE_FULL = bytes(mmap.PAGESIZE - 64)
-"""A row that takes one page to itself."""
+SMALLER_SLICE = 8
+"""Rows are collected in slices of an eighth, and so on, where a slice finds no room."""
 FAULT_POINTS = ("before-commit", "between-chunk-and-head", "after-commit")
 """Where ``commit`` calls the ``fault`` hook."""
 
@@ -99,6 +92,8 @@ class LmdbEngine:
         self._require_store = require_store
         self._fault = fault
         self._journal_max_bytes = min(journal_max_bytes, self._map_size_bytes // 64)
+        self._room = Room(self._map_size_bytes)
+        self._freed = False
         self._overlay = Overlay()
         self._journal_number = 0
         self._directory: DataDir | None = None
@@ -144,7 +139,12 @@ class LmdbEngine:
         self._env = env
         with env.begin(write=True) as txn:
             self._databases = create_databases(env, txn)
+        self._room.open(path, env, self._databases)
         self._restore_journal(env)
+        with suppress(
+            StorageFullError
+        ):  # a store from when less was set aside; appends are refused until there is room
+            self._keep_journal_room()
 
     def _restore_journal(self, env: Environment) -> None:
         """Show what was journaled and has not gone to its places: after a crash, or where a copy was restored."""
@@ -166,6 +166,7 @@ class LmdbEngine:
             self._directory = None
 
     def _close_environment(self) -> None:
+        self._room.close()
         if self._env is not None:
             self._env.close()
             self._env = None
@@ -230,11 +231,41 @@ class LmdbEngine:
             LayoutError: a path or producer id is too long for a key; nothing at all was applied.
             EngineFailedError: nothing is certain.
         """
+        written = on_written or (lambda: None)
         try:
-            return self._commit(groups, on_written or (lambda: None))
+            return self._commit(groups, written)
         except StorageFullError:
-            self._restore_journal(self._usable())  # without the pieces of a commit that came to nothing
+            self._came_to_nothing()
+            if not self._make_usable():
+                raise
+        try:
+            return self._commit(groups, written)
+        except StorageFullError:
+            self._came_to_nothing()
             raise
+
+    def _came_to_nothing(self) -> None:
+        """Forget the pieces of a commit that found no room, and what was thought of the file."""
+        self._restore_journal(self._usable())
+        self._room.refresh()
+
+    def _make_usable(self) -> bool:
+        """Do what may turn into room when there is none; whether there was anything to do.
+
+        Journaled rows are put in their places, which takes less than is set aside for it; or, once after each delete,
+        a turn is made, for LMDB uses the pages that it freed only then.
+        """
+        try:
+            if self._overlay:
+                with self._in_place():
+                    pass
+            elif self._freed:
+                self._turn()
+            else:
+                return False
+        except StorageFullError:
+            return False
+        return True
 
     def _commit(self, groups: Sequence[Sequence[Mutation]], on_written: Callable[[], None]) -> list[Outcome]:
         overlay = self._overlay
@@ -242,23 +273,27 @@ class LmdbEngine:
             path_keys = {mutation.path: keys.encode_path(mutation.path) for group in groups for mutation in group}
             plan = Plan(path_keys, self._stamps(txn, path_keys), lambda sid_key: self._is_taken(txn, sid_key))
             outcomes = [plan.apply(group) for group in groups]
-            journaled = self._has_room_to_journal() and overlay.takes(
-                plan, partial(reads.is_beyond, txn.cursor(self._databases.chunk))
+            journaled = (
+                not overlay.is_full(self._journal_max_bytes)
+                and overlay.takes(plan, partial(reads.is_beyond, txn.cursor(self._databases.chunk)))
+                and self._room.holds_journal(txn, overlay, plan)
             )
             if journaled:
                 self._journal(txn, plan)
                 overlay.add_pieces(plan)  # here, where the loop stands still; afterwards it does not
             elif plan.heads:
+                if plan.adds:
+                    self._room.require(txn, overlay, plan)
                 self._place(txn, overlay)
                 self._write(txn, plan)
-            if plan.adds:
-                self._keep_reserve(txn, plan.chunk_bytes)
             self._pass("before-commit")
             on_written()
         if journaled:
             overlay.show(plan)
         elif plan.heads:
             self._overlay = Overlay()
+            self._room.changed()
+            self._freed = self._freed or bool(plan.gc)
         self._pass("after-commit")
         return outcomes
 
@@ -270,15 +305,6 @@ class LmdbEngine:
             stored = txn.cursor(self._databases.head).getmulti(missing)
             stamps.update((key, decode_stamp(row)) for key, row in stored)
         return stamps
-
-    def _has_room_to_journal(self) -> bool:
-        """Whether the overlay has room, and map and disk have enough for it to go to its places at any time."""
-        if self._overlay.is_full(self._journal_max_bytes):
-            return False
-        room = os.statvfs(self._data_dir)
-        if room.f_bavail * room.f_frsize < APPEND_RESERVE_BYTES + JOURNAL_ROOM_FACTOR * self._journal_max_bytes:
-            return False
-        return not self._is_nearly_full(JOURNAL_ROOM_FACTOR * self._journal_max_bytes)
 
     def _journal(self, txn: Transaction[bytes], plan: Plan) -> None:
         self._pass("between-chunk-and-head")
@@ -384,15 +410,27 @@ class LmdbEngine:
         """Remove up to ``limit`` rows of dropped sids in one transaction, lowest sid first."""
         # A process that was killed in a read, say a backup, would keep every page freed since from being used again.
         self._usable().reader_check()
-        with self._writing() as txn:
-            removed = collect_rows(
-                txn.cursor(self._databases.gc),
-                (txn.cursor(self._databases.chunk), txn.cursor(self._databases.producer)),
-                limit,
-            )
-        if 0 < removed < limit and self._is_nearly_full(0):
+        removed = self._collect(limit)
+        self._freed = self._freed or removed > 0
+        if 0 < removed < limit and self._room.is_short:
             self._turn()
         return removed
+
+    def _collect(self, limit: int) -> int:
+        """Remove as many rows as there is room for: the list of what a transaction frees takes pages in one piece."""
+        try:
+            with self._writing() as txn:
+                return collect_rows(
+                    txn.cursor(self._databases.gc),
+                    (txn.cursor(self._databases.chunk), txn.cursor(self._databases.producer)),
+                    limit,
+                )
+        except StorageFullError:
+            self._room.refresh()
+            if limit == 1:
+                raise
+        removed = self._collect(max(1, limit // SMALLER_SLICE))
+        return limit if removed else 0  # there is more, however little this was
 
     def _turn(self) -> None:
         """Commit next to nothing, so that what was freed can be used.
@@ -403,64 +441,37 @@ class LmdbEngine:
         with self._writing() as txn:
             txn.put(key, b"", db=self._databases.gc)
             txn.delete(key, db=self._databases.gc)
+        self._freed = False
 
     def pack(self, sid: int, start: int, end: int, limit: int) -> int:  # noqa: PLR0917 - the seam's
         """Merge runs of small chunks within ``[start, end)``, up to ``limit`` rows in one transaction."""
+        if self._room.is_short:
+            return end  # merging takes room first, and what it frees is free later
         with self._writing() as txn:  # what is journaled is merged on its way to its place
             cursor = txn.cursor(self._databases.chunk)
-            return pack_rows(cursor, sid, (start, end), limit=limit, target_bytes=PACKED_BYTES)
+            packed = pack_rows(cursor, sid, (start, end), limit=limit, target_bytes=PACKED_BYTES)
+        self._room.changed()
+        self._keep_journal_room()
+        return packed
+
+    def _keep_journal_room(self) -> None:
+        """Put journaled rows in their places while there is room for it, if something else has taken of that room."""
+        if not self._overlay:
+            return
+        with self._writing() as txn:  # and nothing written: only what the file is given
+            held = self._room.holds_journal(txn, self._overlay)
+        if not held:
+            with self._in_place():
+                pass
 
     def probe(self) -> None:
-        """Check that the directory is still the one opened and that its disk and the map have room."""
-        env = self._usable()
+        """Check that the directory is still the one opened and that there is room for appends."""
+        self._usable()
         if self._directory is None:
             raise AssertionError("an open engine has its directory")
         self._directory.verify()
-        room = os.statvfs(self._directory.path)
-        if room.f_bavail * room.f_frsize < PROBE_RESERVE_BYTES:
-            message = f"less than {PROBE_RESERVE_BYTES} bytes free in {self._directory.path}"
-            raise StorageFullError(message)
-        if self._used_bytes(env) + self._map_reserve_bytes > self._map_size_bytes:
-            self._probe_map()
-
-    @property
-    def _map_reserve_bytes(self) -> int:
-        """What ``probe`` wants to be able to write: what appends must leave, and more; an eighth of a small map."""
-        return min(PROBE_RESERVE_BYTES, self._map_size_bytes // 16) + self._append_reserve_bytes
-
-    @property
-    def _append_reserve_bytes(self) -> int:
-        return min(APPEND_RESERVE_BYTES, self._map_size_bytes // 16)
-
-    @staticmethod
-    def _used_bytes(env: Environment) -> int:
-        return int(env.info()["last_pgno"] + 1) * mmap.PAGESIZE
-
-    def _is_nearly_full(self, added_bytes: int) -> bool:
-        """Whether this many bytes and the reserve may not fit behind the used part of the map; twice, to be sure."""
-        return self._used_bytes(self._usable()) + 2 * (added_bytes + self._append_reserve_bytes) > self._map_size_bytes
-
-    def _keep_reserve(self, txn: Transaction[bytes], added_bytes: int) -> None:
-        """Refuse what would leave too little room for deletes: try to take the reserve, and give it back."""
-        room = os.statvfs(self._data_dir)
-        if room.f_bavail * room.f_frsize < APPEND_RESERVE_BYTES:
-            message = f"less than {APPEND_RESERVE_BYTES} bytes free in {self._data_dir}"
-            raise StorageFullError(message)
-        if self._is_nearly_full(added_bytes):
-            with self._usable().begin(write=True, parent=txn) as trial:
-                self._take(trial, self._append_reserve_bytes)
-                trial.abort()
-
-    def _probe_map(self) -> None:
-        """Find out whether free pages within the used part of the map make up for its end: write, and take it back."""
-        with self._writing() as txn:
-            self._take(txn, self._map_reserve_bytes)
-            txn.abort()
-
-    def _take(self, txn: Transaction[bytes], size_bytes: int) -> None:
-        """Use up room page by page: what is free need not lie in one piece."""
-        rows = [(keys.encode_chunk(keys.MAX_SID, page), _PAGE_FULL) for page in range(size_bytes // mmap.PAGESIZE)]
-        txn.cursor(self._databases.chunk).putmulti(rows)
+        with self._reading() as txn:
+            self._room.check_ready(txn)
 
     def copy_to(self, descriptor: int, *, compact: bool) -> None:
         """Write a snapshot of the LMDB data file to an open file, while commits go on.
@@ -516,6 +527,7 @@ class LmdbEngine:
             self._place(txn, overlay)
             yield txn
         self._overlay = Overlay()
+        self._room.changed()
 
     def _fail(self, error: Exception) -> NoReturn:
         """Stop for good: after a failed write or sync the disk may hold anything, and asking again does not tell."""

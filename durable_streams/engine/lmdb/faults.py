@@ -23,7 +23,8 @@ from durable_streams.engine.lmdb.datadir import DATA_FILE
 if TYPE_CHECKING:
     from pathlib import Path
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors that say that disk, quota or file size is exhausted."""
 _PROBE_BYTES = 64 * 1024
 
 
@@ -33,7 +34,7 @@ def is_no_room(error: Exception, path: Path) -> bool:
         return True
     code = _code(error)
     # A write that the full disk cuts short, instead of refusing it, reaches us as EIO, which a broken disk gives too.
-    return code in _NO_ROOM or (code == errno.EIO and _writes_find_no_room(path))
+    return code in NO_ROOM or (code == errno.EIO and _writes_find_no_room(path))
 
 
 def remedy(error: Exception) -> str:
@@ -42,7 +43,7 @@ def remedy(error: Exception) -> str:
         return "raise --map-size-bytes"
     if isinstance(error, lmdb.MemoryError):
         return "lower --map-size-bytes, or raise the limit on address space (ulimit -v)"
-    if _code(error) in _NO_ROOM:
+    if _code(error) in NO_ROOM:
         return "make room on its disk"
     return "check its permissions and its disk, or restore a backup"
 
@@ -54,12 +55,12 @@ def _code(error: Exception) -> int | None:
 
 
 def _writes_find_no_room(path: Path) -> bool:
-    """Try what LMDB tried, on a file of our own: to write beyond the present end of the data file, and sync."""
+    """Whether writing beyond the end of the data file finds no room: tried, with a sync, on a file of our own."""
     try:
         end = (path / DATA_FILE).stat().st_size
         with tempfile.TemporaryFile(dir=path) as scratch:
             os.pwrite(scratch.fileno(), bytes(_PROBE_BYTES), end)
             os.fsync(scratch.fileno())
     except OSError as error:
-        return error.errno in _NO_ROOM
+        return error.errno in NO_ROOM
     return False

@@ -30,6 +30,8 @@ class CheckReport:
     chunk_count, byte_count: chunks of those streams, and their bytes; a fork counts only its own.
     producer_count: producer rows, those of dropped incarnations included.
     dropped_count: incarnations that wait to be collected, which is no problem.
+    file_bytes: size of the data file. room_bytes: what of it can be written to before it has to grow, the reserve that
+        appends leave for deletes included.
     """
 
     problems: tuple[Problem, ...]
@@ -39,6 +41,8 @@ class CheckReport:
     byte_count: int
     producer_count: int
     dropped_count: int
+    file_bytes: int = 0
+    room_bytes: int = 0
 
     @property
     def sound(self) -> bool:
