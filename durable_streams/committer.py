@@ -50,7 +50,8 @@ CONFLICTS_MAX: Final = 16
 FULL_MS: Final = 5_000
 """How long after a write found no space the server calls itself unready, if no other finds some before."""
 HELD_BYTES_MAX: Final = 1 << 20
-"""Batches of up to this many bytes hold the loop while their rows are written; more would hold it for milliseconds."""
+"""Batches of two commands and more, up to this many bytes, hold the loop while their rows are written; more would hold
+it for milliseconds."""
 _log = structlog.get_logger(__name__)
 
 
@@ -160,7 +161,7 @@ class Committer:
                 _settle(command, error)
             asyncio.get_running_loop().call_soon(self._kick)
             return
-        let_go = LetGo() if sum(command.size_bytes for command in commands) <= HELD_BYTES_MAX else None
+        let_go = LetGo() if _is_held(commands) else None
         finish = partial(self._finish, flight)
         self._writer.submit(partial(self._commit, flight, let_go), finish, let_go=let_go)
 
@@ -212,11 +213,19 @@ class Committer:
         errors: dict[str, StreamError | None] = {}
         for group, result in zip(flight.groups, outcome, strict=True):
             self._finish_group(group, result, errors)
+        self._note_room(flight, outcome)
         settlements = self._settlements(flight, errors)
         self._kick()  # first, so that the disk works while the answers are sent
         for command, error in settlements:
             _settle(command, error)
         self.on_settled()
+
+    def _note_room(self, flight: _Flight, results: list[Result]) -> None:
+        """Be unready for a while if something did not fit, and ready again once bytes did and nothing did not."""
+        if any(isinstance(result, StorageFullError) for result in results):
+            self._full_until_ms = self._clock.now_ms() + FULL_MS
+        elif self._full_until_ms and any(slot.pieces for group in flight.groups for slot in group):
+            self._full_until_ms = 0
 
     def _finish_group(self, group: list[Slot], result: Result, errors: dict[str, StreamError | None]) -> None:
         """Publish an applied group; note in ``errors`` the paths of one that was not (``None``: decide it again)."""
@@ -227,8 +236,6 @@ class Committer:
                 else:
                     self._cache.store(slot.head, slot.fences)
                 self.on_applied(slot)
-                if slot.pieces:
-                    self._full_until_ms = 0
                 continue
             self._cache.forget(slot.path)
             self.on_lost(slot)
@@ -237,7 +244,6 @@ class Committer:
                 errors[slot.path] = OutcomeUnknownError("another writer moved the stream while this was on its way")
             elif isinstance(result, StorageFullError):
                 errors[slot.path] = StoreFullError(str(result))
-                self._full_until_ms = self._clock.now_ms() + FULL_MS
 
     def _settlements(
         self, flight: _Flight, errors: dict[str, StreamError | None]
@@ -284,6 +290,15 @@ class Committer:
         for command in waiting:
             _settle(command, StoreFailedError("the store has failed"))
         self._idle.set()
+
+
+def _is_held(commands: list[Command]) -> bool:
+    """Whether the loop stands still while the rows of a batch are written.
+
+    Not for a lone command: it makes half a dozen calls of LMDB, which seldom meet a busy loop, and holding costs three
+    of the ten futex calls of an append (``bench/append_calls.py``).
+    """
+    return len(commands) > 1 and sum(command.size_bytes for command in commands) <= HELD_BYTES_MAX
 
 
 def _sort_out(

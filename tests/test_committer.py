@@ -312,7 +312,10 @@ class TestNoRoom:
         assert isinstance(await neighbours, Appended)
         assert stage.engine.journal == [[["a"], ["b"]], [["a"]], [["b"]]]
         assert stage.committer.unready() == "the store is full"
-        assert await stage.append("a")
+        await stage.delete("b")
+        assert stage.committer.unready() == "the store is full"
+        await stage.append("a")
+        assert stage.committer.unready() is None
 
     async def test_refusals_beside_what_does_not_fit_come_to_nothing_too(self, stage: Stage) -> None:
         stage.script(full)

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,20 +22,22 @@ from tests.crash.calls import TEXT, Caller
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.conftest import Serve
     from tests.serving import ServerProcess
 
 pytestmark = pytest.mark.slow
 CALLS = "write,writev,pwrite64,pwritev,send,sendto,sendmsg,fsync,fdatasync,msync"
+APPENDS = 50
 _CALL = re.compile(r"^\d+ +(\w+)\((\d+)<([^>]*)>(.*)$", re.MULTILINE)
 
 
 @contextmanager
-def traced(pid: int, trace: Path) -> Iterator[None]:
-    """Watch a process while the block runs; skip the test where nobody may."""
+def traced(pid: int, trace: Path, calls: str = CALLS) -> Iterator[None]:
+    """Watch these calls of a process while the block runs; skip the test where nobody may."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed")
-    command = [strace, "-f", "-y", "-e", f"trace={CALLS}", "-o", str(trace), "-p", str(pid)]
+    command = [strace, "-f", "-y", "-e", f"trace={calls}", "-o", str(trace), "-p", str(pid)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watcher:
         assert watcher.stderr is not None
         if "attached" not in watcher.stderr.readline():
@@ -71,3 +74,21 @@ def test_pages_then_the_meta_page_are_synced_before_the_answer(
     writes = [found for found in steps if found == "write"]
     assert writes
     assert steps == [*writes, "sync", "synced write", "answer"], trace
+
+
+def test_appends_ask_nothing_of_the_file_system(serve: Serve, tmp_path: Path) -> None:
+    """Whether there is room is known (``engine/lmdb/room.py``): nothing but pages and syncs goes to the disk."""
+    server = serve(arguments=["--sweep-interval-ms", "3600000"])
+    caller = Caller(server)
+    caller.ask("PUT", "a", TEXT)
+    assert caller.status("POST", "a", TEXT, body=bytes(100)) == 204
+    with traced(server.pid, tmp_path / "trace", "%file,%desc,%statfs"):
+        for _ in range(APPENDS):
+            assert caller.status("POST", "a", TEXT, body=bytes(100)) == 204
+    trace = (tmp_path / "trace").read_text(encoding="utf-8")
+
+    calls = Counter(re.findall(r"^\d+ +(\w+)\((?:\d+<[^>]*/data\.mdb>|\")", trace, re.MULTILINE))
+    assert calls.pop("fdatasync") == APPENDS
+    assert calls.pop("pwrite64") >= 2 * APPENDS
+    assert set(calls) <= {"lseek", "writev", "pwritev"}, calls
+    assert "statfs(" not in trace
