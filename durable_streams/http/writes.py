@@ -26,7 +26,7 @@ from durable_streams.protocol.errors import (
     PathTooLongError,
     StreamError,
 )
-from durable_streams.protocol.offsets import ZEROS, parse_offset
+from durable_streams.protocol.offsets import parse_anchor
 from durable_streams.protocol.paths import parse_path
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _parse_fork(headers: Mapping[str, str], root: str) -> ForkRequest | None:
             if value is not None:
                 raise InvalidHeaderError(name, f"needs {names.STREAM_FORKED_FROM}")
         return None
-    position = None if offset is None else 0 if offset in ZEROS else parse_offset(offset)
+    position = None if offset is None else parse_anchor(offset)
     count = 0 if sub_offset is None else names.parse_integer(names.STREAM_FORK_SUB_OFFSET, sub_offset)
     return ForkRequest(_source_path(source, root), position, count)
 

@@ -1,6 +1,10 @@
 """Offsets: the byte position in the stream, sixteen digits, zero padded (§8).
 
 Sortable as text, dense, the same on every engine, and the same in a fork and its source.
+
+The reference server writes an offset in two halves, ``<16 digits>_<16 digits>``, the second of which is the byte
+position while the first is zero; clients written against it hold its first offset as a constant. That form is read wherever an
+offset is, and never minted.
 """
 
 from __future__ import annotations
@@ -15,11 +19,8 @@ START: Final = "-1"
 """Sentinel: the stream's beginning (§8)."""
 NOW: Final = "now"
 """Sentinel: the current tail (§8)."""
-ZEROS: Final = frozenset({START, "0000000000000000_0000000000000000"})
-"""What may stand for the beginning where a fork offset is expected: the sentinel, and the beginning as the reference
-server spells it, which clients written against that server hold as a constant."""
 
-_OFFSET = re.compile(rf"[0-9]{{{OFFSET_DIGITS}}}", re.ASCII)
+_OFFSET = re.compile(rf"(?:0{{{OFFSET_DIGITS}}}_)?([0-9]{{{OFFSET_DIGITS}}})", re.ASCII)
 
 
 def format_offset(position: int) -> str:
@@ -28,25 +29,31 @@ def format_offset(position: int) -> str:
 
 
 def parse_offset(token: str) -> int:
-    """Return the byte position of a minted token.
+    """Return the byte position of a minted token, or of the reference server's form of it.
 
     Raises:
-        InvalidOffsetError: the token is none this server mints, sentinels included.
+        InvalidOffsetError: the token is neither, sentinels included.
     """
-    if _OFFSET.fullmatch(token) is None:
+    found = _OFFSET.fullmatch(token)
+    if found is None:
         msg = f"{token[:64]!r} is not an offset of this server"
         raise InvalidOffsetError(msg)
-    return int(token)
+    return int(found[1])
+
+
+def parse_anchor(token: str) -> int:
+    """Return the byte position of a fork offset, where ``-1`` is 0 and ``now`` means nothing (§4.2).
+
+    Raises:
+        InvalidOffsetError: as ``parse_offset``.
+    """
+    return 0 if token == START else parse_offset(token)
 
 
 def parse_start(token: str) -> int | None:
     """Return where a read starts: ``-1`` is 0 and ``now`` is ``None``, for the tail (§8 Sentinel Values).
 
     Raises:
-        InvalidOffsetError: neither a sentinel nor a minted token.
+        InvalidOffsetError: neither a sentinel nor as ``parse_offset`` takes it.
     """
-    if token == START:
-        return 0
-    if token == NOW:
-        return None
-    return parse_offset(token)
+    return None if token == NOW else parse_anchor(token)

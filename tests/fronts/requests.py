@@ -23,7 +23,10 @@ PATHS = [
     "%00",
 ]
 CONTENT_TYPES = ["text/plain", "application/json", "Application/JSON; charset=utf-8", "application/octet-stream", ""]
-OFFSETS = ["-1", "now", "0" * 16, "0" * 15 + "3", "9" * 16, "", "1", "0" * 16 + "_" + "0" * 16, "%31", "-1&offset=now"]
+OFFSETS = [
+    *("-1", "now", "0" * 16, "0" * 15 + "3", "9" * 16, "", "1", "%31", "-1&offset=now"),
+    *("0" * 16 + "_" + "0" * 16, "0" * 16 + "_" + "0" * 15 + "3", "0" * 15 + "1_" + "0" * 16),
+]
 JSON_BODIES = [b'{"a":1}', b"[1,2,3]", b"[]", b"null", b' [ 1.0 , {"x":[1e5]} ] ', b"{", b"NaN", b"1 2", b'"\\ud800"']
 FORK_SOURCES = ["/v1/stream/a", "/v1/stream/json", "/v1/stream/none", "a", "/other/a", "/v1/stream/../a"]
 ODD_FIELDS = [

@@ -53,7 +53,7 @@ def reads() -> list[Row]:
         "sign": "+000000000000001",
         "space": "0000000000000%2000",
         "arabic digits": "%D9%A0" * 16,
-        "two numbers": "0000000000000000_0000000000000000",
+        "two numbers": "0000000000000001_0000000000000000",
         "NOW": "NOW",
         "not UTF-8": "%FF",
         "path": "../x",
@@ -295,7 +295,13 @@ def creations() -> list[Row]:
 
 def forks() -> list[Row]:
     source = {"Stream-Forked-From": "/v1/stream/json"}
-    offsets = {"word": "abc", "now": "now", "short": "12", "empty": ""}
+    offsets = {
+        "word": "abc",
+        "now": "now",
+        "short": "12",
+        "empty": "",
+        "two numbers": "0000000000000001_0000000000000000",
+    }
     rows = [
         Row(f"fork offset {name}", "PUT", "fresh", 400, "invalid-offset", {**source, "Stream-Fork-Offset": value})
         for name, value in offsets.items()

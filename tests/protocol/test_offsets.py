@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_streams.protocol.errors import InvalidOffsetError
-from durable_streams.protocol.offsets import NOW, START, ZEROS, format_offset, parse_offset, parse_start
+from durable_streams.protocol.offsets import NOW, START, format_offset, parse_anchor, parse_offset, parse_start
 
 positions = st.integers(0, 10**16 - 1)
 
@@ -21,7 +21,7 @@ def test_the_order_of_tokens_is_the_order_of_positions(one: int, other: int) -> 
 def test_a_token_names_one_position_and_is_safe_in_a_url(position: int) -> None:
     token = format_offset(position)
 
-    assert parse_offset(token) == parse_start(token) == position
+    assert parse_offset(token) == parse_start(token) == parse_anchor(token) == position
     assert len(token) < 256
     assert token.isalnum()
     assert token.isascii()
@@ -44,7 +44,16 @@ def test_a_token_names_one_position_and_is_safe_in_a_url(position: int) -> None:
         "+000000000000001",
         "0x00000000000001",
         "\u0661" * 16,
-        "0000000000000000_0000000000000000",
+        "0000000000000001_0000000000000000",
+        "0000000000000000_000000000000000",
+        "000000000000000_0000000000000000",
+        "0000000000000000_",
+        "_0000000000000000",
+        "0000000000000000-0000000000000000",
+        "0000000000000000_0000000000000000_0000000000000000",
+        "0000000000000000_now",
+        "0000000000000000_-1",
+        "0000000000000000_000000000000000\u0661",
         "\udcff",
         "9" * 10_000,
     ],
@@ -56,10 +65,18 @@ def test_what_was_never_minted_is_refused(token: str) -> None:
     str(refused.value).encode()
 
 
+@given(positions)
+def test_the_reference_servers_form_names_the_position_of_its_second_half(position: int) -> None:
+    token = f"{'0' * 16}_{position:016d}"
+
+    assert parse_offset(token) == parse_start(token) == parse_anchor(token) == position
+
+
 def test_sentinels() -> None:
-    assert parse_start("-1") == 0
+    assert parse_start("-1") == parse_anchor("-1") == 0
     assert parse_start("now") is None
-    assert "-1" in ZEROS
+    with pytest.raises(InvalidOffsetError):
+        parse_anchor("now")
 
 
 @pytest.mark.parametrize("token", ["NOW", "-0", "-2", "", "now "])

@@ -87,6 +87,15 @@ async def test_what_was_not_acked_wakes_again(site: Site, subscribed: Api) -> No
     assert pending(await subscribed.claimed()) == {"events/b"}
 
 
+async def test_an_ack_may_name_its_offset_as_the_reference_server_does(site: Site, subscribed: Api) -> None:
+    await site.client.post("events/a", b"1")
+    claim = await subscribed.claimed()
+
+    done = await subscribed.ack(claim, acks=[{"stream": "events/a", "offset": f"{0:016}_{4:016}"}], done=True)
+    assert json.loads(done.body) == {"ok": True, "next_wake": False}
+    assert await subscribed.cursors() == {"events/a": 4}
+
+
 async def test_a_second_worker_is_told_who_holds_it(site: Site, subscribed: Api) -> None:
     await site.client.post("events/a", b"1")
     await subscribed.claimed("first")
