@@ -21,7 +21,10 @@ class Bounds:
     max_append_bytes: largest request body (413 beyond).
     arriving_bytes: what may be held of large bodies that are not whole yet, over all connections (503 + Retry-After
         beyond).
-    max_chunk_bytes: largest page of a catch-up read; a single larger JSON message goes whole.
+    max_chunk_bytes: largest answer to a catch-up read, one page; a single larger JSON message goes whole. ``None``: an
+        answer goes on to the tail, unless the request asks for a page.
+    page_bytes: what is read of a stream, and held, at once: a page, a piece of an answer that goes on to the tail, an
+        event of a reader that catches up. ``max_chunk_bytes`` wins over it.
     batch_commands, batch_bytes: what one commit takes from the queue at most.
     queue_commands, queue_bytes: what may wait for a commit (503 + Retry-After beyond).
     long_poll_timeout_ms: how long a long-poll waits for data (§5.7).
@@ -41,7 +44,8 @@ class Bounds:
 
     max_append_bytes: int = 16 * MIB
     arriving_bytes: int = 256 * MIB
-    max_chunk_bytes: int = MIB
+    max_chunk_bytes: int | None = None
+    page_bytes: int = MIB
     batch_commands: int = 4096
     batch_bytes: int = 32 * MIB
     queue_commands: int = 65_536
@@ -59,6 +63,11 @@ class Bounds:
     sweep_interval_ms: int = 1_000
     sweep_count: int = 1_000
     slow_request_ms: int = 1_000
+
+    @property
+    def page_limit_bytes(self) -> int:
+        """The largest page of any read, in bytes."""
+        return self.max_chunk_bytes or self.page_bytes
 
 
 @dataclass(frozen=True, slots=True)

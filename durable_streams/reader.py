@@ -50,16 +50,18 @@ class Reader:
     """Reads committed bytes of streams through their segments."""
 
     def __init__(self, engine: Engine, page_max_bytes: int, packer: Packer) -> None:
-        self._engine, self._page_max_bytes, self.packer = engine, page_max_bytes, packer
+        self._engine, self.page_max_bytes, self.packer = engine, page_max_bytes, packer
 
     def page(self, head: Head, start: int, max_bytes: int | None = None) -> Page:
         """Return the page of a stream from ``start`` on, a byte position that is not past ``head.tail``.
+
+        ``max_bytes`` makes it smaller than ``page_max_bytes``, never larger.
 
         Raises:
             NotFoundError: the bytes are gone: the stream was deleted by another process.
         """
         record = decode_record(head.record)
-        limit = max_bytes or self._page_max_bytes
+        limit = self.page_max_bytes if max_bytes is None else min(max_bytes, self.page_max_bytes)
         # A page of messages ends with a whole one; any other is filled to its last byte, so that a character cut by the
         # page before is always complete in this one.
         last = head.tail if content_types.is_json(record.content_type) else min(head.tail, start + limit)
@@ -69,6 +71,18 @@ class Reader:
         end = start + len(payload)
         at_tail = end == head.tail
         return Page(head.sid, start, end, payload, at_tail, at_tail and head.closed, record.content_type)
+
+    def piece(self, head: Head, start: int, end: int) -> bytes:
+        """Return stored bytes of ``[start, end)`` from ``start`` on, at least one, at most a page of them.
+
+        For who sends all of them in one answer: a piece stops anywhere, within a message or a character too, so that no
+        more than a page is held of a message however large.
+
+        Raises:
+            NotFoundError: the bytes are gone.
+        """
+        record, last = decode_record(head.record), min(end, start + self.page_max_bytes)
+        return self._stored(head.path, record, head.sid, start=start, end=last, max_bytes=self.page_max_bytes)
 
     def _stored(self, path: str, record: Record, sid: int, *, start: int, end: int, max_bytes: int) -> bytes:
         """Return stored bytes from ``start``, at least one chunk, and no further chunk past ``max_bytes``."""
@@ -169,12 +183,12 @@ class Reader:
                 )
             try:
                 payload = self._stored(
-                    source.path, record, source.sid, start=position, end=tail, max_bytes=self._page_max_bytes
+                    source.path, record, source.sid, start=position, end=tail, max_bytes=self.page_max_bytes
                 )
             except NotFoundError:  # appended in this very batch: not stored yet, so nobody can know its messages
                 raise SubOffsetBeyondTailError(sub_offset) from None
             length, found = len(payload), 1
-            if not (len(payload) > self._page_max_bytes and _is_one_message(record, payload)):
+            if not (len(payload) > self.page_max_bytes and _is_one_message(record, payload)):
                 length, found = json_scan.end_of_first(payload, missing)
             position += length
             missing -= found

@@ -128,7 +128,7 @@ class Server:
         self._writer = Writer(loop)
         cache = HeadCache(self.engine, config.bounds.head_cache_count)
         self.committer = Committer(self.engine, cache, self._writer, runtime=runtime)
-        reader = Reader(self.engine, config.bounds.max_chunk_bytes, Packer())
+        reader = Reader(self.engine, config.bounds.page_limit_bytes, Packer())
         self.streams = Streams(self.engine, self.committer, cache, reader=reader, hub=Hub(), runtime=runtime)
         self._reads = Reads(self.streams, runtime, cache_scope=config.cache_scope)
         self._readers = LiveReaders(self.streams, runtime)
@@ -189,7 +189,9 @@ class Server:
             await self._upkeep.flush()
         if self._lane is not None:
             self._lane.shutdown()
-        await self._front.shutdown(self.config.bounds.drain_timeout_ms / 1000)
+        drain_s = self.config.bounds.drain_timeout_ms / 1000
+        drains = [self._lane.drain(drain_s)] if self._lane is not None else []
+        await asyncio.gather(*drains, self._front.shutdown(drain_s))
         for connection in tuple(self._readers.connected):
             connection.cut()
         await self._close_store()

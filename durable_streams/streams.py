@@ -15,7 +15,7 @@ from durable_streams.protocol.errors import GoneError, NotFoundError
 from durable_streams.protocol.expiry import deadline_ms, is_expired
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.paths import RESERVED
-from durable_streams.protocol.read import Page, resolve_start
+from durable_streams.protocol.read import resolve_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,8 +135,8 @@ class Streams:
         deadline = deadline_ms(decode_record(head.record), touched_ms)
         return None if deadline is None else max(0, deadline - self._clock.now_ms())
 
-    def read(self, path: str, start: int | None) -> tuple[Head, Page]:
-        """Return one page from ``start``, or the empty page at the tail for ``None`` (§5.6).
+    def begin_read(self, path: str, start: int | None) -> tuple[Head, int]:
+        """Return a stream's head, its TTL slid, and the position at which a read begins: ``None`` is the tail (§5.6).
 
         Raises:
             NotFoundError, GoneError: no such stream.
@@ -146,7 +146,7 @@ class Streams:
         position = resolve_start(head, start)
         if start is not None:
             self.reader.check_aligned(head, position)
-        return head, self.reader.page(head, position)
+        return head, position
 
     def scan(self, prefix: str, after: str, limit: int) -> tuple[list[Head], str | None]:
         """Return one page of streams in path order, and the path to go on after, ``None`` at the end.

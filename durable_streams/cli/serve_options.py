@@ -23,7 +23,9 @@ _ROOT = re.compile(r"/|(/[A-Za-z0-9_~.-]+)+/?", re.ASCII)
 BOUNDS_HELP: Final = {
     "max_append_bytes": "Largest request body; 413 beyond.",
     "arriving_bytes": "Bytes held of large request bodies that are not whole yet, over all connections; 503 beyond.",
-    "max_chunk_bytes": "Largest page of a catch-up read; a single larger JSON message goes whole.",
+    "max_chunk_bytes": "Largest answer to a catch-up read, one page; a single larger JSON message goes whole. Without "
+    "it an answer goes on to the tail, unless the request says max-bytes.",
+    "page_bytes": "What is read of a stream, and held in memory, at once; --max-chunk-bytes wins over it.",
     "batch_commands": "Commands that one commit takes at most.",
     "batch_bytes": "Bytes that one commit takes at most.",
     "queue_commands": "Commands that may wait for a commit; 503 beyond.",
@@ -45,7 +47,12 @@ BOUNDS_HELP: Final = {
 """Field of ``Bounds`` → what its option says."""
 
 _ALIASES: Final = {"request_timeout_ms": ("--request-timeout",)}
-_LARGEST: Final = {"max_append_bytes": 1 << 30, "max_chunk_bytes": 1 << 30, "batch_bytes": 1 << 32}
+_LARGEST: Final = {
+    "max_append_bytes": 1 << 30,
+    "max_chunk_bytes": 1 << 30,
+    "page_bytes": 1 << 30,
+    "batch_bytes": 1 << 32,
+}
 """Upper ends, in bytes, of what is held in memory whole."""
 
 
@@ -63,7 +70,7 @@ def check_origin(_context: click.Context, _parameter: click.Parameter, value: st
     return value
 
 
-def _bound_option(name: str, default: int) -> Callable[[FC], FC]:
+def _bound_option(name: str, default: int | None) -> Callable[[FC], FC]:
     kind = Size(maximum=_LARGEST.get(name, 1 << 40)) if name.endswith("_bytes") else Whole(min=1)
     names = (f"--{name.replace('_', '-')}", *_ALIASES.get(name, ()))
     return option(*names, name, type=kind, default=default, help=BOUNDS_HELP.get(name, ""))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
 
     from durable_streams.config import Bounds
+    from durable_streams.http.messages import BodySource
     from durable_streams.http.router import Router
     from durable_streams.http.sse_connection import LiveReaders
     from durable_streams.http.streaming_append import Upload
@@ -182,14 +183,17 @@ class AiohttpFront:
         if isinstance(answer, SseStart):
             return self._hand_over(raw, answer)
         response = await self._send(raw, answer)
-        elapsed_ms = (time.perf_counter() - began_s) * 1000
-        if elapsed_ms > self._bounds.slow_request_ms and "live" not in raw.query and APPEND_MODE not in raw.headers:
-            _log.warning(
-                "slow request", method=raw.method, path=raw.rel_url.raw_path, status=answer.status, ms=round(elapsed_ms)
-            )
+        if answer.rest is None:  # how long a long body takes is its reader's doing
+            self._note_time(raw, answer.status, (time.perf_counter() - began_s) * 1000)
         if isinstance(raw.protocol, Connection):
             raw.protocol.idle()
         return response
+
+    def _note_time(self, raw: web.BaseRequest, status: int, elapsed_ms: float) -> None:
+        if elapsed_ms > self._bounds.slow_request_ms and "live" not in raw.query and APPEND_MODE not in raw.headers:
+            _log.warning(
+                "slow request", method=raw.method, path=raw.rel_url.raw_path, status=status, ms=round(elapsed_ms)
+            )
 
     async def _answer(self, request: Request) -> Answer | SseStart:
         settled: asyncio.Future[Answer | SseStart] = asyncio.get_running_loop().create_future()
@@ -269,13 +273,19 @@ class AiohttpFront:
         return web.Response()
 
     async def _send(self, raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-        response = _response(answer)
+        response = _response(answer) if answer.rest is None else _begun(answer)
         watch = StallWatch(raw.transport, self._bounds.write_timeout_ms / 1000) if raw.transport is not None else None
         if watch is not None:
             watch.start()
         try:
             await response.prepare(raw)
+            if answer.rest is not None:
+                await _pump(response, answer.body, answer.rest, watch=watch)
             await response.write_eof()
+        except ConnectionResetError:
+            if raw.transport is not None:
+                raw.transport.abort()  # closed politely, it would wait for a peer that nobody watches any more
+            raise
         finally:
             if watch is not None:
                 watch.stop()
@@ -290,6 +300,23 @@ async def _feed(upload: Upload, content: StreamReader, patience: Patience, *, ch
         patience.end()
         if not (arrived or ended) or not await upload.feed(arrived, flushed=ended or not chunked):
             return
+
+
+async def _pump(response: web.StreamResponse, piece: bytes, source: BodySource, *, watch: StallWatch | None) -> None:
+    """Send a body that is not held whole, at the pace of the peer: ``write`` waits while the transport is full.
+
+    Raises:
+        ConnectionResetError: the source can bring no more.
+    """
+    await response.write(piece)
+    while source.left_bytes:
+        if watch is not None:
+            watch.moved()
+        await asyncio.sleep(0)  # a piece a turn, so that many share the loop
+        taken = source.take()
+        if taken is None:
+            raise ConnectionResetError
+        await response.write(taken)
 
 
 async def _let_continue(raw: web.BaseRequest) -> None:
@@ -325,3 +352,10 @@ def _headers(raw: web.BaseRequest) -> Mapping[str, str]:
 def _response(answer: Answer) -> web.Response:
     headers = dict((*answer.headers, *answers.COMMON))
     return web.Response(status=answer.status, body=answer.body or None, headers=headers)
+
+
+def _begun(answer: Answer) -> web.StreamResponse:
+    """Return the head of an answer whose body is not held whole; its length is known all the same."""
+    response = web.StreamResponse(status=answer.status, headers=dict((*answer.headers, *answers.COMMON)))
+    response.content_length = answer.body_bytes
+    return response

@@ -10,7 +10,7 @@ from durable_streams.protocol.offsets import format_offset
 if TYPE_CHECKING:
     from durable_streams.http.messages import Fields
 
-EXTENSIONS: Final = "tail, list, batch, follow, streaming-append, if-match"
+EXTENSIONS: Final = "tail, list, batch, follow, streaming-append, if-match, max-bytes"
 """What this server adds to the protocol (§11.1), by name, in ``Stream-Extensions`` on HEAD and GET."""
 
 _EXPOSED = (

@@ -15,6 +15,7 @@ arrives behind it is held, up to a bound, and then no longer read.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,7 @@ import structlog
 from durable_streams.http.arriving import FREE_BYTES
 from durable_streams.http.lane_head import BODY_MAX_BYTES, HEAD_MAX_BYTES, parse_head, render_head
 from durable_streams.http.messages import Request, SseStart
-from durable_streams.http.sending import unsent_bytes
+from durable_streams.http.sending import Pump, unsent_bytes
 from durable_streams.protocol.errors import OverloadedError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class LaneFront:
         self._date_s, self._date = 0, b""
         self._rendered: tuple[Answer | None, str, bytes] = (None, "", b"")
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+        self._drained: asyncio.Future[None] | None = None
 
     def connect(self) -> LaneConnection:
         """Return the protocol of a new connection."""
@@ -97,9 +99,25 @@ class LaneFront:
     def shutdown(self) -> None:
         """Close idle connections now, and the others after the answer they wait for."""
         self.closing = True
-        self._sweeper.cancel()
         for connection in tuple(self.connections):
             connection.close_when_idle()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let answers under way go out within the time, then cut what is left."""
+        self._drained = self._loop.create_future()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                if self.connections:
+                    await self._drained
+        self._sweeper.cancel()
+        for connection in tuple(self.connections):
+            connection.cut()
+
+    def left(self, connection: LaneConnection) -> None:
+        """A connection has ended, or is no longer the lane's."""
+        self.connections.discard(connection)
+        if self._drained is not None and not (self.connections or self._drained.done()):
+            self._drained.set_result(None)
 
     def _sweep(self) -> None:
         """One look at all connections a second, instead of a timer each."""
@@ -120,6 +138,7 @@ class LaneConnection(asyncio.Protocol):
         "_loop",
         "_paused",
         "_pending",
+        "_pump",
         "_settling",
         "_since_s",
         "_transport",
@@ -132,6 +151,7 @@ class LaneConnection(asyncio.Protocol):
         self._buffer = b""
         self._waiting = self._paused = self._settling = False
         self._pending: Pending | None = None
+        self._pump: Pump | None = None
         self._transport: asyncio.Transport
         self._asked: UsualHead
         self._since_s = loop.time()
@@ -146,12 +166,14 @@ class LaneConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's signature
         """The client has gone; what it asked to be written is written all the same."""
-        self._front.connections.discard(self)
+        self._front.left(self)
         self._buffer = b""
         self._count_arriving(0)
         if self._pending is not None:
             self._pending.abandon()
             self._pending = None
+        if self._pump is not None:
+            self._pump.stop()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; answer the request they complete."""
@@ -174,11 +196,15 @@ class LaneConnection(asyncio.Protocol):
         """The client takes its answers too slowly: take no more requests from it."""
         self._paused, self._since_s = True, self._loop.time()
         self._unsent_bytes = unsent_bytes(self._transport)
+        if self._pump is not None:
+            self._pump.pause()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._paused, self._since_s = False, self._loop.time()
-        if not self._waiting:
+        if self._pump is not None:
+            self._pump.resume()
+        elif not self._waiting:
             if not self._transport.is_reading():
                 self._transport.resume_reading()
             self._loop.call_soon(self._advance)
@@ -233,7 +259,7 @@ class LaneConnection(asyncio.Protocol):
             return
         if isinstance(answer, SseStart):
             self._buffer = b""  # the answer ends with the connection: nothing behind its request is taken
-            self._front.connections.discard(self)
+            self._front.left(self)
             self._front.readers.take_over(self._transport, answer)
             return
         self._send(answer)
@@ -241,6 +267,22 @@ class LaneConnection(asyncio.Protocol):
         if now_s - self._since_s > self._front.slow_s:
             self._log_slow(answer.status, now_s - self._since_s)
         self._since_s = now_s
+        if answer.rest is not None:
+            self._waiting = True
+            self._pump = Pump(self._transport, answer.rest, self._pumped)
+            if not self._paused:
+                self._pump.resume()
+            return
+        self._go_on()
+
+    def _pumped(self) -> None:
+        """The last piece of a long body has been written."""
+        self._pump, self._waiting = None, False
+        self._since_s = self._loop.time()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """The answer is written: take what has arrived meanwhile."""
         if self._front.closing:
             self._transport.close()
             return
@@ -259,7 +301,7 @@ class LaneConnection(asyncio.Protocol):
 
     def _hand_over(self) -> None:
         """Give connection and unanswered bytes to aiohttp, for good."""
-        self._front.connections.discard(self)
+        self._front.left(self)
         self._count_arriving(0)
         protocol = self._front.hand_over()
         self._transport.set_protocol(protocol)
@@ -278,12 +320,12 @@ class LaneConnection(asyncio.Protocol):
 
     def cut_if_late(self, now_s: float) -> None:
         """Close a connection that has been idle, or in the middle of something, for too long."""
-        if self._waiting:
-            return
         bounds = self._front.bounds
         if self._paused:
             self._note_progress(now_s)
             limit_ms, cut = bounds.write_timeout_ms, self._transport.abort
+        elif self._waiting:
+            return
         elif self._buffer:
             limit_ms, cut = bounds.request_timeout_ms, self._transport.close
         else:
@@ -301,3 +343,7 @@ class LaneConnection(asyncio.Protocol):
         """Close, unless an answer is still owed: then after it."""
         if not self._waiting:
             self._transport.close()
+
+    def cut(self) -> None:
+        """Drop the connection now, with whatever was not taken."""
+        self._transport.abort()

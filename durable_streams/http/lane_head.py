@@ -178,5 +178,5 @@ def render_head(answer: Answer, method: str) -> bytes:
     """Return an answer's head as aiohttp would write it, up to the value of its last field, ``Date``."""
     fields = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
     sizeless = answer.status in _BODILESS or (method == "HEAD" and not answer.body)
-    length = "" if sizeless else f"Content-Length: {len(answer.body)}\r\n"
+    length = "" if sizeless else f"Content-Length: {answer.body_bytes}\r\n"
     return f"{_STATUS[answer.status]}{fields}{_COMMON}{length}Date: ".encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,12 +30,31 @@ class Request(NamedTuple):
     origin: str
 
 
+class BodySource(Protocol):
+    """What of a body is not read yet. A front takes a piece a turn of the loop, when the client has room for it."""
+
+    left_bytes: int
+    """What is still to come, exactly."""
+
+    def take(self) -> bytes | None:
+        """Return the next piece, not empty; ``None`` when there can be no more: the front cuts the connection."""
+
+
 class Answer(NamedTuple):
-    """One answer. ``headers`` come on top of those every answer has (``http/answers.py``)."""
+    """One answer. ``headers`` come on top of those every answer has (``http/answers.py``).
+
+    rest: what follows ``body``, for an answer that is not held whole; both together are its length.
+    """
 
     status: int
     headers: Fields = ()
     body: bytes = b""
+    rest: BodySource | None = None
+
+    @property
+    def body_bytes(self) -> int:
+        """The length of the whole body."""
+        return len(self.body) + (0 if self.rest is None else self.rest.left_bytes)
 
 
 class SseStart(NamedTuple):

@@ -1,11 +1,11 @@
-"""HEAD and GET on a stream: metadata, pages, long-poll, and the start of server-sent events (§5.5 to §5.8)."""
+"""HEAD and GET on a stream: metadata, catch-up, long-poll, and the start of server-sent events (§5.5 to §5.8)."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from durable_streams.http import answers
 from durable_streams.http.errors import answer_of
@@ -13,6 +13,7 @@ from durable_streams.http.follow_many import EVENT_STREAM
 from durable_streams.http.messages import Answer, Pending, SseStart
 from durable_streams.http.sse_feed import FeedStart
 from durable_streams.http.tail_search import TailSearch
+from durable_streams.http.whole import WholeBody
 from durable_streams.protocol import headers as names
 from durable_streams.protocol import read as rules
 from durable_streams.protocol.cursor import next_cursor
@@ -26,13 +27,28 @@ from durable_streams.reader import TAIL_MESSAGES_MAX
 if TYPE_CHECKING:
     from durable_streams.http.messages import Fields, Request, Settle
     from durable_streams.protocol.head import Head
-    from durable_streams.protocol.read import Page
+    from durable_streams.protocol.read import Page, Whole
     from durable_streams.runtime import Runtime
     from durable_streams.streams import Streams
     from durable_streams.tail import Frame
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SIZE = re.compile(r"[0-9]{1,16}", re.ASCII)
 LONG_POLL, SSE = "long-poll", "sse"
+
+
+class Asked(NamedTuple):
+    """What a request for a catch-up or a long-poll says beside where to begin.
+
+    relative: the same URL will mean other bytes later (``now``, ``tail``), so nothing may keep the answer.
+    cursor: what the client echoes, on a long-poll. max_bytes: it wants a page, at most so large (an extension, §11.1).
+    if_none_match: the field's value, on a catch-up.
+    """
+
+    relative: bool
+    cursor: str | None
+    max_bytes: int | None
+    if_none_match: str | None
 
 
 class Reads:
@@ -47,9 +63,10 @@ class Reads:
     def __init__(self, streams: Streams, runtime: Runtime, *, cache_scope: str) -> None:
         self._streams, self._clock, self._chance = streams, runtime.clock, runtime.chance
         self._cache_scope, self.long_poll_timeout_s = cache_scope, runtime.bounds.long_poll_timeout_ms / 1000
+        self._paged = runtime.bounds.max_chunk_bytes is not None
         self._waiting: dict[_Waiter, float] = {}
         self._alarm: asyncio.TimerHandle | None = None
-        self._shared: tuple[Frame | None, dict[tuple[int, str | None, bool], Answer]] = (None, {})
+        self._shared: tuple[Frame | None, dict[tuple[int, Asked], Answer]] = (None, {})
 
     def head(self, path: str) -> Answer:
         """Metadata; does not slide the TTL (§5.5)."""
@@ -69,7 +86,7 @@ class Reads:
         return Answer(200, (*fields, answers.NO_STORE, answers.SUPPORTED))
 
     def get(self, path: str, request: Request, settle: Settle) -> Answer | SseStart | Pending:
-        """A page, a wait for one, or a live connection, by ``live`` (§5.6, §5.7, §5.8)."""
+        """What there is, a wait for more, or a live connection, by ``live`` (§5.6, §5.7, §5.8)."""
         live = _single(request, "live")
         if live not in {None, LONG_POLL, SSE}:
             raise InvalidQueryError("live", "must be long-poll or sse")
@@ -83,26 +100,41 @@ class Reads:
     def _read(
         self, path: str, start: int | None, request: Request, *, relative: bool, settle: Settle
     ) -> Answer | SseStart | Pending:
-        """``relative``: the same URL will mean other bytes later (``now``, ``tail``), so nothing may keep them."""
         live = _single(request, "live")
         if live == SSE:
             return self._start_sse(path, start, request)
+        asked = _asked(request, live, relative=relative)
         if live == LONG_POLL:
-            return self._long_poll(path, start, request, relative=relative, settle=settle)
-        return self._catch_up(path, start, request, relative=relative)
+            return self._long_poll(path, start, asked, settle=settle)
+        return self._catch_up(path, start, asked)
 
-    def _catch_up(self, path: str, start: int | None, request: Request, *, relative: bool) -> Answer:
-        """§5.6."""
-        head, page = self._streams.read(path, start)
+    def _catch_up(self, path: str, start: int | None, asked: Asked) -> Answer:
+        """§5.6: everything up to the tail of this moment, or a page where request or operator ask for pages."""
+        head, position = self._streams.begin_read(path, start)
+        limit = self._streams.reader.page_max_bytes
+        if head.tail - position > limit and asked.max_bytes is None and not self._paged:
+            return self._whole(head, position, asked)
+        page = self._streams.reader.page(head, position, asked.max_bytes)
         if start is None:
             return Answer(200, (*self._page_fields(page), answers.NO_STORE, answers.SUPPORTED), rules.body_of(page))
-        tag = rules.etag(page)
-        fields = (*self._page_fields(page), ("ETag", tag), self._cache_field(head, page, relative=relative))
-        if rules.matches_etag(request.headers.get("If-None-Match"), tag):
-            return Answer(304, fields)
-        return Answer(200, (*fields, answers.SUPPORTED), rules.body_of(page))
+        fields, unchanged = self._validated(head, page, asked)
+        return Answer(304, fields) if unchanged else Answer(200, (*fields, answers.SUPPORTED), rules.body_of(page))
 
-    def _page_fields(self, page: Page) -> Fields:
+    def _whole(self, head: Head, position: int, asked: Asked) -> Answer:
+        whole = rules.Whole(head.sid, position, head.tail, head.closed, decode_record(head.record).content_type)
+        fields, unchanged = self._validated(head, whole, asked)
+        if unchanged:
+            return Answer(304, fields)
+        body = WholeBody(self._streams, head, whole)
+        return Answer(200, (*fields, answers.SUPPORTED), body.first(), body)
+
+    def _validated(self, head: Head, page: Page | Whole, asked: Asked) -> tuple[Fields, bool]:
+        """Return the fields of a catch-up answer, and whether the client has it already (§10.1)."""
+        tag = rules.etag(page)
+        fields = (*self._page_fields(page), ("ETag", tag), self._cache_field(head, page, relative=asked.relative))
+        return fields, rules.matches_etag(asked.if_none_match, tag)
+
+    def _page_fields(self, page: Page | Whole) -> Fields:
         fields = [("Content-Type", page.content_type), answers.next_offset(page.end)]
         if page.up_to_date:
             fields.append(answers.UP_TO_DATE)
@@ -110,21 +142,22 @@ class Reads:
             fields.append(answers.CLOSED)
         return tuple(fields)
 
-    def _cache_field(self, head: Head, page: Page, *, relative: bool) -> tuple[str, str]:
+    def _cache_field(self, head: Head, page: Page | Whole, *, relative: bool) -> tuple[str, str]:
         if relative:
             return answers.NO_STORE
         return ("Cache-Control", rules.cache_control(page, self._cache_scope, self._streams.remaining_ms(head)))
 
-    def _long_poll(
-        self, path: str, start: int | None, request: Request, *, relative: bool, settle: Settle
-    ) -> Answer | Pending:
-        """§5.7: what is there at once, else what the next commit brings, else 204 after the timeout."""
-        head, page = self._streams.read(path, start)
-        cursor = _single(request, "cursor")
+    def _long_poll(self, path: str, start: int | None, asked: Asked, *, settle: Settle) -> Answer | Pending:
+        """§5.7: a page of what is there at once, else of what the next commit brings, else 204 after the timeout.
+
+        Pages, however much there is: who polls asks again, and one answer is made for all who wait for the same.
+        """
+        head, position = self._streams.begin_read(path, start)
+        page = self._streams.reader.page(head, position, asked.max_bytes)
         if page.start != page.end or page.closed:
-            return self.long_poll_answer(head, page, cursor, relative=relative)
+            return self.long_poll_answer(head, page, asked)
         # Registered in the same turn of the loop in which the tail was read: no append can slip between.
-        waiter = _Waiter(self, head, page, cursor=cursor, relative=relative, settle=settle)
+        waiter = _Waiter(self, head, page, asked=asked, settle=settle)
         self._streams.hub.follow(head, encoding_of(page.content_type), waiter)
         self._wait(waiter)
         return waiter
@@ -146,15 +179,15 @@ class Reads:
                 return
             waiter.time_out()
 
-    def long_poll_answer(self, head: Head, page: Page, cursor: str | None, *, relative: bool) -> Answer:
-        """Return 200 with bytes, or 204 for a wait that brought none (§5.7). ``relative``: as in ``_read``."""
-        fields = (*self._page_fields(page), (names.STREAM_CURSOR, self._cursor(cursor)))
+    def long_poll_answer(self, head: Head, page: Page, asked: Asked) -> Answer:
+        """Return 200 with bytes, or 204 for a wait that brought none (§5.7)."""
+        fields = (*self._page_fields(page), (names.STREAM_CURSOR, self._cursor(asked.cursor)))
         if page.start == page.end:
             return Answer(204, (*fields, answers.NO_STORE))
-        fields = (*fields, ("ETag", rules.etag(page)), self._cache_field(head, page, relative=relative))
+        fields = (*fields, ("ETag", rules.etag(page)), self._cache_field(head, page, relative=asked.relative))
         return Answer(200, (*fields, answers.SUPPORTED), rules.body_of(page))
 
-    def answer_to(self, frame: Frame, head: Head, start: int, *, cursor: str | None, relative: bool) -> Answer:
+    def answer_to(self, frame: Frame, head: Head, start: int, *, asked: Asked) -> Answer:
         """Return what a commit brought after ``start``; made once for all who wait for the same.
 
         Read by offset: a page obeys the page bound, a frame does not.
@@ -162,17 +195,18 @@ class Reads:
         if self._shared[0] is not frame:
             self._shared = (frame, {})
         shared = self._shared[1]
-        answer = shared.get((start, cursor, relative))
+        answer = shared.get((start, asked))
         if answer is None:
-            answer = shared[start, cursor, relative] = self._answer_after(head, start, cursor, relative=relative)
+            answer = shared[start, asked] = self._answer_after(head, start, asked)
         return answer
 
-    def _answer_after(self, head: Head, start: int, cursor: str | None, *, relative: bool) -> Answer:
+    def _answer_after(self, head: Head, start: int, asked: Asked) -> Answer:
         try:
             fresh = self._streams.touched_head(head.path)
             if fresh.sid != head.sid:
                 raise NotFoundError(head.path)
-            return self.long_poll_answer(fresh, self._streams.reader.page(fresh, start), cursor, relative=relative)
+            page = self._streams.reader.page(fresh, start, asked.max_bytes)
+            return self.long_poll_answer(fresh, page, asked)
         except StreamError as refusal:
             return answer_of(refusal)
 
@@ -206,13 +240,11 @@ class Reads:
 class _Waiter(Pending):
     """A long-poll that waits at the tail for one frame. Implements ``Follower``."""
 
-    __slots__ = ("_cursor", "_empty", "_head", "_reads", "_relative", "_settle")
+    __slots__ = ("_asked", "_empty", "_head", "_reads", "_settle")
 
-    def __init__(
-        self, reads: Reads, head: Head, empty: Page, *, cursor: str | None, relative: bool, settle: Settle
-    ) -> None:
+    def __init__(self, reads: Reads, head: Head, empty: Page, *, asked: Asked, settle: Settle) -> None:
         self._reads, self._head, self._empty = reads, head, empty
-        self._cursor, self._relative, self._settle = cursor, relative, settle
+        self._asked, self._settle = asked, settle
 
     def on_frame(self, frame: Frame) -> None:
         """Answer with what the commit brought."""
@@ -220,7 +252,7 @@ class _Waiter(Pending):
         if frame.end <= start and not frame.closed:
             return  # we came between that commit and its frame
         self.abandon()
-        self._settle(self._reads.answer_to(frame, self._head, start, cursor=self._cursor, relative=self._relative))
+        self._settle(self._reads.answer_to(frame, self._head, start, asked=self._asked))
 
     def on_gone(self) -> None:
         """The stream was deleted while waiting (§5.4)."""
@@ -230,7 +262,7 @@ class _Waiter(Pending):
     def time_out(self) -> None:
         """Answer that nothing came: 204 at the client's own offset."""
         self.abandon()
-        self._settle(self._reads.long_poll_answer(self._head, self._empty, self._cursor, relative=self._relative))
+        self._settle(self._reads.long_poll_answer(self._head, self._empty, self._asked))
 
     def abandon(self) -> None:
         """Stop waiting."""
@@ -242,6 +274,16 @@ def _single(request: Request, name: str) -> str | None:
     if len(values) > 1:
         raise InvalidQueryError(name, "must appear once")
     return values[0] if values else None
+
+
+def _asked(request: Request, live: str | None, *, relative: bool) -> Asked:
+    limit = _single(request, "max-bytes")
+    if limit is not None and (_SIZE.fullmatch(limit) is None or int(limit) == 0):
+        raise InvalidQueryError("max-bytes", "must be a number of bytes, at least 1")
+    max_bytes = None if limit is None else int(limit)
+    if live is None:
+        return Asked(relative, None, max_bytes, request.headers.get("If-None-Match"))
+    return Asked(relative, _single(request, "cursor"), max_bytes, None)
 
 
 def _parse_position(request: Request, *, required: bool) -> tuple[int | None, int | None]:

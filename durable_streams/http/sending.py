@@ -1,6 +1,6 @@
 """Sending to peers that may be slow, or dead: how much is still unsent, and for how long nothing was taken.
 
-Owns: telling a slow peer from a dead one. Must not know: what is sent.
+Owns: telling a slow peer from a dead one; sending a long body at the pace of its peer. Must not know: what is sent.
 """
 
 from __future__ import annotations
@@ -9,7 +9,12 @@ import array
 import asyncio
 import fcntl
 import termios
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_streams.http.messages import BodySource
 
 _QUEUED: Final = getattr(termios, "TIOCOUTQ", None)
 
@@ -51,6 +56,10 @@ class StallWatch:
             self._timer.cancel()
             self._timer = None
 
+    def moved(self) -> None:
+        """The peer made room for more, which was written: as much may be unsent now as at the last look."""
+        self._last_bytes = -1
+
     def _watch(self) -> None:
         self._last_bytes = unsent_bytes(self._transport)
         self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._look)
@@ -62,3 +71,53 @@ class StallWatch:
             self._transport.abort()
         else:
             self._watch()
+
+
+class Pump:
+    """Sends what a body source holds at the pace of the peer: a piece a turn of the loop, none into a full transport.
+
+    So a reader costs about a piece and the transport's own buffer, however much it is sent, and many share the loop.
+
+    Args:
+        transport: where to. Cut when the source can bring no more, so that the peer sees a body that was cut.
+        source: at least one piece.
+        done: called once, when everything has been handed to the transport.
+    """
+
+    __slots__ = ("_done", "_loop", "_paused", "_source", "_transport", "_turn")
+
+    def __init__(self, transport: asyncio.WriteTransport, source: BodySource, done: Callable[[], None]) -> None:
+        self._transport, self._source, self._done = transport, source, done
+        self._loop = asyncio.get_running_loop()
+        self._turn: asyncio.Handle | None = None
+        self._paused = False
+
+    def resume(self) -> None:
+        """Begin, or go on: the transport has room."""
+        self._paused = False
+        if self._turn is None:
+            self._turn = self._loop.call_soon(self._send)
+
+    def pause(self) -> None:
+        """The transport is full: a turn that was to come brings nothing."""
+        self._paused = True
+
+    def stop(self) -> None:
+        """The connection has ended."""
+        self._paused = True
+        if self._turn is not None:
+            self._turn.cancel()
+
+    def _send(self) -> None:
+        self._turn = None
+        if self._paused or self._transport.is_closing():
+            return
+        piece = self._source.take()
+        if piece is None:
+            self._transport.abort()
+            return
+        self._transport.write(piece)
+        if not self._source.left_bytes:
+            self._done()
+        elif not self._paused:
+            self._turn = self._loop.call_soon(self._send)

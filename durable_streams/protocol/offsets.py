@@ -3,8 +3,8 @@
 Sortable as text, dense, the same on every engine, and the same in a fork and its source.
 
 The reference server writes an offset in two halves, ``<16 digits>_<16 digits>``, the second of which is the byte
-position while the first is zero; clients written against it hold its first offset as a constant. That form is read wherever an
-offset is, and never minted.
+position while the first is zero; clients written against it hold its first offset as a constant. That form is read
+wherever an offset is, and never minted.
 """
 
 from __future__ import annotations

@@ -30,6 +30,29 @@ class Page(NamedTuple):
     content_type: str
 
 
+class Whole(NamedTuple):
+    """All stored bytes ``[start, end)`` of one stream up to the tail of one moment, to be sent in pieces (§5.6).
+
+    At least one byte. An offset is a byte position, so how long the answer will be is known before any of it is read.
+    """
+
+    sid: int
+    start: int
+    end: int
+    closed: bool
+    content_type: str
+
+    @property
+    def up_to_date(self) -> bool:
+        """It ends at the tail, always."""
+        return True
+
+    @property
+    def body_bytes(self) -> int:
+        """The length of the answer's body: of a JSON array, the brackets come and the last comma goes."""
+        return self.end - self.start + content_types.is_json(self.content_type)
+
+
 def resolve_start(head: Head, start: int | None) -> int:
     """Return the first byte to read; ``None`` means the tail (``now``, §8).
 
@@ -72,9 +95,31 @@ def body_of(page: Page) -> bytes:
     return json_mode.wrap(page.payload) if content_types.is_json(page.content_type) else page.payload
 
 
-def etag(page: Page) -> str:
-    """Return the strong entity tag of a page; it changes when the stream is closed behind the same bytes (§10.1)."""
-    return f'"{page.sid:x}:{page.start}:{page.end}{":c" if page.closed else ""}"'
+def part_of(whole: Whole, position: int, payload: bytes) -> bytes:
+    """Return the part of a whole answer's body that the bytes stored at ``position`` make; see ``body_of``.
+
+    Args:
+        whole: the answer.
+        position: between its start and its end.
+        payload: at least one byte, none beyond its end. It may begin and stop anywhere, within a message too.
+    """
+    if not content_types.is_json(whole.content_type):
+        return payload
+    opening = b"[" if position == whole.start else b""
+    if position + len(payload) < whole.end:
+        return opening + payload if opening else payload
+    return b"".join((opening, memoryview(payload)[:-1], b"]"))
+
+
+def etag(page: Page | Whole) -> str:
+    """Return the strong entity tag of an answer (§10.1).
+
+    It changes with all that the answer says beside its bytes: when the stream is closed behind them, and when they are
+    no longer up to the tail. What a cache keeps, it keeps with the headers of a 304 that does not name them otherwise
+    (RFC 9111 §3.2), so a tag that stayed would go on telling the client that it has everything.
+    """
+    state = ":c" if page.closed else ":u" if page.up_to_date else ""
+    return f'"{page.sid:x}:{page.start}:{page.end}{state}"'
 
 
 def matches_etag(if_none_match: str | None, tag: str) -> bool:
@@ -85,10 +130,10 @@ def matches_etag(if_none_match: str | None, tag: str) -> bool:
     return any(candidate in {tag, "*"} for candidate in candidates)
 
 
-def cache_control(page: Page, scope: str, remaining_ms: int | None) -> str:
+def cache_control(page: Page | Whole, scope: str, remaining_ms: int | None) -> str:
     """Return ``Cache-Control`` for a page (§10.1).
 
-    A page with bytes never changes, so it may be kept; the empty answer at the tail is true for this moment only.
+    Bytes never change, so they may be kept; the empty answer at the tail is true for this moment only.
 
     Args:
         page: what is answered.

@@ -141,6 +141,8 @@ class Maker:
             query.append(f"live={self._random.choice(['long-poll', 'long-poll', 'x', ''])}")
         if self._chance(0.15):
             query.append(f"tail={self._random.choice(['0', '1', '5', '-1', '99999'])}")
+        if self._chance(0.15):
+            query.append(f"max-bytes={self._random.choice(['1', '7', '100', '99999', '0', 'x', ''])}")
         if self._chance(0.1):
             query.append(self._random.choice(["cursor=5", "unknown=1", "a+b=c", "x", "=", "cursor=%35", "offset"]))
         fields = [("Host", "h")]

@@ -73,6 +73,35 @@ async def test_a_historic_page_keeps_its_tag(run: Run) -> None:
         assert (await client.get("s", {"If-None-Match": before.headers["etag"]}, offset="-1")).status == 304
 
 
+async def test_a_page_that_is_no_longer_the_last_has_changed(run: Run, lane: bool) -> None:  # noqa: FBT001
+    """A cache keeps the headers that a 304 does not name: the client would go on believing that it has everything."""
+    async with run(bounds=bounded(max_chunk_bytes=10), lane=lane) as site:
+        client = site.client
+        await client.put("s", "text/plain", b"x" * 10)
+        last = await client.get("s", offset="-1")
+        assert last.up_to_date
+        await client.post("s", b"y")
+
+        more = await client.get("s", {"If-None-Match": last.headers["etag"]}, offset="-1")
+        assert (more.status, more.body, more.up_to_date) == (200, last.body, False)
+        again = await client.get("s", {"If-None-Match": more.headers["etag"]}, offset="-1")
+        assert (again.status, again.up_to_date) == (304, False)
+
+
+async def test_a_304_says_of_the_end_what_the_answer_said(fronted: Site) -> None:
+    client = fronted.client
+    await client.put("s", "text/plain", b"x")
+    for change in (None, client.post("s", b"y"), client.finish("s")):
+        if change is not None:
+            await change
+        for bound in (1, 1000):
+            answer = await client.get("s", offset="-1", max_bytes=bound)
+            again = await client.get("s", {"If-None-Match": answer.headers["etag"]}, offset="-1", max_bytes=bound)
+            assert (answer.status, again.status) == (200, 304)
+            for name in ("stream-up-to-date", "stream-closed", "stream-next-offset", "etag", "cache-control"):
+                assert again.headers.get(name) == answer.headers.get(name)
+
+
 async def test_another_stream_at_the_path_has_other_tags(client: Client) -> None:
     await client.put("s", "text/plain", b"old")
     old = await client.get("s", offset="-1")

@@ -40,8 +40,9 @@ async def test_another_servers_offsets_are_refused_everywhere(fronted: Site, off
     client = fronted.client
     await client.put("j", "application/json", b"[1,2,3]")
 
-    for query in ({}, {"live": "long-poll"}, {"live": "sse"}):
-        assert (await client.get("j", offset=offset, **query)).code == "invalid-offset"
+    queries: tuple[dict[str, str], ...] = ({}, {"live": "long-poll"}, {"live": "sse"})
+    for query in queries:
+        assert (await client.get("j", None, offset=offset, **query)).code == "invalid-offset"
     assert (await client.fork("f", "j", stream_fork_offset=offset)).code == "invalid-offset"
     async with follow(client, {"path": "j", "offset": offset}) as followed:
         assert '"invalid-offset"' in (await followed.take())[2]

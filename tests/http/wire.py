@@ -11,11 +11,13 @@ import json
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+T = TypeVar("T")
 
 WAIT_S = 10.0
 EVENT_MAX_BYTES = 4 << 20
@@ -151,8 +153,8 @@ class Client:
             wire.close()
 
     def target(self, path: str, **query: str | int) -> str:
-        """Return the request target of a stream; path and query go as they are."""
-        pairs = "&".join(f"{name}={value}" for name, value in query.items())
+        """Return the request target of a stream; path and query go as they are, names with dashes for underscores."""
+        pairs = "&".join(f"{name}={value}" for name, value in _named(query).items())
         return f"{self.root}/{path}" + (f"?{pairs}" if pairs else "")
 
     async def send(  # noqa: PLR0917 as ``request_bytes``
@@ -187,11 +189,17 @@ class Client:
     async def get(self, path: str, headers: Mapping[str, str] | None = None, **query: str | int) -> Reply:
         return await self.send("GET", self.target(path, **query), headers)
 
-    async def read_all(self, path: str, offset: str = "-1") -> tuple[bytes, list[Reply]]:
-        """Follow the pages from ``offset`` to the tail; return their bodies joined (JSON unwrapped), and the pages."""
+    async def read_all(
+        self, path: str, offset: str = "-1", *, max_bytes: int | None = None
+    ) -> tuple[bytes, list[Reply]]:
+        """Follow the answers from ``offset`` to the tail; return their bodies joined (JSON unwrapped), and the answers.
+
+        ``max_bytes`` asks for pages of at most so many bytes.
+        """
         pages: list[Reply] = []
         while True:
-            page = await self.get(path, offset=offset)
+            asked = {"offset": offset} if max_bytes is None else {"offset": offset, "max_bytes": str(max_bytes)}
+            page = await self.get(path, None, **asked)
             assert page.status == 200, page
             pages.append(page)
             offset = page.offset
@@ -210,8 +218,8 @@ class Client:
             yield Events(wire, await wire.reply_head())
 
 
-def _named(fields: Mapping[str, str]) -> dict[str, str]:
-    """``stream_ttl`` → ``stream-ttl``: header names are case-insensitive."""
+def _named(fields: Mapping[str, T]) -> dict[str, T]:
+    """``stream_ttl`` → ``stream-ttl``: header names are case-insensitive, and no parameter has an underscore."""
     return {name.replace("_", "-"): value for name, value in fields.items()}
 
 

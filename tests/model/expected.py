@@ -19,6 +19,8 @@ ON_EVERY_ANSWER = {
     "access-control-allow-origin": "*",
 }
 PROBLEM = "application/problem+json"
+PAGE_MAX_BYTES = 64
+"""What the server reads at once: the bound of a page, and of a long-poll's answer."""
 CURSOR_EPOCH_S, CURSOR_INTERVAL_S, CURSOR_JITTER_MAX_S = 1_728_432_000, 20, 3600
 
 
@@ -30,7 +32,8 @@ class Expected:
     at: the stream and position that `Stream-Next-Offset` must stand for.
     expires_at_ms: the instant in `Stream-Expires-At`.
     echoed: the cursor sent, `""` for none; `None` if no cursor is due.
-    page_from: the body is a page of `at`'s stream from here on (catch-up, long-poll); its end decides the rest.
+    page_from: the body is `at`'s stream from here on (catch-up, long-poll); its end decides the rest.
+    page_max_bytes: how much of it; `None` for everything up to the tail.
     """
 
     status: tuple[int, ...]
@@ -41,6 +44,7 @@ class Expected:
     expires_at_ms: int | None = None
     echoed: str | None = None
     page_from: int | None = None
+    page_max_bytes: int | None = None
     location: str | None = None
     body: bytes | None = None
 
@@ -52,10 +56,12 @@ def refused(*status: int, **fields: str) -> Expected:
 
 
 class Judge:
-    """Compares, and remembers every entity tag ever seen: one page has one tag, another page another (§10.1)."""
+    """Compares, and remembers every entity tag ever seen: one page has one tag, another page another (§10.1).
 
-    def __init__(self, page_max_bytes: int) -> None:
-        self._page_max_bytes = page_max_bytes
+    Pages of the same bytes are others if one says that it ends at the tail, or that the stream is closed there.
+    """
+
+    def __init__(self) -> None:
         self._tags: dict[object, str] = {}
 
     def check(self, reply: Reply, expected: Expected, *, now_ms: int) -> None:
@@ -88,14 +94,20 @@ class Judge:
             assert reply.headers.get("cache-control") == expected.cache_control
 
     def _complete_page(self, reply: Reply, expected: Expected, now_ms: int) -> Expected:
-        """A page ends where the server likes, within its bound and between messages; what it says follows from that."""
+        """A page ends where the server likes, within its bound and between messages; what it says follows from that.
+
+        Where no page was asked for, it ends at the tail.
+        """
         assert expected.at is not None
         assert expected.page_from is not None
         stream, start = expected.at[0], expected.page_from
         rest = stream.units[start:]
         count = _whole_messages(reply.body, rest) if stream.is_json else len(reply.body)
         stored_bytes = len(reply.body) - 1 if stream.is_json else count  # brackets for the last comma
-        assert count <= 1 or stored_bytes <= self._page_max_bytes
+        if expected.page_max_bytes is None:
+            assert count == len(rest), "an answer that stops before the tail"
+        else:
+            assert count <= 1 or stored_bytes <= expected.page_max_bytes
         if not stream.is_json:
             assert reply.body == b"".join(rest[:count])
         assert count or not rest, "an empty page before the tail"
@@ -105,7 +117,7 @@ class Judge:
             fields["stream-up-to-date"] = "true"
             if stream.closed:
                 fields["stream-closed"] = "true"
-        self._check_tag(reply, (stream, start, end, stream.closed and end == stream.tail))
+        self._check_tag(reply, (stream, start, end, end == stream.tail, stream.closed and end == stream.tail))
         cache_control = expected.cache_control
         if cache_control is None:
             cache_control = "no-store" if not count else _kept_for_ever(stream)

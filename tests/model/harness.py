@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from hypothesis.stateful import RuleBasedStateMachine
 
 from durable_streams.clock import ManualClock
-from tests.model.expected import Expected, Judge, refused
+from tests.model.expected import PAGE_MAX_BYTES, Expected, Judge, refused
 from tests.model.model import Model
-from tests.model.serving import NEVER_MS, PAGE_MAX_BYTES, Served
+from tests.model.serving import NEVER_MS, Served
 from tests.model.strategies import PATHS
 from tests.model.streams import Life
 from tests.model.wire import Request
@@ -55,7 +55,7 @@ class Harness(RuleBasedStateMachine):
         self._directory = Path(tempfile.mkdtemp(prefix="durable-streams-model-"))
         self.clock = ManualClock()
         self.model = Model(self.clock)
-        self.judge = Judge(PAGE_MAX_BYTES)
+        self.judge = Judge()
         self.polls: list[Poll] = []
         self.served: Served | None = None
 
@@ -120,16 +120,18 @@ class Harness(RuleBasedStateMachine):
         return body[0 if stream.is_json else 1], stream.content_type
 
     def read_to_the_end(self, path: str) -> None:
-        """Follow the pages from the beginning, every one compared."""
-        expected, offset = self.model.read(path, 0), "-1"
+        """Everything in one answer, and by pages from the beginning, every one compared."""
+        self.ask(Request("GET", path), self.model.read(path, 0))
+        expected, offset = self.model.read(path, 0, max_bytes=PAGE_MAX_BYTES), "-1"
         while True:
-            reply = self.ask(Request("GET", path, query={"offset": offset}), expected)
+            query = {"offset": offset, "max-bytes": str(PAGE_MAX_BYTES)}
+            reply = self.ask(Request("GET", path, query=query), expected)
             if reply.status != 200 or "stream-up-to-date" in reply.headers:
                 return
             offset = reply.headers["stream-next-offset"]
             position = self.model.streams[path].tokens.position(offset)
             assert position is not None
-            expected = self.model.read(path, position)
+            expected = self.model.read(path, position, max_bytes=PAGE_MAX_BYTES)
 
     def read_the_last(self, path: str, count: int) -> None:
         """An extension: `?tail=N` starts at the last N messages, and only messages can be counted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.model.expected import Expected, refused
+from tests.model.expected import PAGE_MAX_BYTES, Expected, refused
 from tests.model.streams import OCTETS, Body, Claim, Creation, Life, Lifetime, Stream, Tokens, media_type
 from tests.model.wire import HOST
 
@@ -227,14 +227,18 @@ class Model:
             expires_at_ms=stream.lifetime.expires_at_ms,
         )
 
-    def read(self, path: str, position: int, *, relative: bool = False) -> Expected:
-        """A page; `relative` if the URL counts from the tail, so that no cache may keep the answer."""
+    def read(self, path: str, position: int, *, relative: bool = False, max_bytes: int | None = None) -> Expected:
+        """Everything, or a page; `relative` if the URL counts from the tail, so that no cache may keep the answer."""
         stream = self.living(path)
         if stream is None:
             return self.absent(path) or refused()
         stream.read(self.now_ms)
         return Expected(
-            (200,), at=(stream, position), page_from=position, cache_control="no-store" if relative else None
+            (200,),
+            at=(stream, position),
+            page_from=position,
+            page_max_bytes=max_bytes,
+            cache_control="no-store" if relative else None,
         )
 
     def read_now(self, path: str) -> Expected:
@@ -269,6 +273,7 @@ class Model:
             cache_control="no-store" if relative else None,
             echoed=echoed,
             page_from=position,
+            page_max_bytes=PAGE_MAX_BYTES,
         )
 
 

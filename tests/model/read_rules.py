@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.model.expected import refused
+from tests.model.expected import PAGE_MAX_BYTES, refused
 from tests.model.harness import Harness, Poll
 from tests.model.refusals import REFUSALS, Refusal
 from tests.model.strategies import PICKS, PLACES, bodies
@@ -33,12 +33,19 @@ class ReadRules(Harness):
         path = self.path(place)
         self.ask(Request("HEAD", path), self.model.head(path))
 
-    @rule(place=PLACES, pick=st.none() | PICKS, tag_pick=st.none() | PICKS)
-    def read(self, *, place: int, pick: int | None, tag_pick: int | None) -> None:
-        """A page from a known offset, and again with an entity tag: 304 if it is this page's, else the page."""
+    @rule(
+        place=PLACES,
+        pick=st.none() | PICKS,
+        tag_pick=st.none() | PICKS,
+        max_bytes=st.none() | st.integers(1, PAGE_MAX_BYTES),
+    )
+    def read(self, *, place: int, pick: int | None, tag_pick: int | None, max_bytes: int | None) -> None:
+        """From a known offset, and again with an entity tag: 304 if it is this very answer's, else the answer."""
         path = self.path(place)
         position, query = self.start(path, pick)
-        reply = self.ask(Request("GET", path, query=query), self.model.read(path, position))
+        if max_bytes is not None:
+            query = query | {"max-bytes": str(max_bytes)}
+        reply = self.ask(Request("GET", path, query=query), self.model.read(path, position, max_bytes=max_bytes))
         stream = self.model.living(path)
         if stream is None or tag_pick is None:
             return

@@ -29,6 +29,7 @@ REFUSALS = [
     *(Refusal("GET", query={"offset": token}) for token in ("", "abc", "-2", "NOW", "1", "0,1", "0" * 300)),
     *(Refusal("GET", query={"tail": count}) for count in ("", "-1", "x", "10001", "1.0")),
     Refusal("GET", query={"tail": "1", "offset": "-1"}),
+    *(Refusal("GET", query={"max-bytes": size}) for size in ("", "0", "-1", "x", "1.5", "0" * 17)),
     Refusal("GET", query={"live": "long-poll"}),
     Refusal("GET", query={"live": "sse"}),
     Refusal("GET", query={"live": "yes", "offset": "-1"}),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from durable_streams.config import Bounds, ServerConfig
 from durable_streams.engine.lmdb.check import check_data_dir
 from durable_streams.server import Server, make_engine
+from tests.model.expected import PAGE_MAX_BYTES
 from tests.model.wire import Wire
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from durable_streams.clock import Clock
 
-PAGE_MAX_BYTES = 64
 NEVER_MS = 3_600_000
 
 
@@ -44,7 +44,7 @@ class Served:
     ) -> None:
         # Upkeep runs when the test says so: a round at every start, and then none by itself.
         bounds = Bounds(
-            max_chunk_bytes=PAGE_MAX_BYTES, long_poll_timeout_ms=long_poll_timeout_ms, sweep_interval_ms=NEVER_MS
+            page_bytes=PAGE_MAX_BYTES, long_poll_timeout_ms=long_poll_timeout_ms, sweep_interval_ms=NEVER_MS
         )
         self._config = ServerConfig(port=0, engine=engine, data_dir=data_dir, lane=lane, bounds=bounds)
         self._clock = clock

@@ -3,23 +3,28 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from durable_streams.protocol.errors import GoneError, OffsetBeyondTailError
 from durable_streams.protocol.head import CLOSED, SOFT_DELETED, Fork, Head, Record, Segment, encode_record
 from durable_streams.protocol.read import (
     NO_STORE,
     Page,
+    Whole,
     body_of,
     cache_control,
     etag,
     matches_etag,
     page_bytes,
+    part_of,
     resolve_start,
     segments_of,
 )
 
 HEAD = Head("a/b", 0xAB, 1, 10, 0, 0, 0, 0, encode_record(Record("text/plain")))
 PAGE = Page(0xAB, 4, 10, b"abcdef", up_to_date=True, closed=False, content_type="text/plain")
+WHOLE = Whole(0xAB, 4, 10, closed=False, content_type="text/plain")
 CHAIN = Record(
     "text/plain",
     fork=Fork("s", 1, 4, 0, asked_offset=True, inherited_expiry=False, lineage=(Segment(1, 4), Segment(2, 6))),
@@ -88,11 +93,37 @@ def test_the_body_is_the_bytes_or_an_array_of_messages(content_type: str, payloa
     assert body_of(PAGE._replace(content_type=content_type, payload=payload)) == body
 
 
+@given(
+    st.sampled_from(["application/json", "text/plain"]),
+    st.lists(st.sampled_from([b"1,", b'"a,b",', b"[[],{}],", b" 2 ,", b'"' + b"x" * 20 + b'",']), min_size=1),
+    st.lists(st.integers(1, 9), min_size=1, max_size=5),
+)
+def test_the_parts_of_a_whole_answer_are_its_body_wherever_it_is_cut(
+    content_type: str, stored_messages: list[bytes], sizes: list[int]
+) -> None:
+    """§9.1.5: one array, however its bytes come; and as long as was said before the first of them."""
+    start, stored = 11, b"".join(stored_messages)
+    whole = Whole(1, start, start + len(stored), closed=False, content_type=content_type)
+    page = Page(1, whole.start, whole.end, stored, up_to_date=True, closed=False, content_type=content_type)
+    parts, at = [], 0
+    for size in itertools.cycle(sizes):
+        parts.append(part_of(whole, start + at, stored[at : at + size]))
+        at += size
+        if at >= len(stored):
+            break
+
+    assert b"".join(parts) == body_of(page)
+    assert sum(map(len, parts)) == whole.body_bytes
+    assert all(parts)
+
+
 def test_pages_share_a_tag_only_if_nothing_a_client_sees_differs() -> None:
-    """§10.1: the tag changes with the bytes, the incarnation, and the closing of the stream."""
+    """§10.1: the tag changes with the bytes, the incarnation, being up to date, and the closing of the stream."""
     pages = [
-        PAGE._replace(sid=sid, start=start, end=end, closed=closed)
-        for sid, start, end, closed in itertools.product((1, 0x11), (1, 11), (11, 111), (False, True))
+        PAGE._replace(sid=sid, start=start, end=end, up_to_date=up_to_date, closed=closed)
+        for sid, start, end, (up_to_date, closed) in itertools.product(
+            (1, 0x11), (1, 11), (11, 111), ((False, False), (True, False), (True, True))
+        )
     ]
     tags = [etag(page) for page in pages]
 
@@ -100,9 +131,16 @@ def test_pages_share_a_tag_only_if_nothing_a_client_sees_differs() -> None:
     assert all(tag[0] == tag[-1] == '"' and '"' not in tag[1:-1] and "," not in tag for tag in tags)
 
 
-def test_the_closed_marker() -> None:
-    assert etag(PAGE) == '"ab:4:10"'
+def test_the_markers_of_a_tag() -> None:
+    assert etag(PAGE._replace(up_to_date=False)) == '"ab:4:10"'
+    assert etag(PAGE) == '"ab:4:10:u"'
     assert etag(PAGE._replace(closed=True)) == '"ab:4:10:c"'
+
+
+def test_a_whole_answer_has_the_tag_of_a_page_that_says_the_same() -> None:
+    assert etag(WHOLE) == etag(PAGE)
+    assert etag(WHOLE._replace(closed=True)) == etag(PAGE._replace(closed=True))
+    assert cache_control(WHOLE, "public", 5_000) == cache_control(PAGE, "public", 5_000)
 
 
 @pytest.mark.parametrize(
@@ -110,15 +148,16 @@ def test_the_closed_marker() -> None:
     [
         (None, False),
         ("", False),
-        ('"ab:4:10"', True),
-        ('W/"ab:4:10"', True),
-        ('"x", "ab:4:10"', True),
-        ('"x",W/"ab:4:10" ,"y"', True),
+        ('"ab:4:10:u"', True),
+        ('W/"ab:4:10:u"', True),
+        ('"x", "ab:4:10:u"', True),
+        ('"x",W/"ab:4:10:u" ,"y"', True),
         ("*", True),
+        ('"ab:4:10"', False),
         ('"ab:4:10:c"', False),
         ('"ab:4:1"', False),
-        ("ab:4:10", False),
-        ('w/"ab:4:10"', False),
+        ("ab:4:10:u", False),
+        ('w/"ab:4:10:u"', False),
     ],
 )
 def test_if_none_match(if_none_match: str | None, *, matches: bool) -> None:
