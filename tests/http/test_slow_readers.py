@@ -76,9 +76,10 @@ async def test_a_reader_that_stops_costs_its_bound_and_goes_on_from_where_it_sto
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["sse", "page", "many pages"])
+@pytest.mark.parametrize("mode", ["sse", "page", "many pages", "whole"])
 async def test_a_peer_that_takes_nothing_is_cut(run: Run, mode: str, lane: bool) -> None:  # noqa: FBT001
-    async with run(bounds=bounded(write_timeout_ms=200, max_chunk_bytes=16 * MIB), lane=lane) as site:
+    bounds = bounded(write_timeout_ms=200, **({} if mode == "whole" else {"max_chunk_bytes": 16 * MIB}))
+    async with run(bounds=bounds, lane=lane) as site:
         client = site.client
         await client.put("s", "text/plain", bytes(15 * MIB))
         query = {"offset": "-1", "live": "sse"} if mode == "sse" else {"offset": "-1"}
@@ -103,10 +104,12 @@ def served(site: Site) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["sse", "page on the lane", "page by aiohttp"])
+@pytest.mark.parametrize(
+    "mode", ["sse", "page on the lane", "page by aiohttp", "whole on the lane", "whole by aiohttp"]
+)
 async def test_a_peer_that_takes_little_is_not(run: Run, mode: str) -> None:
     """It takes several write timeouts to read one page, but something in each."""
-    bounds = bounded(write_timeout_ms=500, max_chunk_bytes=16 * MIB)
+    bounds = bounded(write_timeout_ms=500, **({} if "whole" in mode else {"max_chunk_bytes": 16 * MIB}))
     async with run(bounds=bounds, lane="aiohttp" not in mode) as site:
         client = site.client
         size = 8 * MIB

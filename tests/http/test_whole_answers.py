@@ -319,3 +319,40 @@ async def test_a_slow_reader_keeps_its_stream_alive(run: Run, lane: bool) -> Non
                     await until(lambda: is_paused(site))
                     site.clock.advance_ms(40_000)
             assert head.up_to_date
+
+
+# --- at the end of the server ---
+
+
+@pytest.mark.slow
+async def test_a_drain_lets_an_answer_go_out(run: Run, lane: bool) -> None:  # noqa: FBT001
+    bounds = bounded(drain_timeout_ms=600_000, max_append_bytes=2 * LARGE_BYTES)
+    async with run(bounds=bounds, lane=lane) as site:
+        client, sent = site.client, lines(LARGE_BYTES // 88, 4)
+        await client.put("s", "text/plain", sent)
+        async with narrow(client, client.target("s")) as wire:
+            head = await wire.reply_head()
+            await until(lambda: is_paused(site))
+            stopping = asyncio.create_task(site.server.stop())
+            await until(lambda: site.server.committer._draining)
+
+            assert await wire.reader.readexactly(int(head.headers["content-length"])) == sent
+            assert await wire.rest() == b""
+            await stopping
+        site.server.stop = lambda: asyncio.sleep(0)  # type: ignore[method-assign] # stopped already
+
+
+@pytest.mark.slow
+async def test_a_drain_does_not_wait_for_ever(run: Run, lane: bool) -> None:  # noqa: FBT001
+    bounds = bounded(drain_timeout_ms=100, write_timeout_ms=600_000, max_append_bytes=2 * LARGE_BYTES)
+    async with run(bounds=bounds, lane=lane) as site:
+        client = site.client
+        await client.put("s", "text/plain", b"x" * LARGE_BYTES)
+        async with narrow(client, client.target("s")) as wire:
+            head = await wire.reply_head()
+            await until(lambda: is_paused(site))
+
+            await site.server.stop()
+
+            await check_cut(wire, head)
+        site.server.stop = lambda: asyncio.sleep(0)  # type: ignore[method-assign] # stopped already
