@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EVENT_STREAM: Final = "text/event-stream"
+PAGE_MAX_BYTES: Final = 1024 * 1024
+"""What a page should hold at most. A server may answer a catch-up with everything up to the tail; where a cut answer is
+dropped and asked for again, and a complete one is held, that would be too much at once. Servers that do not know the
+parameter answer as they do."""
 
 
 class PageSource:
@@ -47,11 +51,14 @@ class PageSource:
     ) -> tuple[Answer, Batch]:
         """Make one attempt at the page behind ``position``; ``live`` waits for one at the tail.
 
+        Asks to catch up by pages of ``PAGE_MAX_BYTES`` (an extension of this project's server), and takes what comes.
+
         Raises:
             Interrupted: no complete page.
             DurableStreamError: a refusal, or an answer that is no page.
         """
-        params = {**_query(position, "long-poll" if live else None), **(extra or {})}
+        bound = {} if live else {"max-bytes": str(PAGE_MAX_BYTES)}
+        params = {**_query(position, "long-poll" if live else None), **bound, **(extra or {})}
         silence_s = max(self._endpoint.timeout_s, LIVE_SILENCE_S) if live else self._endpoint.timeout_s
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._endpoint.timeout_s, sock_read=silence_s)
         async with self._endpoint.open("GET", params=params, timeout=timeout) as response:

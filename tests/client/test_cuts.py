@@ -180,7 +180,7 @@ async def test_a_204_that_runs_ahead_skips_nothing() -> None:
         assert await anext(response.iter_json()) == 1
         asked = [head.split(" ")[1] for head, _ in server.requests]
     assert asked == [
-        "/stream",
+        "/stream?max-bytes=1048576",
         "/stream?live=long-poll&offset=1",
         "/stream?cursor=8&live=long-poll&offset=1",
     ]

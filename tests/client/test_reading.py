@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import aiohttp
+import orjson
 import pytest
 
 from durable_streams.client import (
@@ -20,11 +21,15 @@ from durable_streams.client import (
     StreamNotFoundError,
     astream,
 )
+from durable_streams.config import ServerConfig
+from durable_streams.engine.memory import MemoryEngine
+from durable_streams.server import Server
 from tests.client.conftest import PAGE_BYTES
 from tests.client.proxy import CuttingProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from durable_streams.client import LiveMode
 
@@ -47,6 +52,24 @@ async def test_pages_come_one_after_the_other(make: Make) -> None:
         assert [number for batch in batches for item in batch for number in item] == list(range(2000))
         assert response.up_to_date
         assert response.offset == (await stream.head()).offset
+
+
+@pytest.mark.slow
+async def test_a_server_that_answers_whole_is_asked_for_pages(tmp_path: Path) -> None:
+    """One page is held, and asked for again after a cut, however long the stream; and what is read is everything."""
+    server = Server(ServerConfig(port=0, engine="memory", data_dir=tmp_path), MemoryEngine())
+    await server.start()
+    try:
+        async with await AsyncDurableStream.create(f"{server.url}/s", content_type="application/json") as stream:
+            sent = [[f"{number} {'x' * 40}"] * 1000 for number in range(60)]
+            for message in sent:
+                await stream.append(orjson.dumps(message))
+            async with stream.stream(live=False) as response:
+                batches = await response.read_json_batches()
+            assert [item for batch in batches for item in batch] == sent
+            assert len(batches) == 3
+    finally:
+        await server.stop()
 
 
 async def test_every_form_of_everything_up_to_the_tail(make: Make) -> None:
@@ -336,7 +359,7 @@ async def test_parameters_are_sorted_and_resolved_anew(make: Make) -> None:
             await stream.append("1")
             assert await anext(items) == 1
         sent = b"".join(proxy.requests).decode()
-    assert "?b=2&z=1 " in sent
+    assert "?b=2&max-bytes=1048576&z=1 " in sent
     assert "?b=2&live=sse&offset=" in sent
     assert "Authorization: t1" in sent
     assert "Authorization: t2" in sent

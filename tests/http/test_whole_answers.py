@@ -232,7 +232,7 @@ async def test_a_reader_that_stops_costs_no_more_than_was_on_its_way(run: Run, l
             assert len(engine.read_in) * MIB < len(sent) // 2
             await client.post("s", b"appended meanwhile")
 
-            assert await wire.reader.readexactly(int(head.headers["content-length"])) == sent
+            assert await wire.exactly(int(head.headers["content-length"])) == sent
             assert head.offset == format_offset(len(sent))
             await wire.send(request_bytes("GET", client.target("s", offset=head.offset)))
             assert (await wire.reply()).body == b"appended meanwhile"
@@ -250,7 +250,7 @@ def is_paused(site: Site) -> bool:
 async def check_cut(wire: Wire, head: Reply) -> None:
     """The body ends before its length, so that nobody takes it for whole."""
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-        await wire.reader.readexactly(int(head.headers["content-length"]))
+        await wire.exactly(int(head.headers["content-length"]))
 
 
 async def delete(site: Site) -> None:
@@ -336,7 +336,7 @@ async def test_a_drain_lets_an_answer_go_out(run: Run, lane: bool) -> None:  # n
             stopping = asyncio.create_task(site.server.stop())
             await until(lambda: site.server.committer._draining)
 
-            assert await wire.reader.readexactly(int(head.headers["content-length"])) == sent
+            assert await wire.exactly(int(head.headers["content-length"])) == sent
             assert await wire.rest() == b""
             await stopping
         site.server.stop = lambda: asyncio.sleep(0)  # type: ignore[method-assign] # stopped already

@@ -114,6 +114,11 @@ class Wire:
         await self.reader.readexactly(2)
         return body
 
+    async def exactly(self, size_bytes: int) -> bytes:
+        """Return the next so many bytes; ``IncompleteReadError`` or ``ConnectionError`` if the server ends before."""
+        async with asyncio.timeout(WAIT_S):
+            return await self.reader.readexactly(size_bytes)
+
     async def rest(self) -> bytes:
         """Return what comes until the server closes."""
         async with asyncio.timeout(WAIT_S):
