@@ -156,6 +156,8 @@ async def test_a_long_stream_is_read_as_it_is_scrolled(server: ServerProcess, br
     await page.run("document.querySelector('#messages').scrollTop = 1e9")
     await page.until(f"{MESSAGES}.length > 450")
     assert await page.run(f"{MESSAGES}.every((text, n, all) => n === 0 || Number(text) === Number(all[n - 1]) + 1)")
+    largest = "Math.max(...performance.getEntriesByType('resource').map((one) => one.decodedBodySize))"
+    assert 0 < await page.run(largest) <= 1 + (1 << 20), "it reads page by page, however long the stream"
 
 
 async def test_a_hundred_thousand_streams(serve: Serve, browser: Browser, pictures: Path) -> None:

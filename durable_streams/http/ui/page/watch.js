@@ -4,6 +4,7 @@ import { ask, Refusal, streamUrl } from './api.js';
 import { split } from './messages.js';
 
 const FIRST_WAIT_MS = 250, LAST_WAIT_MS = 5_000;
+const PAGE_BYTES = 1 << 20; // what is read, split and shown at once, however long the stream
 
 // Read from `from` ({tail: n} or {offset}) and on, until the signal aborts or the stream is over.
 // `ready` resolves when more can be shown; `onBatch(entries, live)`; `onState(state, detail)` with reading, live,
@@ -44,9 +45,11 @@ export async function watch(path, { from, signal, ready, onBatch, onState }) {
 }
 
 function queryOf(from, at, cursor, live) {
-  if (at === null) return new URLSearchParams(from.tail === undefined ? { offset: from.offset } : { tail: from.tail });
-  const query = new URLSearchParams({ offset: at });
+  const query = new URLSearchParams(
+    at !== null ? { offset: at } : from.tail === undefined ? { offset: from.offset } : { tail: from.tail },
+  );
   if (live) query.set('live', 'long-poll');
+  else query.set('max-bytes', PAGE_BYTES);
   if (live && cursor) query.set('cursor', cursor);
   return query;
 }
