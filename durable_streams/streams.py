@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from durable_streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand
 from durable_streams.engine.base import EngineError
 from durable_streams.many import ManyCommand
-from durable_streams.protocol.errors import GoneError, NotFoundError
+from durable_streams.protocol.errors import GoneError, NotFoundError, ReplacedError
 from durable_streams.protocol.expiry import deadline_ms, is_expired
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.paths import RESERVED
@@ -170,7 +170,7 @@ class Streams:
         """Tell the tail what a commit did to one path."""
         before, head = slot.before, slot.head
         if before is not None and (head is None or head.sid != before.sid or head.soft_deleted):
-            self.hub.gone(before.sid)
+            self.hub.gone(before.sid, _ending_of(head, slot.path))
             self._packer.forget(before.sid)
         if head is not None and not head.soft_deleted:
             payload = slot.pieces[0] if len(slot.pieces) == 1 else b"".join(slot.pieces)
@@ -184,3 +184,10 @@ class Streams:
         unpublished, self._unpublished = self._unpublished, []
         for head, payload in unpublished:
             self.hub.publish(head, payload)
+
+
+def _ending_of(head: Head | None, path: str) -> StreamError:
+    """Return what has become of an incarnation of which ``head`` is what now stands at its path."""
+    if head is None:
+        return NotFoundError(path)
+    return GoneError(path) if head.soft_deleted else ReplacedError(path)

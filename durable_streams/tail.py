@@ -17,6 +17,7 @@ from durable_streams.protocol.sse import Encoding, control_event, data_event, wh
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from durable_streams.protocol.errors import StreamError
     from durable_streams.protocol.head import Head
 
 _log = structlog.get_logger(__name__)
@@ -29,27 +30,32 @@ class Frame:
     not whole yet (it waits, ``held``, for the rest) or whose first one began in the frame before.
     """
 
-    __slots__ = ("_data_event", "_events", "closed", "end", "held", "payload", "sse_end", "sse_start", "start")
+    __slots__ = ("_data_event", "_events", "_sid", "closed", "end", "held", "payload", "sse_end", "sse_start", "start")
 
-    def __init__(self, start: int, payload: bytes, encoding: Encoding, *, held: bytes, closed: bool) -> None:
-        self.start, self.end, self.payload, self.closed = start, start + len(payload), payload, closed
+    def __init__(self, head: Head, payload: bytes, encoding: Encoding, *, held: bytes) -> None:
+        start, closed = head.tail - len(payload), head.closed
+        self._sid, self.start, self.end, self.payload, self.closed = head.sid, start, head.tail, payload, closed
         text = held + payload if held else payload
         whole = whole_text_bytes(text) if encoding is Encoding.TEXT and not closed else len(text)
         self.sse_start = start - len(held)
         self.sse_end, self.held = self.sse_start + whole, text[whole:]
         self._data_event = data_event(encoding, text[:whole]) if whole else b""
-        self._events: dict[tuple[str, bytes], bytes] = {}
+        self._events: dict[tuple[str, bytes, Callable[..., bytes]], bytes] = {}
 
-    def event(self, cursor: str, label: bytes = b"") -> bytes:
-        """Return the data event and the control event behind it: the same object for all readers with this cursor.
+    def event(self, cursor: str, label: bytes, framed: Callable[..., bytes]) -> bytes:
+        """Return the data event and the control event behind it, framed: one object for all readers of a kind.
 
-        ``label`` goes before each of the two events.
+        Args:
+            cursor: for the control event.
+            label: goes before each of the two events; with one, the control event has no id of its own.
+            framed: makes one piece for the wire of the pieces of an event.
         """
-        event = self._events.get((cursor, label))
+        event = self._events.get((cursor, label, framed))
         if event is None:
-            control = control_event(self.sse_end, cursor, up_to_date=True, closed=self.closed)
-            shown = label + self._data_event if self._data_event else b""
-            event = self._events[cursor, label] = shown + label + control
+            sid = None if label else self._sid
+            control = control_event(self.sse_end, cursor, up_to_date=True, closed=self.closed, sid=sid)
+            shown = (label, self._data_event) if self._data_event else ()
+            event = self._events[cursor, label, framed] = framed(*shown, label, control)
         return event
 
 
@@ -59,8 +65,8 @@ class Follower(Protocol):
     def on_frame(self, frame: Frame) -> None:
         """A commit added bytes, or closed the stream."""
 
-    def on_gone(self) -> None:
-        """The stream was deleted, or expired."""
+    def on_gone(self, why: StreamError) -> None:
+        """The stream was deleted, or expired, or another has taken its place: what a new request would be told."""
 
 
 class Tail:
@@ -116,7 +122,7 @@ class Hub:
         if tail is None or not (payload or head.closed) or tail.end > start:
             return
         held = tail.held if tail.end == start else b""
-        frame = Frame(start, payload, tail.encoding, held=held, closed=head.closed)
+        frame = Frame(head, payload, tail.encoding, held=held)
         tail.end, tail.held = frame.end, frame.held
         for follower in tuple(tail.followers):
             try:
@@ -125,12 +131,12 @@ class Hub:
                 _log.error("a follower failed", path=tail.path, exc_info=fault)
                 self.unfollow(head.sid, follower)
 
-    def gone(self, sid: int) -> None:
-        """Tell all followers that their stream is no more."""
+    def gone(self, sid: int, why: StreamError) -> None:
+        """Tell all followers that their stream is no more, and in which way."""
         tail = self._tails.pop(sid, None)
         if tail is not None:
             for follower in tuple(tail.followers):
-                follower.on_gone()
+                follower.on_gone(why)
 
     def followers(self) -> list[Follower]:
         """Return everybody who follows anything, for shutting down."""

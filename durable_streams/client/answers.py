@@ -91,6 +91,17 @@ def refusal(answer: Answer, url: str, *, method: str, sent: Mapping[str, str]) -
     return DurableStreamError(_sentence(details, url), status=answer.status, code=code, details=details)
 
 
+def gone(event: bytes, url: str) -> StreamNotFoundError | RetentionGoneError:
+    """Return the exception that a ``gone`` event means: the stream was deleted, or replaced, while it was followed."""
+    try:
+        details = orjson.loads(event)
+    except orjson.JSONDecodeError:
+        details = event.decode("utf-8", "replace")[:BODY_SHOWN_CHARS]
+    if isinstance(details, dict) and details.get("code") == "not-found":
+        return StreamNotFoundError(url, details=details)
+    return RetentionGoneError(_sentence(details, url), details=details)
+
+
 def _conflict(answer: Answer, url: str, sent: Mapping[str, str]) -> DurableStreamError | None:
     offset = answer.headers.get(names.STREAM_NEXT_OFFSET)
     if answer.status == HTTPStatus.PRECONDITION_FAILED:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from durable_streams.client.answers import Answer
+from durable_streams.client.answers import Answer, gone
 from durable_streams.client.batch import (
     Batch,
     Position,
@@ -86,7 +86,7 @@ class SseSource:
 
         Raises:
             Interrupted: the connection was cut, or a new one ended before it brought a batch.
-            DurableStreamError: a refusal, or events that make no sense.
+            DurableStreamError: a refusal, an event that says that the stream is gone, or events that make no sense.
         """
         while True:
             connection = self._connection or _Connection(self._endpoint, self._content_type)
@@ -172,6 +172,8 @@ class _Connection:
             self._events.extend(self._parser.feed(received))
 
     def _take(self, event: SseEvent, position: Position) -> Batch | None:
+        if event.event == "gone":
+            raise gone(event.data, self._endpoint.url)
         if event.event == "data":
             self._keep(from_base64(event.data) if self._base64 else event.data)
         if event.event != "control":

@@ -26,6 +26,7 @@ from durable_streams.http.messages import Answer, Request, SseStart
 from durable_streams.http.sending import StallWatch
 from durable_streams.http.streaming_append import APPEND_MODE
 from durable_streams.protocol.errors import BodyTooLargeError, InvalidHeaderError, RequestTimeoutError, StreamError
+from durable_streams.protocol.transfer import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -269,7 +270,7 @@ class AiohttpFront:
         if transport is not None:
             protocol.transport = None
             protocol.connection_lost(None)
-            self._readers.take_over(transport, start)
+            self._readers.take_over(transport, start, CHUNKED if raw.version >= HttpVersion11 else UNTIL_CLOSE)
         return web.Response()
 
     async def _send(self, raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:

@@ -45,6 +45,7 @@ TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
     e.ProducerRequiredError: (400, "producer-required"),
     e.NotFoundError: (404, "not-found"),
     e.GoneError: (410, "gone"),
+    e.ReplacedError: (410, "replaced"),
     e.StreamExistsError: (409, "stream-exists"),
     e.PathBlockedError: (409, "path-blocked"),
     e.SourceGoneError: (409, "source-gone"),
@@ -90,6 +91,12 @@ def problem(status: int, code: str, detail: str, *, extra: Fields = ()) -> Answe
     shown = detail.encode("utf-8", "backslashreplace").decode("utf-8")  # it may quote a header that was not UTF-8
     body = orjson.dumps({"title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": shown})
     return Answer(status, (("Content-Type", PROBLEM_JSON), answers.NO_STORE, *extra), body)
+
+
+def event_of(kind: str, refusal: e.StreamError) -> bytes:
+    """Return a server-sent event that says what an answer would have said: the refusal's ``code`` and ``detail``."""
+    _, code = TABLE[type(refusal)]
+    return f"event: {kind}\ndata:".encode() + orjson.dumps({"code": code, "detail": str(refusal)}) + b"\n\n"
 
 
 def answer_to_fault(request: Request, fault: Exception) -> Answer:

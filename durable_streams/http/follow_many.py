@@ -6,10 +6,11 @@ path, percent-encoded, in the ``id`` field:
 
 - ``event: stream``, first for each: ``{"contentType": "…"}`` with ``"encoding": "base64"`` where data events are so.
 - ``event: data`` and ``event: control``, as on a connection of the stream's own (§5.8).
-- ``event: gone``: ``{}`` for a stream deleted meanwhile; ``event: refused``: ``code`` and ``detail`` for one that
-  cannot be followed, such as ``not-found``.
+- ``event: refused``: ``code`` and ``detail`` for one that cannot be followed, such as ``not-found``; ``event: gone``:
+  the same for one that was deleted meanwhile, or ``replaced``.
 
-The connection ends when no stream is left, or after its lifetime; a client comes back with the offsets it has reached.
+The connection ends when no stream is left, or after its lifetime; a client comes back with the offsets it has reached,
+and the cursors that it was given with them.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ import msgspec
 import orjson
 
 from durable_streams.http import answers
-from durable_streams.http.errors import TABLE
+from durable_streams.http.errors import event_of
 from durable_streams.http.messages import SseStart
 from durable_streams.http.sse_feed import FeedStart
 from durable_streams.protocol.errors import InvalidJsonError, StreamError
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import START, parse_start
 from durable_streams.protocol.paths import parse_path
-from durable_streams.protocol.read import resolve_start
+from durable_streams.protocol.read import check_cursor, resolve_start
 from durable_streams.protocol.sse import Encoding, encoding_of
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ EVENT_STREAM: Final[Fields] = (
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
-    """One stream to follow. ``path`` as it is, not percent-encoded."""
+    """One stream to follow. ``path`` as it is, not percent-encoded; ``cursor`` as it came with the offset."""
 
     path: str
     offset: str = START
+    cursor: str | None = None
 
 
 _decode = msgspec.json.Decoder(list[Wanted]).decode
@@ -77,7 +79,7 @@ def start_follow(streams: Streams, request: Request) -> SseStart:
         try:
             feed = _start_one(streams, one, label)
         except StreamError as refusal:
-            opening.append(label + _refused(refusal))
+            opening.append(label + event_of("refused", refusal))
             continue
         feeds.append(feed)
         opening.append(label + _introduced(feed))
@@ -87,6 +89,7 @@ def start_follow(streams: Streams, request: Request) -> SseStart:
 def _start_one(streams: Streams, wanted: Wanted, label: bytes) -> FeedStart:
     start = parse_start(wanted.offset)
     head = streams.touched_head(parse_path(quote(wanted.path)))
+    check_cursor(head, start or 0, wanted.cursor)
     position = resolve_start(head, start)
     if start is not None:
         streams.reader.check_aligned(head, position)
@@ -99,8 +102,3 @@ def _introduced(feed: FeedStart) -> bytes:
     if encoding_of(content_type) is Encoding.BASE64:
         described["encoding"] = "base64"
     return b"event: stream\ndata:" + orjson.dumps(described) + b"\n\n"
-
-
-def _refused(refusal: StreamError) -> bytes:
-    _, code = TABLE[type(refusal)]
-    return b"event: refused\ndata:" + orjson.dumps({"code": code, "detail": str(refusal)}) + b"\n\n"

@@ -26,6 +26,7 @@ from durable_streams.http.lane_head import BODY_MAX_BYTES, HEAD_MAX_BYTES, parse
 from durable_streams.http.messages import Request, SseStart
 from durable_streams.http.sending import Pump, unsent_bytes
 from durable_streams.protocol.errors import OverloadedError
+from durable_streams.protocol.transfer import CHUNKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,7 +261,7 @@ class LaneConnection(asyncio.Protocol):
         if isinstance(answer, SseStart):
             self._buffer = b""  # the answer ends with the connection: nothing behind its request is taken
             self._front.left(self)
-            self._front.readers.take_over(self._transport, answer)
+            self._front.readers.take_over(self._transport, answer, CHUNKED)
             return
         self._send(answer)
         now_s = self._loop.time()

@@ -45,6 +45,7 @@ _KNOWN: Final = {
         "Content-Type",
         "If-Match",
         "If-None-Match",
+        "Last-Event-ID",
         "Stream-Closed",
         "Stream-Seq",
         "Stream-TTL",

@@ -16,12 +16,12 @@ from durable_streams.http.tail_search import TailSearch
 from durable_streams.http.whole import WholeBody
 from durable_streams.protocol import headers as names
 from durable_streams.protocol import read as rules
-from durable_streams.protocol.cursor import next_cursor
-from durable_streams.protocol.errors import InvalidQueryError, NotFoundError, StreamError
+from durable_streams.protocol.cursor import mark_of, next_cursor
+from durable_streams.protocol.errors import InvalidQueryError, ReplacedError, StreamError
 from durable_streams.protocol.expiry import format_expires_at
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import parse_start
-from durable_streams.protocol.sse import Encoding, encoding_of
+from durable_streams.protocol.sse import LAST_EVENT_ID, Encoding, encoding_of, parse_event_id
 from durable_streams.reader import TAIL_MESSAGES_MAX
 
 if TYPE_CHECKING:
@@ -91,11 +91,29 @@ class Reads:
         if live not in {None, LONG_POLL, SSE}:
             raise InvalidQueryError("live", "must be long-poll or sse")
         start, tail_count = _parse_position(request, required=live is not None)
+        resumed = self._resumed(path, request) if live == SSE else None
+        if resumed is not None and (start is None or resumed >= start):
+            start, tail_count = resumed, None
+        cursor = _single(request, "cursor")
+        if start and cursor is not None:
+            rules.check_cursor(self._streams.head(path), start, cursor)
         if tail_count is None:
             return self._read(path, start, request, relative=start is None, settle=settle)
         steps = self._streams.reader.last_messages(self._streams.head(path), tail_count)
         begin_at = partial(self._read, path, request=request, relative=True, settle=settle)
         return TailSearch(request, steps, begin_at, settle=settle).begin()
+
+    def _resumed(self, path: str, request: Request) -> int | None:
+        """Return where an ``EventSource`` goes on that was cut: it sends its first URL again, and how far it came.
+
+        The URL may name a place before that, or one that has moved meanwhile, as ``now`` does.
+        """
+        event_id = request.headers.get(LAST_EVENT_ID)
+        if not event_id:
+            return None
+        position, incarnation = parse_event_id(event_id)
+        rules.check_incarnation(self._streams.head(path), position, lambda sid: sid == incarnation)
+        return position
 
     def _read(
         self, path: str, start: int | None, request: Request, *, relative: bool, settle: Settle
@@ -181,7 +199,7 @@ class Reads:
 
     def long_poll_answer(self, head: Head, page: Page, asked: Asked) -> Answer:
         """Return 200 with bytes, or 204 for a wait that brought none (§5.7)."""
-        fields = (*self._page_fields(page), (names.STREAM_CURSOR, self._cursor(asked.cursor)))
+        fields = (*self._page_fields(page), (names.STREAM_CURSOR, self._cursor(asked.cursor, head.sid)))
         if page.start == page.end:
             return Answer(204, (*fields, answers.NO_STORE))
         fields = (*fields, ("ETag", rules.etag(page)), self._cache_field(head, page, relative=asked.relative))
@@ -204,7 +222,7 @@ class Reads:
         try:
             fresh = self._streams.touched_head(head.path)
             if fresh.sid != head.sid:
-                raise NotFoundError(head.path)
+                raise ReplacedError(head.path)
             page = self._streams.reader.page(fresh, start, asked.max_bytes)
             return self.long_poll_answer(fresh, page, asked)
         except StreamError as refusal:
@@ -233,8 +251,8 @@ class Reads:
             fields.append((names.STREAM_SSE_DATA_ENCODING, "base64"))
         return SseStart((FeedStart(head, position),), _single(request, "cursor"), (*fields, answers.SUPPORTED))
 
-    def _cursor(self, echoed: str | None) -> str:
-        return next_cursor(self._clock.now_ms() / 1000, echoed, self._chance.jitter_s())
+    def _cursor(self, echoed: str | None, sid: int) -> str:
+        return next_cursor(self._clock.now_ms() / 1000, echoed, self._chance.jitter_s(), mark=mark_of(sid))
 
 
 class _Waiter(Pending):
@@ -254,10 +272,10 @@ class _Waiter(Pending):
         self.abandon()
         self._settle(self._reads.answer_to(frame, self._head, start, asked=self._asked))
 
-    def on_gone(self) -> None:
-        """The stream was deleted while waiting (§5.4)."""
+    def on_gone(self, why: StreamError) -> None:
+        """Answer as a request that comes now would be (§5.4)."""
         self.abandon()
-        self._settle(answer_of(NotFoundError(self._head.path)))
+        self._settle(answer_of(why))
 
     def time_out(self) -> None:
         """Answer that nothing came: 204 at the client's own offset."""

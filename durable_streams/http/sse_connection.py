@@ -17,14 +17,9 @@ from durable_streams.protocol.sse import HEARTBEAT
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import SseStart
+    from durable_streams.protocol.transfer import Transfer
     from durable_streams.runtime import Runtime
     from durable_streams.streams import Streams
-
-CLOSE_DELIMITED = ("Connection", "close")
-"""The event stream ends with its connection: no chunk framing around every event."""
-
-GONE_EVENT = b"event: gone\ndata:{}\n\n"
-"""Where one connection carries many streams: this one was deleted or has expired."""
 
 
 class LiveReaders:
@@ -39,9 +34,9 @@ class LiveReaders:
         self.streams, self.clock, self.chance, self.bounds = streams, runtime.clock, runtime.chance, runtime.bounds
         self.connected: set[SseConnection] = set()
 
-    def take_over(self, transport: asyncio.Transport, start: SseStart) -> SseConnection:
+    def take_over(self, transport: asyncio.Transport, start: SseStart, transfer: Transfer) -> SseConnection:
         """Make the transport a live reader's; its former protocol gets no further call."""
-        connection = SseConnection(self, transport, start)
+        connection = SseConnection(self, transport, start, transfer=transfer)
         transport.set_protocol(connection)
         connection.begin(start)
         return connection
@@ -56,9 +51,10 @@ class SseConnection(asyncio.Protocol):
     """One live reader. Implements ``FeedConnection``; ends when its last feed does, or its time is up."""
 
     __slots__ = (
-        "_cursor",
         "_deadline",
+        "_echoed",
         "_feeds",
+        "_floor",
         "_loop",
         "_readers",
         "_stall",
@@ -66,13 +62,16 @@ class SseConnection(asyncio.Protocol):
         "_transport",
         "paused",
         "streams",
+        "transfer",
         "write",
     )
 
-    def __init__(self, readers: LiveReaders, transport: asyncio.Transport, start: SseStart) -> None:
+    def __init__(
+        self, readers: LiveReaders, transport: asyncio.Transport, start: SseStart, *, transfer: Transfer
+    ) -> None:
         self._readers, self._transport, self.streams = readers, transport, readers.streams
-        self.write = transport.write
-        self._cursor = start.cursor
+        self.write, self.transfer = transport.write, transfer
+        self._echoed, self._floor = start.cursor, 0
         self.paused = False
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + readers.bounds.sse_lifetime_ms / 1000
@@ -84,13 +83,14 @@ class SseConnection(asyncio.Protocol):
         """Send the head of the answer and start to catch up."""
         self._readers.connected.add(self)
         self._transport.set_write_buffer_limits(high=self._readers.bounds.sse_buffer_bytes)
-        fields = (*start.headers, *answers.COMMON, CLOSE_DELIMITED)
+        fields = (*start.headers, *answers.COMMON, *self.transfer.fields)
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
-        self._transport.write(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode("latin-1") + start.opening)
+        head = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode("latin-1")
+        self._transport.write(head + self.transfer.framed(start.opening))
         if not self._transport.is_reading():
             self._transport.resume_reading()  # or the peer's leaving would go unnoticed
         for feed in tuple(self._feeds):
-            feed.catch_up()
+            self._go_on(feed)
         if not self._feeds:
             self._finish()
 
@@ -111,22 +111,23 @@ class SseConnection(asyncio.Protocol):
         """Let a feed send its next page in a later turn of the loop."""
         self._loop.call_soon(self._go_on, feed)
 
-    def next_cursor(self) -> str:
-        """§10.1: the current interval, the same for all readers, unless this client's own is not behind it."""
-        now_s = self._readers.clock.now_ms() / 1000
-        if self._cursor is None:
-            return next_cursor(now_s, None, 1)
-        cursor = next_cursor(now_s, self._cursor, self._readers.chance.jitter_s())
-        self._cursor = None if next_cursor(now_s, None, 1) == cursor else str(int(cursor) - 1)
-        return cursor
+    def next_cursor(self, mark: int) -> str:
+        """§10.1: the current interval, the same for all readers, unless this client's own is not behind it.
 
-    def done(self, feed: Feed, *, gone: bool) -> None:
+        Then it is passed once, and what that gave stays until the interval has come up with it.
+        """
+        now_s = self._readers.clock.now_ms() / 1000
+        cursor = next_cursor(now_s, None, 0, mark=mark)
+        if self._echoed is not None:
+            self._floor = int(next_cursor(now_s, self._echoed, self._readers.chance.jitter_s(), mark=mark))
+            self._echoed = None
+        return cursor if not self._floor or int(cursor) >= self._floor else str(self._floor)
+
+    def done(self, feed: Feed) -> None:
         """Drop a feed that has sent its last event; without any left, close."""
         if feed not in self._feeds:
             return
         self._feeds.remove(feed)
-        if gone and feed.label:
-            self.write(feed.label + GONE_EVENT)
         if not self._feeds:
             self._finish()
 
@@ -172,9 +173,12 @@ class SseConnection(asyncio.Protocol):
         self._feeds = []
 
     def _finish(self) -> None:
-        """Close once everything written has gone out, within the write timeout."""
+        """End the answer, and close once everything written has gone out, within the write timeout."""
         self._leave_tails()
         self._timer.cancel()
+        if self._transport.is_closing():
+            return
+        self._transport.write(self.transfer.end)
         self._stall.start()
         self._transport.close()
 
@@ -188,5 +192,5 @@ class SseConnection(asyncio.Protocol):
             self._finish()
             return
         if not self.paused:
-            self._transport.write(HEARTBEAT)
+            self._transport.write(self.transfer.framed(HEARTBEAT))
         self._timer = self._loop.call_later(self._pause_s(), self._tick)

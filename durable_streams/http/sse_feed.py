@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 
 from durable_streams.engine.base import EngineError
-from durable_streams.protocol.errors import StreamError
+from durable_streams.http.errors import event_of
+from durable_streams.protocol.cursor import mark_of
+from durable_streams.protocol.errors import ReplacedError, StreamError
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.sse import Encoding, control_event, data_event, encoding_of, whole_text_bytes
 
 if TYPE_CHECKING:
     from durable_streams.protocol.head import Head
     from durable_streams.protocol.read import Page
+    from durable_streams.protocol.transfer import Transfer
     from durable_streams.streams import Streams
     from durable_streams.tail import Frame
 
@@ -43,27 +46,34 @@ class FeedConnection(Protocol):
     paused: bool
     """Whether unsent bytes exceed the bound."""
 
-    def write(self, event: bytes) -> None:
-        """Send one event."""
+    transfer: Transfer
+    """How the answer's body is framed."""
+
+    def write(self, framed: bytes) -> None:
+        """Send what ``transfer`` has framed."""
+
+    def cut(self) -> None:
+        """End the connection in a way that the client cannot take for its regular end."""
 
     def soon(self, feed: Feed) -> None:
         """Call ``feed.catch_up`` in a later turn of the loop."""
 
-    def next_cursor(self) -> str:
-        """Return the cursor for the next control event (§10.1)."""
+    def next_cursor(self, mark: int) -> str:
+        """Return the cursor for the next control event of an incarnation with this mark (§10.1)."""
 
-    def done(self, feed: Feed, *, gone: bool) -> None:
+    def done(self, feed: Feed) -> None:
         """The feed has sent its last event: the stream is closed, or gone."""
 
 
 class Feed:
     """Implements ``Follower``."""
 
-    __slots__ = ("_connection", "_encoding", "_live", "_path", "_shown", "_sid", "label", "position")
+    __slots__ = ("_connection", "_encoding", "_live", "_mark", "_path", "_shown", "_sid", "label", "position")
 
     def __init__(self, connection: FeedConnection, start: FeedStart) -> None:
         self._connection, self.label = connection, start.label
         self._path, self._sid, self.position = start.head.path, start.head.sid, start.position
+        self._mark = mark_of(self._sid)
         self._encoding = encoding_of(decode_record(start.head.record).content_type)
         self._live = self._shown = False
 
@@ -84,14 +94,15 @@ class Feed:
             return
         if frame.sse_end == frame.sse_start and not frame.closed:
             return  # not one whole character yet
-        connection.write(frame.event(connection.next_cursor(), self.label))
+        connection.write(frame.event(connection.next_cursor(self._mark), self.label, connection.transfer.framed))
         self.position = frame.sse_end
         if frame.closed:
             self._end()
 
-    def on_gone(self) -> None:
-        """The stream was deleted: in-flight reads end, and the next request gets 404 (§5.4)."""
-        self._end(gone=True)
+    def on_gone(self, why: StreamError) -> None:
+        """Say that the stream is no more; in-flight reads end, and the next request is told the same (§5.4)."""
+        self._connection.write(self._connection.transfer.framed(self.label, event_of("gone", why)))
+        self._end()
 
     # --- catching up ---
 
@@ -103,15 +114,14 @@ class Feed:
         try:
             head = streams.touched_head(self._path)
             if head.sid != self._sid:
-                self._end(gone=True)
-                return
+                raise ReplacedError(self._path)
             page = streams.reader.page(head, self.position)
-        except StreamError:  # deleted or expired while catching up
-            self._end(gone=True)
+        except StreamError as why:  # deleted, expired or replaced while catching up
+            self.on_gone(why)
             return
         except EngineError as fault:
             _log.error("a live reader cannot be served", path=self._path, error=str(fault))
-            self._end(gone=True)
+            self._connection.cut()
             return
         held = self._show(page)
         if page.closed:
@@ -161,10 +171,12 @@ class Feed:
     def _write_control(self, shown: bytes = b"", *, up_to_date: bool, closed: bool) -> None:
         """Write a control event, in one piece with the data event it belongs to."""
         self._shown = True
-        cursor = self._connection.next_cursor()
-        control = control_event(self.position, cursor, up_to_date=up_to_date, closed=closed)
-        self._connection.write((self.label + shown if shown else b"") + self.label + control)
+        cursor = self._connection.next_cursor(self._mark)
+        sid = None if self.label else self._sid
+        control = control_event(self.position, cursor, up_to_date=up_to_date, closed=closed, sid=sid)
+        before = (self.label, shown) if shown else ()
+        self._connection.write(self._connection.transfer.framed(*before, self.label, control))
 
-    def _end(self, *, gone: bool = False) -> None:
+    def _end(self) -> None:
         self.leave_tail()
-        self._connection.done(self, gone=gone)
+        self._connection.done(self)

@@ -136,6 +136,14 @@ class GoneError(StreamError):
         self.path = path
 
 
+class ReplacedError(StreamError):
+    """The stream that was being read, or gave out this offset, is deleted, and another has been created at its path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"the stream at {path!r} was deleted and created anew; begin again at its start")
+        self.path = path
+
+
 # --- what was asked collides with the stream's state (409, 403) ---
 
 

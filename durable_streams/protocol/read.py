@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from durable_streams.protocol import content_types, json_mode
-from durable_streams.protocol.errors import GoneError, OffsetBeyondTailError
+from durable_streams.protocol.cursor import mark_of, marked
+from durable_streams.protocol.errors import GoneError, OffsetBeyondTailError, ReplacedError
+from durable_streams.protocol.head import Segment, decode_record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from durable_streams.protocol.head import Head, Record
 
 CACHE_MAX_AGE_S: Final = 60
@@ -67,6 +71,39 @@ def resolve_start(head: Head, start: int | None) -> int:
     if start > head.tail:
         raise OffsetBeyondTailError(start, head.tail)
     return start
+
+
+def check_incarnation(head: Head, position: int, shares: Callable[[int], bool]) -> None:
+    """Check that an offset was handed out for the stream as it is, where the client lets us know.
+
+    Args:
+        head: what stands at the path now.
+        position: the offset; the beginning is right for every stream.
+        shares: whether what came with the offset names an incarnation. A fork has the offsets, and the bytes before
+            them, of its source up to its base: a reader may go on there with what the source gave it.
+
+    Raises:
+        ReplacedError: the offset is another incarnation's: bytes would be skipped in silence.
+    """
+    if position == 0 or shares(head.sid):
+        return
+    fork = decode_record(head.record).fork
+    if fork is not None:
+        lineage = (*fork.lineage, Segment(fork.source_sid, fork.base))
+        if any(position <= segment.end and shares(segment.sid) for segment in lineage):
+            return
+    raise ReplacedError(head.path)
+
+
+def check_cursor(head: Head, position: int, cursor: str | None) -> None:
+    """``check_incarnation`` by the mark in a cursor, if it has one.
+
+    Raises:
+        ReplacedError: as there.
+    """
+    mark = marked(cursor)
+    if mark is not None:
+        check_incarnation(head, position, lambda sid: mark_of(sid) == mark)
 
 
 def segments_of(record: Record, sid: int, tail: int) -> tuple[tuple[int, int, int], ...]:

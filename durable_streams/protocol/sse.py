@@ -12,11 +12,15 @@ import re
 from typing import Final
 
 from durable_streams.protocol import content_types
+from durable_streams.protocol.errors import InvalidHeaderError
 from durable_streams.protocol.json_mode import wrap
-from durable_streams.protocol.offsets import format_offset
+from durable_streams.protocol.offsets import OFFSET_DIGITS, format_offset
 
 HEARTBEAT: Final = b":\n\n"
 """A comment: keeps idle connections from being cut, and finds peers that have gone."""
+LAST_EVENT_ID: Final = "Last-Event-ID"
+"""The request header in which an ``EventSource`` says which event it heard last."""
+_EVENT_ID = re.compile(rf"([0-9]{{{OFFSET_DIGITS}}}):([0-9a-f]{{1,16}})", re.ASCII)
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _LEADING_SPACE = re.compile(rb"^ ", re.MULTILINE)
 _UTF8_MAX_BYTES: Final = 4
@@ -50,7 +54,9 @@ def data_event(encoding: Encoding, payload: bytes) -> bytes:
     return b"event: data\ndata:" + lines.replace(b"\n", b"\ndata:") + b"\n\n"
 
 
-def control_event(next_offset: int, cursor: str | None, *, up_to_date: bool, closed: bool) -> bytes:
+def control_event(
+    next_offset: int, cursor: str | None, *, up_to_date: bool, closed: bool, sid: int | None = None
+) -> bytes:
     """Return the ``control`` event that follows every ``data`` event (§5.8).
 
     Args:
@@ -58,6 +64,8 @@ def control_event(next_offset: int, cursor: str | None, *, up_to_date: bool, clo
         cursor: the cache-collapsing token; left out once ``closed``, as no one reconnects.
         up_to_date: nothing more is stored at this moment.
         closed: nothing more will ever be; implies ``up_to_date``.
+        sid: the stream's incarnation, for an id that an ``EventSource`` comes back with; ``None`` for no id. The id is
+            here and not on the data event: a client that counts only what a control event confirms never skips.
     """
     fields = f'"streamNextOffset":"{format_offset(next_offset)}"'
     if closed:
@@ -66,7 +74,25 @@ def control_event(next_offset: int, cursor: str | None, *, up_to_date: bool, clo
         fields += f',"streamCursor":"{cursor}"'
         if up_to_date:
             fields += ',"upToDate":true'
-    return f"event: control\ndata:{{{fields}}}\n\n".encode("ascii")
+    identified = "" if sid is None else f"id:{format_event_id(next_offset, sid)}\n"
+    return f"event: control\n{identified}data:{{{fields}}}\n\n".encode("ascii")
+
+
+def format_event_id(position: int, sid: int) -> str:
+    """Return the id of a control event: its next offset, and the incarnation that it is an offset of."""
+    return f"{format_offset(position)}:{sid:x}"
+
+
+def parse_event_id(event_id: str) -> tuple[int, int]:
+    """Return (position, incarnation) from a ``Last-Event-ID``.
+
+    Raises:
+        InvalidHeaderError: it is not the id of an event of ours.
+    """
+    found = _EVENT_ID.fullmatch(event_id)
+    if found is None:
+        raise InvalidHeaderError(LAST_EVENT_ID, "is not the id of a control event of this server")
+    return int(found[1]), int(found[2], 16)
 
 
 def whole_text_bytes(payload: bytes) -> int:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.client import AsyncDurableStream, DurableStreamError, FetchError, StreamNotFoundError, astream
+from durable_streams.client import (
+    AsyncDurableStream,
+    DurableStreamError,
+    FetchError,
+    RetentionGoneError,
+    StreamNotFoundError,
+    astream,
+)
 from tests.client.conftest import ONCE, QUICK
 from tests.client.proxy import Cut, CuttingProxy, ScriptedServer, answer
 
@@ -241,6 +248,28 @@ async def test_a_stream_that_is_deleted_while_it_is_followed() -> None:
         with pytest.raises(StreamNotFoundError):
             async with astream(server.url, live="sse", retry=QUICK) as response:
                 await anext(response.iter_json())
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (b'{"code":"not-found","detail":"x"}', StreamNotFoundError),
+        (b'{"code":"gone","detail":"x"}', RetentionGoneError),
+        (b'{"code":"replaced","detail":"x"}', RetentionGoneError),
+        (b"{}", RetentionGoneError),
+        (b"gone", RetentionGoneError),
+    ],
+)
+async def test_an_event_that_says_that_the_stream_is_gone(said: bytes, kind: type[DurableStreamError]) -> None:
+    first = b'event: data\ndata: [1]\n\nevent: control\nid: x\ndata: {"streamNextOffset":"2"}\n\n'
+    script = [answer(200, b"[]", **PAGE), event_stream(first + b"event: gone\ndata: " + said + b"\n\n")]
+    async with ScriptedServer(script) as server, astream(server.url, live="sse", retry=QUICK) as response:
+        items = response.iter_json()
+        assert await anext(items) == 1
+        with pytest.raises(kind):
+            await anext(items)
+        assert response.offset == "2"
+        assert len(server.requests) == 2
 
 
 async def test_event_streams_that_end_at_once_are_not_asked_for_in_a_hurry() -> None:

@@ -254,6 +254,40 @@ async def test_starting_at_the_last_messages(make: Make, live: LiveMode) -> None
             assert await anext(items) == 5
 
 
+@pytest.mark.parametrize("live", LIVE)
+async def test_a_stream_that_is_deleted_while_it_is_followed(make: Make, live: LiveMode) -> None:
+    stream = await make()
+    async with stream.stream(live=live) as response:
+        items = response.iter_json()
+        following = asyncio.ensure_future(anext(items))
+        await stream.append("1")
+        assert await following == 1
+        following = asyncio.ensure_future(anext(items))
+        await stream.delete()
+        with pytest.raises(StreamNotFoundError):
+            await following
+
+
+@pytest.mark.parametrize("live", LIVE)
+async def test_a_stream_that_was_replaced_is_not_gone_on_with(make: Make, live: LiveMode) -> None:
+    """Nothing of the new one is taken for the rest of the old one."""
+    stream = await make()
+    async with stream.stream(live=live) as response:
+        items = response.iter_json()
+        for number in (1, 2):
+            following = asyncio.ensure_future(anext(items))
+            await stream.append(str(number))
+            assert await following == number
+        cursor, offset = response.cursor, response.offset
+    await stream.delete()
+    again = await make()
+    await again.append("[1,2,3,4]")
+    with pytest.raises(RetentionGoneError) as refused:
+        async with astream(again.url, offset=offset, cursor=cursor, live=live) as response:
+            await anext(response.iter_json())
+    assert refused.value.details["code"] == "replaced"  # type: ignore[index] # the problem document
+
+
 async def test_tail_takes_the_place_of_an_offset(root: str) -> None:
     for tail, offset in ((0, None), (1, "now")):
         with pytest.raises(ValueError, match="tail"):

@@ -25,6 +25,7 @@ BOUNDS = bounded(long_poll_timeout_ms=1, page_bytes=100)  # most answers come in
 _VARIABLE = [
     (re.compile(rb"\r\nDate: [^\r]*"), b"\r\nDate: -"),
     (re.compile(rb'"[0-9a-f]{8,}:(\d+:\d+(?::[cu])?)"'), rb'"sid:\1"'),
+    (re.compile(rb"\r\nStream-Cursor: (\d+)\d{6}\r"), rb"\r\nStream-Cursor: \1\r"),  # the mark of an incarnation
     (re.compile(rb"internal error [0-9a-f]{8}"), b"internal error -"),
 ]
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n", re.IGNORECASE)

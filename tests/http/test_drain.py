@@ -148,10 +148,10 @@ async def write(client: Client, number: int, acknowledged: list[bytes]) -> None:
 
 
 async def last_control(wire: Wire) -> str:
-    """Return the offset in the control event that was the last thing sent."""
+    """Return the offset in the control event that was the last thing sent before the end of the answer."""
     async with asyncio.timeout(60):
         received = await wire.reader.read()
-    assert received.endswith(b"}\n\n")
+    assert received.endswith(b"}\n\n\r\n0\r\n\r\n")
     return received.rpartition(b'"streamNextOffset":"')[2][:16].decode()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.http.site import bounded
-from tests.http.wire import request_bytes
+from tests.http.wire import LiveBody, request_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,14 +25,13 @@ class Labelled:
     """Reads events with their ids."""
 
     def __init__(self, wire: Wire, head: Reply) -> None:
-        self.wire, self.head = wire, head
+        self.wire, self.head, self.body = wire, head, LiveBody(wire, head)
 
     async def take(self) -> tuple[str, str, str]:
         """Return (id, kind, data) of the next event."""
         fields: dict[str, list[str]] = {}
         while True:
-            async with asyncio.timeout(10):
-                line = (await self.wire.reader.readline()).decode()
+            line = (await self.body.readline()).decode()
             assert line, "the event stream ended"
             if line == "\n":
                 if fields:
@@ -90,14 +89,16 @@ async def test_ends_when_the_last_stream_does(client: Client) -> None:
         assert await events.take() == ("a", "data", "last")
         assert json.loads((await events.take())[2])["streamClosed"] is True
         await client.delete("b")
-        assert (await events.take())[:2] == ("b", "gone")
-        assert await events.wire.rest() == b""
+        gone = await events.take()
+        assert gone[:2] == ("b", "gone")
+        assert json.loads(gone[2])["code"] == "not-found"
+        assert await events.body.rest() == b""
 
 
 async def test_all_refused_ends_at_once(client: Client) -> None:
     async with follow(client, {"path": "none"}) as events:
         assert (await events.take())[1] == "refused"
-        assert await events.wire.rest() == b""
+        assert await events.body.rest() == b""
 
 
 async def test_a_reader_that_leaves_is_forgotten(site: Site) -> None:

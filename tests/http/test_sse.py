@@ -343,14 +343,15 @@ async def test_readers_that_leave_are_noticed(fronted: Site) -> None:
         assert not fronted.server.streams.hub._tails
 
 
-async def test_a_delete_ends_the_connection(site: Site) -> None:
+async def test_a_delete_is_told_and_ends_the_connection(site: Site) -> None:
     client = site.client
     await client.put("s", "text/plain", b"x")
     async with client.events("s", offset="-1") as events:
         await events.pair()
         await client.delete("s")
         await client.put("s", "text/plain", b"another")
-        assert await events.rest() == []
+        (gone,) = await events.rest()
+    assert (gone.kind, json.loads(gone.text)["code"]) == ("gone", "not-found")
     assert site.followers() == 0
 
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -216,10 +216,11 @@ class Client:
         return b"".join(bodies), pages
 
     @asynccontextmanager
-    async def events(self, path: str, **query: str | int) -> AsyncIterator[Events]:
+    async def events(self, path: str, *, last_event_id: str | None = None, **query: str | int) -> AsyncIterator[Events]:
         """Follow a stream by server-sent events."""
         async with self.wire(limit=EVENT_MAX_BYTES) as wire:
-            await wire.send(request_bytes("GET", self.target(path, **query, live="sse")))
+            headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+            await wire.send(request_bytes("GET", self.target(path, **query, live="sse"), headers))
             yield Events(wire, await wire.reply_head())
 
 
@@ -230,10 +231,11 @@ def _named(fields: Mapping[str, T]) -> dict[str, T]:
 
 @dataclass(frozen=True)
 class Event:
-    """One server-sent event."""
+    """One server-sent event. ``event_id``: the last id that came, with this event or before it."""
 
     kind: str
     text: str
+    event_id: str = field(default="", compare=False)
 
     @property
     def control(self) -> dict[str, Any]:
@@ -244,20 +246,68 @@ class Event:
         return fields
 
 
+class CutError(Exception):
+    """A chunked body ended without its last chunk."""
+
+
+class LiveBody:
+    """A body that comes as it is made: by chunks, or until the connection ends.
+
+    chunks: how many have come whole.
+    """
+
+    def __init__(self, wire: Wire, head: Reply) -> None:
+        self._wire, self._chunked = wire, head.headers.get("transfer-encoding") == "chunked"
+        self._arrived = b""
+        self._ended = False
+        self.chunks = 0
+
+    async def readline(self) -> bytes:
+        """Return the next line, ``b""`` at the end of the body. Raises ``CutError``."""
+        if not self._chunked:
+            async with asyncio.timeout(WAIT_S):
+                return await self._wire.reader.readline()
+        while b"\n" not in self._arrived and not self._ended:
+            self._arrived += await self.chunk()
+        line, end, self._arrived = self._arrived.partition(b"\n")
+        return line + end
+
+    async def chunk(self) -> bytes:
+        """Return the next chunk's bytes, none for the last chunk. Raises ``CutError``."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                size = int(await self._wire.reader.readuntil(b"\r\n"), 16)
+                arrived = await self._wire.reader.readexactly(size + 2)
+        except asyncio.IncompleteReadError as cut:
+            raise CutError(cut.partial) from None
+        assert arrived.endswith(b"\r\n"), arrived
+        self._ended = size == 0
+        self.chunks += 1
+        return arrived[:-2]
+
+    async def rest(self) -> bytes:
+        """Return what comes until the end, which must be the last chunk, and the end of the connection behind it."""
+        whole = b""
+        while line := await self.readline():
+            whole += line
+        assert await self._wire.rest() == b""
+        return whole
+
+
 class Events:
     """Parses an event stream as the WHATWG specification says, with strict UTF-8."""
 
     def __init__(self, wire: Wire, head: Reply) -> None:
-        self.wire, self.head = wire, head
+        self.wire, self.head, self.body = wire, head, LiveBody(wire, head)
         self.comments = 0
+        self.event_id = ""
 
     async def next(self) -> Event | None:
-        """Return the next event, ``None`` when the connection has ended between two events."""
+        """Return the next event, ``None`` when the answer has ended between two events. Raises ``CutError``."""
         kind = "message"
         lines: list[str] = []
         while True:
-            async with asyncio.timeout(WAIT_S):
-                raw = await self.wire.reader.readline()
+            raw = await self.body.readline()
             if not raw:
                 assert not lines, f"cut inside an event: {lines}"
                 return None
@@ -265,7 +315,7 @@ class Events:
             for line in _LINE_END.split(raw.decode("utf-8"))[:-1]:
                 if line == "":
                     if lines:
-                        return Event(kind, "\n".join(lines))
+                        return Event(kind, "\n".join(lines), self.event_id)
                     kind = "message"
                     continue
                 name, _, value = line.partition(":")
@@ -276,6 +326,8 @@ class Events:
                     kind = value
                 elif name == "data":
                     lines.append(value)
+                elif name == "id":
+                    self.event_id = value
                 else:
                     msg = f"unexpected field {line!r}"
                     raise AssertionError(msg)

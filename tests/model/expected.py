@@ -22,6 +22,7 @@ PROBLEM = "application/problem+json"
 PAGE_MAX_BYTES = 64
 """What the server reads at once: the bound of a page, and of a long-poll's answer."""
 CURSOR_EPOCH_S, CURSOR_INTERVAL_S, CURSOR_JITTER_MAX_S = 1_728_432_000, 20, 3600
+CURSOR_MARKS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ class Judge:
             stream, position = expected.at
             stream.tokens.learn(position, seen.pop("stream-next-offset"))
         if expected.echoed is not None:
-            _check_cursor(seen.pop("stream-cursor"), expected.echoed, now_ms)
+            assert expected.at is not None
+            _check_cursor(seen.pop("stream-cursor"), expected.at[0], expected.echoed, now_ms=now_ms)
         if expected.expires_at_ms is not None:
             told = datetime.fromisoformat(seen.pop("stream-expires-at"))
             assert told.timestamp() * 1000 == expected.expires_at_ms
@@ -177,10 +179,14 @@ def _lossless(text: bytes) -> object:
     )
 
 
-def _check_cursor(cursor: str, echoed: str, now_ms: int) -> None:
-    """§10.1: the interval number, and always past what the client echoed."""
-    interval = (now_ms // 1000 - CURSOR_EPOCH_S) // CURSOR_INTERVAL_S
-    if not echoed or int(echoed) < interval:
-        assert int(cursor) == interval
+def _check_cursor(cursor: str, stream: Stream, echoed: str, *, now_ms: int) -> None:
+    """§10.1: it counts intervals, and is always past what the client echoed; the rest is the incarnation's own."""
+    interval, mark = divmod(int(cursor), CURSOR_MARKS)
+    assert stream.cursor is None or int(stream.cursor) % CURSOR_MARKS == mark, "a cursor changed its mark"
+    stream.cursor = cursor
+    current = (now_ms // 1000 - CURSOR_EPOCH_S) // CURSOR_INTERVAL_S
+    if not echoed or int(echoed) < current * CURSOR_MARKS + mark:
+        assert interval == current
     else:
-        assert int(echoed) < int(cursor) <= int(echoed) + CURSOR_JITTER_MAX_S // CURSOR_INTERVAL_S
+        assert int(echoed) < int(cursor)
+        assert interval <= int(echoed) // CURSOR_MARKS + CURSOR_JITTER_MAX_S // CURSOR_INTERVAL_S

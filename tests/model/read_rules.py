@@ -96,7 +96,7 @@ class ReadRules(Harness):
     @rule(
         place=PLACES,
         pick=st.none() | PICKS,
-        echo=st.sampled_from(["", "1", "interval", "4000000000"]),
+        echo=st.sampled_from(["", "1", "interval", "own", "4000000000"]),
         then=st.none() | bodies(),
     )
     def poll(self, *, place: int, pick: int | None, echo: str, then: tuple[Body, Body] | None) -> None:
@@ -104,8 +104,11 @@ class ReadRules(Harness):
         path = self.path(place)
         stream = self.model.living(path)
         query = {"live": "long-poll"}
+        if echo == "interval":
+            echo = str((self.model.now_ms // 1000 - 1_728_432_000) // 20)
+        elif echo == "own":
+            echo = (stream and stream.cursor) or ""
         if echo:
-            echo = str((self.model.now_ms // 1000 - 1_728_432_000) // 20) if echo == "interval" else echo
             query["cursor"] = echo
         if stream is None:
             self.ask(Request("GET", path, query=query | {"offset": "now"}), self.model.absent(path) or refused())
@@ -122,6 +125,19 @@ class ReadRules(Harness):
             body, content_type = self.fitting(path, then)
             self.ask(post(path, body, content_type), self.model.append(path, body, content_type))
             self.wake(stream)
+
+    @rule(place=PLACES, pick=PICKS, live=st.sampled_from([{}, {"live": "long-poll"}, {"live": "sse"}]))
+    def go_on_as_a_reader_of_the_former(self, *, place: int, pick: int, live: dict[str, str]) -> None:
+        """A stream stood at this path before: its offsets, with a cursor of it, are refused, wherever they lie."""
+        path = self.path(place)
+        stream, former = self.model.living(path), self.model.former.get(path)
+        if stream is None or former is None or former.cursor is None:
+            return
+        known = [token for position, token in sorted(former.tokens.by_position.items()) if position]
+        if known:
+            query = {"offset": known[pick % len(known)], "cursor": former.cursor}
+            self.ask(Request("GET", path, query=query | live), refused(410))
+            stream.maybe_touched(self.model.now_ms)
 
     def _poll(self, request: Request, stream: Stream, position: int, echo: str) -> None:  # noqa: PLR0917 - one poll
         relative = request.query["offset"] == "now"

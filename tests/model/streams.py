@@ -110,7 +110,7 @@ class Stream:
 
     written_ms: last write, which is durable. touched_ms: earliest and latest time from which a TTL may be counting.
     fork_of, base: the source, and the position at which the fork leaves it. forks: the living ones of this stream.
-    followers: long-polls that wait at its tail.
+    followers: long-polls that wait at its tail. cursor: the last one that a live answer brought.
     """
 
     path: str
@@ -129,6 +129,7 @@ class Stream:
     forks: set[Stream] = field(default_factory=set)
     followers: int = 0
     tokens: Tokens = field(default_factory=Tokens)
+    cursor: str | None = None
 
     def __post_init__(self) -> None:
         self.written_ms = self.now_ms

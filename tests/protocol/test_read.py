@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_streams.protocol.errors import GoneError, OffsetBeyondTailError
+from durable_streams.protocol.cursor import mark_of, next_cursor
+from durable_streams.protocol.errors import GoneError, OffsetBeyondTailError, ReplacedError
 from durable_streams.protocol.head import CLOSED, SOFT_DELETED, Fork, Head, Record, Segment, encode_record
 from durable_streams.protocol.read import (
     NO_STORE,
@@ -14,6 +16,8 @@ from durable_streams.protocol.read import (
     Whole,
     body_of,
     cache_control,
+    check_cursor,
+    check_incarnation,
     etag,
     matches_etag,
     page_bytes,
@@ -27,7 +31,7 @@ PAGE = Page(0xAB, 4, 10, b"abcdef", up_to_date=True, closed=False, content_type=
 WHOLE = Whole(0xAB, 4, 10, closed=False, content_type="text/plain")
 CHAIN = Record(
     "text/plain",
-    fork=Fork("s", 1, 4, 0, asked_offset=True, inherited_expiry=False, lineage=(Segment(1, 4), Segment(2, 6))),
+    fork=Fork("s", 3, 4, 0, asked_offset=True, inherited_expiry=False, lineage=(Segment(1, 4), Segment(2, 6))),
 )
 
 
@@ -47,6 +51,35 @@ def test_a_read_past_the_tail_is_refused() -> None:
 def test_a_soft_deleted_stream_is_gone_wherever_a_read_starts(start: int | None) -> None:
     with pytest.raises(GoneError):
         resolve_start(HEAD._replace(state=SOFT_DELETED | CLOSED), start)
+
+
+@pytest.mark.parametrize(
+    ("record", "position", "sid", "right"),
+    [
+        (Record("text/plain"), 4, 9, True),
+        (Record("text/plain"), 4, 8, False),
+        (Record("text/plain"), 0, 8, True),  # nothing is before it
+        (CHAIN, 9, 9, True),
+        (CHAIN, 4, 1, True),
+        (CHAIN, 5, 1, False),
+        (CHAIN, 6, 2, True),
+        (CHAIN, 7, 2, False),
+        (CHAIN, 6, 3, True),  # its source, which has no byte of its own before the base
+        (CHAIN, 7, 3, False),
+        (CHAIN, 6, 4, False),
+    ],
+)
+def test_an_offset_is_right_for_its_incarnation_and_for_forks_up_to_where_they_leave_it(
+    record: Record, position: int, sid: int, *, right: bool
+) -> None:
+    head = HEAD._replace(sid=9, record=encode_record(record))
+    cursor = next_cursor(1_800_000_000, None, 1, mark=mark_of(sid))
+    with nullcontext() if right else pytest.raises(ReplacedError):
+        check_incarnation(head, position, lambda named: named == sid)
+    with nullcontext() if right else pytest.raises(ReplacedError):
+        check_cursor(head, position, cursor)
+    check_cursor(head, position, None)
+    check_cursor(head, position, "3600000")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from durable_streams.protocol.errors import InvalidHeaderError
 from durable_streams.protocol.json_mode import flatten
 from durable_streams.protocol.sse import (
     HEARTBEAT,
@@ -16,6 +17,7 @@ from durable_streams.protocol.sse import (
     control_event,
     data_event,
     encoding_of,
+    parse_event_id,
     whole_text_bytes,
 )
 from tests.protocol.event_stream import parse_events
@@ -99,6 +101,32 @@ def test_control_fields(*, up_to_date: bool, closed: bool, fields: dict[str, obj
 
     assert kind == "control"
     assert json.loads(data) == {"streamNextOffset": "0000000000000007", **fields}
+
+
+SIDS = st.integers(0, 2**63 - 1)
+
+
+@given(st.integers(0, 10**16 - 1), SIDS, st.booleans())
+def test_a_control_event_has_an_id_that_says_where_and_of_what(position: int, sid: int, closed: bool) -> None:  # noqa: FBT001
+    event = control_event(position, "12", up_to_date=True, closed=closed, sid=sid)
+    (event_id,) = re.findall(r"^id:(.*)$", event.decode(), re.MULTILINE)
+
+    assert parse_event_id(event_id) == (position, sid)
+    assert re.fullmatch(r"[!-~]+", event_id), "fit for a header, and not empty"
+    assert parse_events(event) == parse_events(control_event(position, "12", up_to_date=True, closed=closed))
+
+
+def test_a_control_event_may_have_none() -> None:
+    assert b"id:" not in CONTROL
+
+
+@pytest.mark.parametrize(
+    "event_id",
+    ["", "x", "-1", "0" * 16, "0" * 16 + ":", ":1f", "1:1f", "0" * 17 + ":1f", "0" * 16 + ":1F", "٣" * 16 + ":1"],
+)
+def test_what_is_no_id_of_ours_is_refused(event_id: str) -> None:
+    with pytest.raises(InvalidHeaderError):
+        parse_event_id(event_id)
 
 
 def test_a_heartbeat_dispatches_nothing() -> None:
