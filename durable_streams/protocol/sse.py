@@ -75,7 +75,7 @@ def control_event(
         if up_to_date:
             fields += ',"upToDate":true'
     identified = "" if sid is None else f"id:{format_event_id(next_offset, sid)}\n"
-    return f"event: control\n{identified}data:{{{fields}}}\n\n".encode("ascii")
+    return f"{identified}event: control\ndata:{{{fields}}}\n\n".encode("ascii")
 
 
 def format_event_id(position: int, sid: int) -> str:

@@ -67,7 +67,7 @@ export class Follower {
   }
 
   async #read(mine) {
-    const body = JSON.stringify([...this.wanted].map(([path, { offset }]) => ({ path, offset })));
+    const body = JSON.stringify([...this.wanted].map(([path, { offset, cursor }]) => ({ path, offset, cursor })));
     let silence = null;
     const heard = () => {
       clearTimeout(silence);
@@ -97,11 +97,13 @@ export class Follower {
       held.delete(path);
       this.wait = FIRST_WAIT_MS;
       one.offset = control.streamNextOffset;
+      one.cursor = control.streamCursor;
       if (control.streamClosed) this.wanted.delete(path);
       one.onItems(items, Boolean(control.upToDate));
       if (control.streamClosed) one.onEnd();
     } else if (event === 'refused' || event === 'gone') {
-      if (event === 'gone') one.offset = '-1';
+      // An offset of a stream that is no more, or of which another has taken the place, leads nowhere.
+      if (event === 'gone' || JSON.parse(data).code === 'replaced') one.offset = '-1';
       this.#laterAgain();
       one.onMissing();
     }
