@@ -118,9 +118,23 @@ async def test_every_regular_end_is_the_last_chunk(run: Run, ended_by: str, lane
                 await client.delete("s")
             elif ended_by == "shutdown":
                 site.server._readers.end_all()
-                site.server._readers.end_all()  # nothing more, though the peer has not taken the first yet
             await events.rest()
             assert await events.wire.rest() == b""
+
+
+async def test_an_answer_ends_once_however_long_the_peer_takes(run: Run, lane: bool) -> None:  # noqa: FBT001
+    async with run(bounds=bounded(write_timeout_ms=600_000, sse_buffer_bytes=65_536), lane=lane) as site:
+        client, readers = site.client, site.server._readers
+        await client.put("s", "text/plain", b"x" * 8_000_000)
+        async with client.wire() as wire:
+            wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await wire.send(request_bytes("GET", client.target("s", offset="-1", live="sse")))
+            await until(lambda: any(reader.paused for reader in readers.connected))
+            readers.end_all()
+            readers.end_all()
+            wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            await LiveBody(wire, await wire.reply_head()).rest()
+            assert await wire.rest() == b""
 
 
 class FailingEngine(MemoryEngine):
