@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from contextlib import asynccontextmanager
+from http.client import IncompleteRead
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -95,9 +97,11 @@ def test_a_live_reader_of_a_server_that_dies_was_shown_nothing_of_it(server: Ser
     connection = caller.connect()
     connection.request("GET", "/v1/stream/a?offset=-1&live=sse")
     events = connection.getresponse()
-    head = b"".join(events.readline() for _ in range(6))
-    assert head.startswith(b"event: data\ndata:old\n\nevent: control\n")
+    head = b"".join(events.readline() for _ in range(7))
+    assert re.match(rb"event: data\ndata:old\n\nid:\S+\nevent: control\ndata:.*\n\n", head)
     assert caller.is_unanswered("POST", "a", TEXT, body=b"new")
 
-    assert events.read() == b""
+    with pytest.raises(IncompleteRead) as cut:
+        events.read()
+    assert cut.value.partial == b""
     connection.close()
