@@ -26,6 +26,7 @@ from durable_streams.http.messages import Answer, Request, SseStart
 from durable_streams.http.sending import StallWatch
 from durable_streams.http.streaming_append import APPEND_MODE
 from durable_streams.protocol.errors import BodyTooLargeError, InvalidHeaderError, RequestTimeoutError, StreamError
+from durable_streams.protocol.request_fields import CONTENT_ENCODING, gather
 from durable_streams.protocol.transfer import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ _log = structlog.get_logger(__name__)
 _LINGER_S: Final = 1.0
 """How long the rest of a refused body is read and dropped, so that the peer can take the answer before the end."""
 _CLOSE: Final = ("Connection", "close")
-_LISTS: Final = frozenset({"if-match", "if-none-match", "content-encoding"})
-"""Fields that handlers look at, and whose value is a list."""
 
 
 class Connection(web.RequestHandler):
@@ -230,12 +229,12 @@ class AiohttpFront:
         return await upload.finish()
 
     async def _read(self, raw: web.BaseRequest) -> Request:
+        request = _request(raw, b"")
         body = await self._body(raw) if raw.can_read_body else b""
-        request = _request(raw, body)
         coding = request.headers.get(CONTENT_ENCODING)
         if body and coding is not None:
-            request = request._replace(body=decode_body(body, coding, self._bounds.max_append_bytes))
-        return request
+            body = decode_body(body, coding, self._bounds.max_append_bytes)
+        return request._replace(body=body)
 
     async def _body(self, raw: web.BaseRequest) -> bytes:
         limit = self._bounds.max_append_bytes
@@ -328,26 +327,8 @@ async def _let_continue(raw: web.BaseRequest) -> None:
 
 
 def _request(raw: web.BaseRequest, body: bytes) -> Request:
-    url, origin = raw.rel_url, f"{raw.scheme}://{raw.host}"
-    return Request(raw.method, url.raw_path, tuple(url.query.items()), _headers(raw), body, origin)
-
-
-def _headers(raw: web.BaseRequest) -> Mapping[str, str]:
-    """Return the header fields by name; a list that came in several lines is one (RFC 9110 §5.3).
-
-    Raises:
-        InvalidHeaderError: a field that has one value has several: which of them counts is not for us to guess.
-    """
-    lines = [name.lower() for name, _ in raw.raw_headers]
-    if len(set(lines)) == len(lines):
-        return raw.headers
-    headers = CIMultiDict(raw.headers)
-    for name in sorted({line.decode("latin-1") for line in lines if lines.count(line) > 1}):
-        if name in _LISTS:
-            headers[name] = ", ".join(headers.getall(name))
-        elif name == "content-type" or name.startswith(("stream-", "producer-")):
-            raise InvalidHeaderError(name, "is there more than once")
-    return headers
+    url, fields = raw.rel_url, gather(raw.headers.items())
+    return Request(raw.method, url.raw_path, tuple(url.query.items()), fields, body, f"{raw.scheme}://{raw.host}")
 
 
 def _response(answer: Answer) -> web.Response:

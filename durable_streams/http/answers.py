@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EXTENSIONS: Final = "tail, list, batch, follow, streaming-append, if-match, max-bytes"
 """What this server adds to the protocol (§11.1), by name, in ``Stream-Extensions`` on HEAD and GET."""
 
-_EXPOSED = (
+EXPOSED = (
     names.STREAM_NEXT_OFFSET,
     names.STREAM_UP_TO_DATE,
     names.STREAM_CLOSED,
@@ -60,7 +60,7 @@ COMMON: Final[Fields] = (
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "cross-origin"),
     ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Expose-Headers", ", ".join(_EXPOSED)),
+    ("Access-Control-Expose-Headers", ", ".join(EXPOSED)),
 )
 """On every answer, errors included (§12.7)."""
 

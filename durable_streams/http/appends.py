@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from durable_streams.protocol.errors import StreamError
 
 _PLAIN: Final = frozenset({"Host", "Content-Type", "Authorization"})
-"""An append without any other header asks for nothing special. From aiohttp, names that are not spelt so take the long
-way to the same result."""
+"""An append without any other header asks for nothing special."""
 
 
 def parse_append(headers: Mapping[str, str], body: bytes) -> Append:

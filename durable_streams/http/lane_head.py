@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import httptools
 
 from durable_streams.http import answers
+from durable_streams.protocol.request_fields import BLANK, HOST, READ
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Answer
@@ -37,34 +38,10 @@ _UNUSUAL: Final = frozenset(
         b"http2-settings",
     }
 )
-_KNOWN: Final = {
-    name.lower().encode(): name
-    for name in (
-        "Host",
-        "Content-Length",
-        "Content-Type",
-        "If-Match",
-        "If-None-Match",
-        "Last-Event-ID",
-        "Stream-Closed",
-        "Stream-Seq",
-        "Stream-TTL",
-        "Stream-Expires-At",
-        "Stream-Forked-From",
-        "Stream-Fork-Offset",
-        "Stream-Fork-Sub-Offset",
-        "Stream-Producer-Required",
-        "Stream-Write-Fence",
-        "Stream-Write-Token",
-        "Producer-Id",
-        "Producer-Epoch",
-        "Producer-Seq",
-        "Authorization",
-    )
-}
-"""The headers that handlers look at, by lower-case name."""
-_OURS: Final = (b"stream-", b"producer-", b"if-")
-"""How the names begin of headers that a handler may look at: one that is not known here is for aiohttp to hand on."""
+_CONTENT_LENGTH: Final = "Content-Length"
+_BLANK: Final = BLANK.encode("ascii")
+_KNOWN: Final = {name.lower().encode("ascii"): name for name in (*READ, _CONTENT_LENGTH)}
+"""What handlers look at, and a body's length, by lower-case name."""
 _LENGTH: Final = re.compile("[0-9]{1,16}", re.ASCII)
 _NUMBERS: Final = re.compile(rb"(\r\n(?:[Cc]ontent-[Ll]ength|[Pp]roducer-[Ss]eq): )([0-9]{1,9})(?=\r\n)")
 """A field's beginning and its number, of those that differ from one append of a producer to the next."""
@@ -98,14 +75,12 @@ class _HeadParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         lowered = name.lower()
+        value = value.strip(_BLANK)  # the parser leaves what stands behind a value
         if lowered in _UNUSUAL and not (lowered == b"connection" and value.lower() == b"keep-alive"):
             raise _NotUsualError
         known = _KNOWN.get(lowered)
-        if known is None:
-            if lowered.startswith(_OURS):
-                raise _NotUsualError
-        else:
-            if known in self.headers:  # doubled: whichever counts, aiohttp says
+        if known is not None:
+            if known in self.headers:  # one list on several lines, or a contradiction: aiohttp's front says
                 raise _NotUsualError
             self.headers[known] = value.decode("utf-8")
 
@@ -127,7 +102,7 @@ def _parse(raw: bytes) -> UsualHead | None:
         parser.feed_data(raw)
         path, query = _split_url(found.url)
         method = parser.get_method().decode("ascii")
-        host, length = found.headers.get("Host", ""), found.headers.pop("Content-Length", "0")
+        host, length = found.headers.get(HOST, ""), found.headers.pop(_CONTENT_LENGTH, "0")
     except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError, _NotUsualError):
         return None
     if parser.get_http_version() != "1.1" or method not in _METHODS or not host or not _LENGTH.fullmatch(length):

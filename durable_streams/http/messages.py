@@ -18,7 +18,7 @@ class Request(NamedTuple):
     """One request, its body read.
 
     method: upper case. path: as on the request line, percent-encoded, without the query.
-    query: parameters in order, decoded. headers: looked up without regard to case.
+    query: parameters in order, decoded. headers: the fields of ``protocol/request_fields.py``, spelt as there.
     origin: scheme and authority as the client addressed them, for absolute URLs.
     """
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 PATHS = [
     "a",
@@ -38,6 +39,17 @@ ODD_FIELDS = [
     ("Upgrade", "h2c"),
     ("Accept-Encoding", "gzip, br"),
     ("X-Anything", "ü"),
+    ("X-Anything", "\udcff"),
+    ("Producer-Id", "\udcff"),
+    ("Producer-Id", "ü"),
+    ("Stream-Seq", "7"),
+    ("stream-seq", "\udcfc"),
+    ("If-None-Match", '"x", *'),
+    ("If-None-Match", "*"),
+    ("Stream-Closed", ""),
+    ("STREAM-CLOSED", "true"),
+    ("X-Folded", "a\r\n b"),
+    ("Stream-Seq", "8\r\n\t9"),
     ("Cookie", "a=b"),
     ("Host", "second"),
     ("Content-Length", "3"),
@@ -56,9 +68,16 @@ ODD_FIELDS = [
 ]
 
 
+BLANKS = ["", " ", " ", "\t", "  ", " \t", "\t \t"]
+"""What may stand on either side of a value, and is no part of it."""
+
+
 @dataclass
 class Raw:
-    """One request as bytes. ``method`` tells the reader whether the answer has a body."""
+    """One request as bytes. ``method`` tells the reader whether the answer has a body.
+
+    blanks: before and after the values, of one field after another and again from the first.
+    """
 
     method: str
     target: str
@@ -66,12 +85,14 @@ class Raw:
     body: bytes = b""
     version: str = "HTTP/1.1"
     line_end: str = "\r\n"
+    blanks: tuple[tuple[str, str], ...] = ((" ", ""),)
     bytes: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        lines = [f"{self.method} {self.target} {self.version}", *(f"{name}: {value}" for name, value in self.fields)]
-        head = self.line_end.join([*lines, "", ""])
-        self.bytes = head.encode("utf-8") + self.body
+        around = zip(self.fields, itertools.cycle(self.blanks), strict=False)
+        lines = [f"{name}:{before}{value}{after}" for (name, value), (before, after) in around]
+        head = self.line_end.join([f"{self.method} {self.target} {self.version}", *lines, "", ""])
+        self.bytes = head.encode("utf-8", "surrogateescape") + self.body
 
 
 class Maker:
@@ -82,14 +103,21 @@ class Maker:
 
     def usual(self) -> Raw:
         """Return a request that nothing is odd about, whatever it asks for."""
-        return self._random.choices([self._append, self._get, self._put], [5, 5, 3])[0]()
+        return self._blanked(self._random.choices([self._append, self._get, self._put], [5, 5, 3])[0]())
 
     def request(self) -> Raw:
         """Return the next request: mostly usual, sometimes with something odd about it."""
         raw = self._random.choices([self._append, self._get, self._put, self._other], [5, 5, 3, 2])[0]()
         if self._chance(0.12):
             raw = self._odd(raw)
-        return raw
+        return self._blanked(raw)
+
+    def _blanked(self, raw: Raw) -> Raw:
+        """Return the request with blanks of all kinds around half of the values or more, or as it is."""
+        if self._chance(0.5):
+            return raw
+        pairs = [(self._random.choice(BLANKS), self._random.choice(BLANKS)) for _ in raw.fields]
+        return replace(raw, blanks=tuple(pairs) or raw.blanks)
 
     def _chance(self, share: float) -> bool:
         return self._random.random() < share
