@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EXTENSIONS: Final = "tail, list, batch, follow, streaming-append, if-match, max-bytes"
 """What this server adds to the protocol (§11.1), by name, in ``Stream-Extensions`` on HEAD and GET."""
 
-EXPOSED = (
+EXPOSED: Final = (
     names.STREAM_NEXT_OFFSET,
     names.STREAM_UP_TO_DATE,
     names.STREAM_CLOSED,
@@ -32,29 +32,9 @@ EXPOSED = (
     "ETag",
     "Location",
     "Retry-After",
+    "Allow",
 )
-_ACCEPTED = (
-    "Content-Type",
-    "Authorization",
-    "If-Match",
-    "If-None-Match",
-    "Last-Event-ID",
-    names.STREAM_CLOSED,
-    names.STREAM_SEQ,
-    names.STREAM_TTL,
-    names.STREAM_EXPIRES_AT,
-    names.STREAM_FORKED_FROM,
-    names.STREAM_FORK_OFFSET,
-    names.STREAM_FORK_SUB_OFFSET,
-    names.STREAM_PRODUCER_REQUIRED,
-    names.STREAM_WRITE_FENCE,
-    names.STREAM_WRITE_TOKEN,
-    names.PRODUCER_ID,
-    names.PRODUCER_EPOCH,
-    names.PRODUCER_SEQ,
-    "Stream-Append-Mode",
-)
-
+"""Every field of an answer that a script may want and a browser would keep from it."""
 COMMON: Final[Fields] = (
     ("Server", "durable-streams"),
     ("X-Content-Type-Options", "nosniff"),
@@ -63,12 +43,6 @@ COMMON: Final[Fields] = (
     ("Access-Control-Expose-Headers", ", ".join(EXPOSED)),
 )
 """On every answer, errors included (§12.7)."""
-
-PREFLIGHT: Final[Fields] = (
-    ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-    ("Access-Control-Allow-Headers", ", ".join(_ACCEPTED)),
-    ("Access-Control-Max-Age", "86400"),
-)
 
 CLOSED: Final = (names.STREAM_CLOSED, "true")
 UP_TO_DATE: Final = (names.STREAM_UP_TO_DATE, "true")

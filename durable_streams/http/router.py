@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durable_streams.http import answers, control, ui, writes
+from durable_streams.http import control, ui, writes
 from durable_streams.http.batch_append import post_batch
+from durable_streams.http.cors import METHODS, preflight
 from durable_streams.http.errors import answer_of, answer_to_fault, problem
 from durable_streams.http.follow_many import start_follow
 from durable_streams.http.messages import Answer, Pending, SseStart
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from durable_streams.streams import Streams
 
 _HEALTH = frozenset({"/healthz", "/readyz"})
-_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 
 
 class Router:
@@ -77,7 +77,7 @@ class Router:
             if request.method != "OPTIONS":
                 return self._control(encoded, request, settle)
         if request.method == "OPTIONS":
-            return Answer(204, answers.PREFLIGHT)
+            return preflight(request)
         return problem(404, "not-found", f"streams are below {self._root}")
 
     def _beside_streams(self, request: Request) -> Answer | None:
@@ -125,9 +125,9 @@ class Router:
             case "DELETE":
                 return writes.delete(self._streams, parse_path(encoded), request, settle=settle)
             case "OPTIONS":
-                return Answer(204, answers.PREFLIGHT)
+                return preflight(request)
             case _:
-                return _not_allowed(_METHODS)
+                return _not_allowed(METHODS)
 
 
 def _not_allowed(methods: str) -> Answer:

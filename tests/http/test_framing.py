@@ -455,39 +455,6 @@ async def test_health_has_its_names_to_itself(run: Run, lane: bool) -> None:  # 
         assert site.engine.scan("", "", 10) == []
 
 
-PREFLIGHT = {
-    "Origin": "https://app.example",
-    "Access-Control-Request-Method": "PUT",
-    "Access-Control-Request-Headers": "if-none-match, producer-id, stream-closed",
-}
-
-
-@pytest.mark.parametrize("path", ["s", "no/such", "__ds/streams", "a//b"])
-async def test_browsers_may_ask_first(fronted: Site, path: str) -> None:
-    reply = await fronted.client.send("OPTIONS", fronted.client.target(path), PREFLIGHT)
-
-    assert reply.status == 204
-    assert reply.headers["access-control-allow-origin"] == "*"
-    methods = reply.headers["access-control-allow-methods"].split(", ")
-    assert set(methods) >= {"GET", "HEAD", "POST", "PUT", "DELETE"}
-    allowed = {name.lower() for name in reply.headers["access-control-allow-headers"].split(", ")}
-    assert allowed >= {
-        "content-type",
-        "authorization",
-        "if-none-match",
-        "stream-seq",
-        "stream-ttl",
-        "stream-expires-at",
-        "stream-closed",
-        "stream-forked-from",
-        "stream-fork-offset",
-        "stream-fork-sub-offset",
-        "producer-id",
-        "producer-epoch",
-        "producer-seq",
-    }
-
-
 async def test_every_answer_may_be_read_across_origins_and_is_not_sniffed(fronted: Site) -> None:
     client = fronted.client
     replies = [
