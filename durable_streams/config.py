@@ -84,8 +84,10 @@ class ServerConfig:
     ui: serve the inspector at ``/_ui``; without it, nothing is there.
     cache_scope: ``public`` lets shared caches keep pages, ``private`` only the reader's own (§10.1).
     log_format: ``logfmt`` or ``json``.
-    public_url: scheme and authority by which webhook receivers reach this server; ``None`` takes those of the request
-        that creates the subscription.
+    public_url: scheme, authority and path prefix by which clients and webhook receivers reach this server, without a
+        slash at the end; ``None`` takes those of the request.
+    trust_forwarded: the one family of fields in which a proxy is believed about scheme, host and prefix of a request;
+        ``none`` for no proxy.
     allow_local_webhooks: let webhooks go to loopback addresses, by http too; for development.
     """
 
@@ -101,5 +103,6 @@ class ServerConfig:
     cache_scope: Literal["public", "private"] = "private"
     log_format: Literal["logfmt", "json"] = "logfmt"
     public_url: str | None = None
+    trust_forwarded: Literal["none", "forwarded", "x-forwarded"] = "none"
     allow_local_webhooks: bool = False
     bounds: Bounds = Bounds()

@@ -19,6 +19,7 @@ from durable_streams.committer import Committer
 from durable_streams.delivery.dispatcher import Dispatcher
 from durable_streams.delivery.webhooks import WebhookClient
 from durable_streams.heads import HeadCache
+from durable_streams.http.addresses import Addresses
 from durable_streams.http.aiohttp_front import AiohttpFront
 from durable_streams.http.control import Health
 from durable_streams.http.lane import LaneFront
@@ -164,8 +165,7 @@ class Server:
             self._keyring,
             self._tokens,
             clock=self._runtime.clock,
-            root=config.root,
-            public_url=config.public_url,
+            addresses=Addresses(config),
             allow_local=config.allow_local_webhooks,
         )
 

@@ -11,13 +11,13 @@ import click
 
 from durable_streams.cli.options import Size, Whole, option
 from durable_streams.config import Bounds, ServerConfig
+from durable_streams.protocol.public_urls import parse_public_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+/?", re.ASCII)
 _ROOT = re.compile(r"/|(/[A-Za-z0-9_~.-]+)+/?", re.ASCII)
 
 BOUNDS_HELP: Final = {
@@ -63,11 +63,12 @@ def check_root(_context: click.Context, _parameter: click.Parameter, value: str)
     return value
 
 
-def check_origin(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse what is no scheme and authority."""
-    if value is not None and _ORIGIN.fullmatch(value) is None:
-        raise click.BadParameter(f"{value!r} is not of the form https://host or https://host:port")
-    return value
+def check_public_url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no scheme and authority, with or without a path prefix."""
+    try:
+        return None if value is None else parse_public_url(value)
+    except ValueError as refusal:
+        raise click.BadParameter(str(refusal)) from None
 
 
 def _bound_option(name: str, default: int | None) -> Callable[[FC], FC]:
@@ -125,10 +126,17 @@ def _config_options() -> list[Callable[[Any], Any]]:
         ),
         option(
             "--public-url",
-            callback=check_origin,
+            callback=check_public_url,
             metavar="URL",
-            help="Scheme and host by which webhook receivers reach this server. Without it: those of the request that "
-            "creates the subscription.",
+            help="URL by which clients and webhook receivers reach this server, for Location and callbacks; with the "
+            "path prefix that a proxy takes off. Without it: as the request says.",
+        ),
+        option(
+            "--trust-forwarded",
+            type=click.Choice(["none", "forwarded", "x-forwarded"]),
+            default=default.trust_forwarded,
+            help="Believe a proxy about scheme, host and prefix: Forwarded, or X-Forwarded-Proto, -Host, -Prefix. It "
+            "must set or remove all of these. --public-url goes before.",
         ),
         option(
             "--allow-local-webhooks",

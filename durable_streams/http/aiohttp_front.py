@@ -26,7 +26,8 @@ from durable_streams.http.messages import Answer, Request, SseStart
 from durable_streams.http.sending import StallWatch
 from durable_streams.http.streaming_append import APPEND_MODE
 from durable_streams.protocol.errors import BodyTooLargeError, InvalidHeaderError, RequestTimeoutError, StreamError
-from durable_streams.protocol.request_fields import CONTENT_ENCODING, gather
+from durable_streams.protocol.public_urls import check_authority
+from durable_streams.protocol.request_fields import CONTENT_ENCODING, HOST, gather
 from durable_streams.protocol.transfer import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
@@ -328,7 +329,10 @@ async def _let_continue(raw: web.BaseRequest) -> None:
 
 def _request(raw: web.BaseRequest, body: bytes) -> Request:
     url, fields = raw.rel_url, gather(raw.headers.items())
-    return Request(raw.method, url.raw_path, tuple(url.query.items()), fields, body, f"{raw.scheme}://{raw.host}")
+    origin = f"http://{check_authority(fields.get(HOST, ''))}"
+    if not raw.raw_path.startswith(("/", "*")):  # an absolute target: Host does not count (RFC 9112 §3.2.2)
+        origin = f"{raw.url.scheme}://{check_authority(raw.url.host_port_subcomponent or '')}"
+    return Request(raw.method, url.raw_path, tuple(url.query.items()), fields, body, origin)
 
 
 def _response(answer: Answer) -> web.Response:

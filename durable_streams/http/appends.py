@@ -14,6 +14,7 @@ from durable_streams.protocol import headers as names
 from durable_streams.protocol.append import Append, Appended, Duplicate
 from durable_streams.protocol.conditions import IF_MATCH, parse_if_match, refuse_conditions
 from durable_streams.protocol.errors import EmptyBodyError, InvalidRequestError, MissingContentTypeError
+from durable_streams.protocol.request_fields import OF_PROXIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from durable_streams.http.messages import Fields
     from durable_streams.protocol.errors import StreamError
 
-_PLAIN: Final = frozenset({"Host", "Content-Type", "Authorization"})
+_PLAIN: Final = frozenset({"Host", "Content-Type", "Authorization", *OF_PROXIES})
 """An append without any other header asks for nothing special."""
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import httptools
 
 from durable_streams.http import answers
+from durable_streams.protocol.errors import InvalidHeaderError
+from durable_streams.protocol.public_urls import check_authority
 from durable_streams.protocol.request_fields import BLANK, HOST, READ
 
 if TYPE_CHECKING:
@@ -50,6 +52,15 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 class _NotUsualError(Exception):
     """This request is aiohttp's."""
+
+
+_UNUSUAL_FAULTS: Final = (
+    httptools.HttpParserError,
+    httptools.HttpParserUpgrade,
+    InvalidHeaderError,
+    UnicodeDecodeError,
+    _NotUsualError,
+)
 
 
 class UsualHead(NamedTuple):
@@ -102,8 +113,8 @@ def _parse(raw: bytes) -> UsualHead | None:
         parser.feed_data(raw)
         path, query = _split_url(found.url)
         method = parser.get_method().decode("ascii")
-        host, length = found.headers.get(HOST, ""), found.headers.pop(_CONTENT_LENGTH, "0")
-    except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError, _NotUsualError):
+        host, length = check_authority(found.headers.get(HOST, "")), found.headers.pop(_CONTENT_LENGTH, "0")
+    except _UNUSUAL_FAULTS:
         return None
     if parser.get_http_version() != "1.1" or method not in _METHODS or not host or not _LENGTH.fullmatch(length):
         return None

@@ -19,7 +19,7 @@ class Request(NamedTuple):
 
     method: upper case. path: as on the request line, percent-encoded, without the query.
     query: parameters in order, decoded. headers: the fields of ``protocol/request_fields.py``, spelt as there.
-    origin: scheme and authority as the client addressed them, for absolute URLs.
+    origin: scheme and authority as the client addressed them; the authority is empty where it named no host.
     """
 
     method: str

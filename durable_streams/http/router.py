@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durable_streams.http import control, ui, writes
+from durable_streams.http.addresses import Addresses
 from durable_streams.http.batch_append import post_batch
 from durable_streams.http.cors import METHODS, preflight
 from durable_streams.http.errors import answer_of, answer_to_fault, problem
@@ -39,6 +40,7 @@ class Router:
     ) -> None:
         self._streams, self._reads, self._health, self._subscriptions = streams, reads, health, subscriptions
         self._root = "/" + config.root.strip("/")
+        self._addresses = Addresses(config)
         self._has_ui = config.ui
         self._prefix = self._root.rstrip("/") + "/"
 
@@ -121,7 +123,7 @@ class Router:
             case "HEAD":
                 return self._reads.head(parse_path(encoded))
             case "PUT":
-                return writes.put(self._streams, parse_path(encoded), request, root=self._root, settle=settle)
+                return writes.put(self._streams, parse_path(encoded), request, addresses=self._addresses, settle=settle)
             case "DELETE":
                 return writes.delete(self._streams, parse_path(encoded), request, settle=settle)
             case "OPTIONS":

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durable_streams.clock import Clock
+    from durable_streams.http.addresses import Addresses
     from durable_streams.http.messages import Pending, Request, Settle
     from durable_streams.protocol.subscription import Subscription
     from durable_streams.subscriptions.keys import Keyring
@@ -71,24 +72,22 @@ class SubscriptionRoutes:
 
     Args:
         subscriptions, keyring, tokens, clock: what it works with.
-        root: URL path of the stream root.
-        public_url: scheme and authority that receivers reach this server by; ``None`` takes those of the request.
+        addresses: by which URL receivers reach this server.
         allow_local: whether webhooks may go to loopback.
     """
 
-    def __init__(  # noqa: PLR0913 the composition root's
+    def __init__(
         self,
         subscriptions: Subscriptions,
         keyring: Keyring,
         tokens: Tokens,
         *,
         clock: Clock,
-        root: str,
-        public_url: str | None,
+        addresses: Addresses,
         allow_local: bool,
     ) -> None:
         self._subscriptions, self._keyring, self._tokens, self._clock = subscriptions, keyring, tokens, clock
-        self._root, self._public_url, self._allow_local = root.rstrip("/"), public_url, allow_local
+        self._addresses, self._allow_local = addresses, allow_local
         self._actions: dict[str, Callable[[str, Request, Settle], Answer | Pending]] = {
             "streams": self._add_streams,
             "callback": lambda name, request, settle: self._ack(name, request, settle, webhook=True),
@@ -164,7 +163,7 @@ class SubscriptionRoutes:
         creation = parse_creation(request.body)
         if creation.config.webhook_url is not None:
             check_url(creation.config.webhook_url, allow_local=self._allow_local)
-        base_url = (self._public_url or request.origin).rstrip("/") + self._root
+        base_url = self._addresses.stream_root(request)
         answer = _settling(settle, lambda fresh: self._described(201 if fresh else 200, subscription_id, ""))
         self._subscriptions.submit_create(subscription_id, creation, base_url, settle=answer)
         return LATER

@@ -28,20 +28,21 @@ from durable_streams.protocol.errors import (
 )
 from durable_streams.protocol.offsets import parse_anchor
 from durable_streams.protocol.paths import parse_path
+from durable_streams.protocol.request_fields import OF_PROXIES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from durable_streams.http.addresses import Addresses
     from durable_streams.http.messages import Pending, Request, Settle
     from durable_streams.protocol.append import Appended, Duplicate
     from durable_streams.protocol.create import Created
     from durable_streams.streams import Streams
 
 
-def put(streams: Streams, path: str, request: Request, *, root: str, settle: Settle) -> Pending:
+def put(streams: Streams, path: str, request: Request, *, addresses: Addresses, settle: Settle) -> Pending:
     """Create or fork (§5.1, §4.2)."""
-    location = request.origin + request.path
-    streams.submit_create(path, parse_create(request, root), lambda result: settle(create_answer(result, location)))
+    location = addresses.url(request, request.path)
+    create = parse_create(request, addresses)
+    streams.submit_create(path, create, lambda result: settle(create_answer(result, location)))
     return LATER
 
 
@@ -83,7 +84,7 @@ def append_answer(result: Appended | Duplicate | StreamError, *, compared: bool 
     return Answer(status_of(result), fields_of(result, compared=compared))
 
 
-def parse_create(request: Request, root: str) -> Create:
+def parse_create(request: Request, addresses: Addresses) -> Create:
     """Return the creation that a PUT asks for.
 
     Raises:
@@ -96,7 +97,7 @@ def parse_create(request: Request, root: str) -> Create:
     must_not_exist = parse_must_not_exist(headers)
     content_type = headers.get("Content-Type", "").strip() or None
     ttl_s, expires_at_ms = names.parse_expiry(headers)
-    fork = _parse_fork(headers, root)
+    fork = _parse_fork(request, addresses)
     payload: bytes | StreamError = request.body
     if payload and content_types.is_json(content_type or ""):
         try:
@@ -114,7 +115,8 @@ def parse_create(request: Request, root: str) -> Create:
     )
 
 
-def _parse_fork(headers: Mapping[str, str], root: str) -> ForkRequest | None:
+def _parse_fork(request: Request, addresses: Addresses) -> ForkRequest | None:
+    headers = request.headers
     source = headers.get(names.STREAM_FORKED_FROM)
     offset, sub_offset = headers.get(names.STREAM_FORK_OFFSET), headers.get(names.STREAM_FORK_SUB_OFFSET)
     if source is None:
@@ -124,15 +126,14 @@ def _parse_fork(headers: Mapping[str, str], root: str) -> ForkRequest | None:
         return None
     position = None if offset is None else parse_anchor(offset)
     count = 0 if sub_offset is None else names.parse_integer(names.STREAM_FORK_SUB_OFFSET, sub_offset)
-    return ForkRequest(_source_path(source, root), position, count)
+    return ForkRequest(_source_path(addresses.stream_at(request, source), source), position, count)
 
 
-def _source_path(source: str, root: str) -> str:
+def _source_path(encoded: str | None, source: str) -> str:
     """Return the stream path in a source's URL path (§4.2); what cannot name a stream here is not found."""
-    prefix = root.rstrip("/") + "/"
-    if not source.startswith(prefix):
+    if encoded is None:
         raise NotFoundError(source)
     try:
-        return parse_path(source.removeprefix(prefix))
+        return parse_path(encoded)
     except (InvalidPathError, PathTooLongError):
         raise NotFoundError(source) from None

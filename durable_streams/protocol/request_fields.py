@@ -19,13 +19,21 @@ ACCESS_CONTROL_REQUEST_HEADERS: Final = "Access-Control-Request-Headers"
 AUTHORIZATION: Final = "Authorization"
 CONTENT_ENCODING: Final = "Content-Encoding"
 CONTENT_TYPE: Final = "Content-Type"
+FORWARDED: Final = "Forwarded"
 HOST: Final = "Host"
 IF_MATCH: Final = "If-Match"
 IF_NONE_MATCH: Final = "If-None-Match"
 LAST_EVENT_ID: Final = "Last-Event-ID"
 STREAM_APPEND_MODE: Final = "Stream-Append-Mode"
+X_FORWARDED_HOST: Final = "X-Forwarded-Host"
+X_FORWARDED_PREFIX: Final = "X-Forwarded-Prefix"
+X_FORWARDED_PROTO: Final = "X-Forwarded-Proto"
+
+OF_PROXIES: Final = (FORWARDED, X_FORWARDED_HOST, X_FORWARDED_PREFIX, X_FORWARDED_PROTO)
+"""What a proxy adds to a request, and a client may forge: read where an option says so."""
 
 READ: Final = (
+    *OF_PROXIES,
     ACCESS_CONTROL_REQUEST_HEADERS,
     AUTHORIZATION,
     CONTENT_ENCODING,
@@ -54,7 +62,7 @@ READ: Final = (
 )
 """Every request field that a handler reads, spelt as handlers look it up."""
 
-LISTS: Final = frozenset({ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_ENCODING, IF_MATCH, IF_NONE_MATCH})
+LISTS: Final = frozenset({*OF_PROXIES, ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_ENCODING, IF_MATCH, IF_NONE_MATCH})
 """Fields whose value is a list, so that several lines are one list (RFC 9110 §5.3)."""
 
 BLANK: Final = " \t"

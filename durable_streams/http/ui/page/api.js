@@ -1,6 +1,8 @@
 // Requests to the server, and refusals as errors with what the server said.
 
-const root = document.querySelector('meta[name="stream-root"]').content;
+// The page is at `_ui` below whatever prefix a proxy takes off, and so are the streams below their root.
+const prefix = new URL('.', document.baseURI).pathname.replace(/\/$/, '');
+const root = prefix + document.querySelector('meta[name="stream-root"]').content;
 
 export class Refusal extends Error {
   constructor(status, code, detail) {
