@@ -35,6 +35,8 @@ class Bounds:
     request_timeout_ms: a request must have arrived whole within this.
     upload_idle_ms: a streaming append from which nothing comes for this long is ended.
     keepalive_timeout_ms: an idle connection is closed after this.
+    half_closed_probe_ms: pause between looks for a client that has shut its side and waits for its answer; one that has
+        gone altogether is dropped.
     drain_timeout_ms: shutdown takes at most this.
     head_cache_count: heads kept decoded in memory.
     sweep_interval_ms: pause between looks for expired streams and rows to collect.
@@ -58,6 +60,7 @@ class Bounds:
     request_timeout_ms: int = 30_000
     upload_idle_ms: int = 600_000
     keepalive_timeout_ms: int = 75_000
+    half_closed_probe_ms: int = 1_000
     drain_timeout_ms: int = 4_000
     head_cache_count: int = 16_384
     sweep_interval_ms: int = 1_000

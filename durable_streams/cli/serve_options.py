@@ -38,6 +38,7 @@ BOUNDS_HELP: Final = {
     "request_timeout_ms": "A request must have arrived whole within this.",
     "upload_idle_ms": "A streaming append from which nothing comes for this long is ended.",
     "keepalive_timeout_ms": "An idle connection is closed after this.",
+    "half_closed_probe_ms": "Pause between looks for a waiting client that has shut its side: has it gone?",
     "drain_timeout_ms": "Shutting down waits this long for requests under way.",
     "head_cache_count": "Streams whose state is kept decoded in memory.",
     "sweep_interval_ms": "Pause between looks for expired and deleted streams to remove from disk.",

@@ -22,6 +22,7 @@ from durable_streams.http import answers
 from durable_streams.http.arriving import ArrivingBodies, Patience
 from durable_streams.http.content_coding import CONTENT_ENCODING, decode_body
 from durable_streams.http.errors import answer_of, problem
+from durable_streams.http.half_closed import CONTINUE, GoneWatch
 from durable_streams.http.messages import Answer, Request, SseStart
 from durable_streams.http.sending import StallWatch
 from durable_streams.http.streaming_append import APPEND_MODE
@@ -52,7 +53,7 @@ _CLOSE: Final = ("Connection", "close")
 class Connection(web.RequestHandler):
     """aiohttp's protocol, but it speaks problem+json where aiohttp would not, and waits for no head for ever."""
 
-    __slots__ = ("_expecting", "_front", "_timer")
+    __slots__ = ("_answering", "_body", "_expecting", "_front", "_gone_watch", "_timer", "ended")
 
     def __init__(self, front: AiohttpFront, server: web.Server, keepalive_timeout_s: float) -> None:
         super().__init__(
@@ -64,6 +65,9 @@ class Connection(web.RequestHandler):
             lingering_time=_LINGER_S,
         )
         self._front, self._expecting = front, False
+        self.ended = self._answering = False
+        self._body: StreamReader | None = None
+        self._gone_watch: GoneWatch | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.expect()
 
@@ -72,8 +76,16 @@ class Connection(web.RequestHandler):
         self._expecting = True
         self._timer = self._front.later(self._cut)
 
-    def expect_nothing(self) -> None:
-        """A head has come, or the connection has ended."""
+    def begin(self, body: StreamReader) -> None:
+        """A head has come; ``body`` follows it."""
+        self._body, self._answering = body, False
+        self._expect_nothing()
+
+    def answering(self) -> None:
+        """An answer begins: nothing else may be sent until it is whole."""
+        self._answering = True
+
+    def _expect_nothing(self) -> None:
         self._expecting = False
         if self._timer is not None:
             self._timer.cancel()
@@ -82,6 +94,8 @@ class Connection(web.RequestHandler):
     def idle(self) -> None:
         """An answer has gone out: the next head may take its time to begin, but not to end."""
         self._expecting = True
+        if self.ended and not self._messages:
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; those that do not complete a head start its time."""
@@ -89,10 +103,35 @@ class Connection(web.RequestHandler):
         if self._expecting and self._timer is None and not self._messages:
             self.expect()
 
+    def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's closes, whatever is under way
+        """The client has shut its side: answer what it has asked, then close."""
+        self.ended = True
+        if self._expecting and not self._messages:
+            return False
+        body = self._messages[-1][1] if self._messages else self._body
+        if body is not None and not body.is_eof():
+            body.set_exception(web.RequestPayloadError("the connection's end came before the body's"))
+            body.feed_eof()  # nobody waits for the rest
+        if self.transport is not None:
+            self._gone_watch = GoneWatch(self.transport, self._probe, self._front.half_closed_probe_s)
+        return True
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client has gone, or its connection was handed over."""
-        self.expect_nothing()
+        self._expect_nothing()
+        if self._gone_watch is not None:
+            self._gone_watch.stop()
         super().connection_lost(exc)
+
+    def _probe(self) -> None:
+        request = self._current_request
+        if (
+            self.transport is not None
+            and request is not None
+            and not self._answering
+            and request.version >= HttpVersion11
+        ):
+            self.transport.write(CONTINUE)
 
     def handle_error(  # noqa: PLR0917 aiohttp's signature
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -106,6 +145,7 @@ class Connection(web.RequestHandler):
             incident = secrets.token_hex(4)
             _log.error("request failed", incident=incident, path=request.path, exc_info=exc)
             answer = problem(500, "internal-error", f"internal error {incident}", extra=(_CLOSE,))
+        self.answering()
         response = _response(answer)
         response.force_close()
         return response
@@ -132,6 +172,7 @@ class AiohttpFront:
 
     def __init__(self, router: Router, readers: LiveReaders, bounds: Bounds) -> None:
         self._router, self._readers, self._bounds = router, readers, bounds
+        self.half_closed_probe_s = bounds.half_closed_probe_ms / 1000
         self.arriving = ArrivingBodies(bounds.arriving_bytes)
         # A client that has gone ends its handler, so that nothing waits on its behalf; what it asked to be written is.
         self._server = web.Server(self._serve, request_factory=self._begin, handler_cancellation=True)
@@ -159,7 +200,7 @@ class AiohttpFront:
     ) -> web.BaseRequest:
         """Called by aiohttp when a request head has been read."""
         if isinstance(protocol, Connection):
-            protocol.expect_nothing()
+            protocol.begin(payload)
         return web.BaseRequest(
             message,
             payload,
@@ -270,11 +311,15 @@ class AiohttpFront:
         if transport is not None:
             protocol.transport = None
             protocol.connection_lost(None)
-            self._readers.take_over(transport, start, CHUNKED if raw.version >= HttpVersion11 else UNTIL_CLOSE)
+            transfer = CHUNKED if raw.version >= HttpVersion11 else UNTIL_CLOSE
+            ended = isinstance(protocol, Connection) and protocol.ended
+            self._readers.take_over(transport, start, transfer, ended=ended)
         return web.Response()
 
     async def _send(self, raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:
         response = _response(answer) if answer.rest is None else _begun(answer)
+        if isinstance(raw.protocol, Connection):
+            raw.protocol.answering()
         watch = StallWatch(raw.transport, self._bounds.write_timeout_ms / 1000) if raw.transport is not None else None
         if watch is not None:
             watch.start()

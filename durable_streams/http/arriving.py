@@ -88,7 +88,8 @@ class Patience:
             self._timeout.reschedule(0)
 
     def stop(self) -> None:
-        """The body has ended."""
+        """The body has ended, whole or not: there is no wait left to end."""
+        self._since_s = None
         self._timer.cancel()
 
     def _look(self) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from durable_streams.http.arriving import FREE_BYTES
+from durable_streams.http.half_closed import CONTINUE, GoneWatch
 from durable_streams.http.lane_head import BODY_MAX_BYTES, HEAD_MAX_BYTES, parse_head, render_head
 from durable_streams.http.messages import Request, SseStart
 from durable_streams.http.sending import Pump, unsent_bytes
@@ -135,7 +136,9 @@ class LaneConnection(asyncio.Protocol):
         "_asked",
         "_awaited_bytes",
         "_buffer",
+        "_ended",
         "_front",
+        "_gone_watch",
         "_loop",
         "_paused",
         "_pending",
@@ -151,6 +154,8 @@ class LaneConnection(asyncio.Protocol):
         self._front, self._loop = front, loop
         self._buffer = b""
         self._waiting = self._paused = self._settling = False
+        self._ended = False
+        self._gone_watch: GoneWatch | None = None
         self._pending: Pending | None = None
         self._pump: Pump | None = None
         self._transport: asyncio.Transport
@@ -167,7 +172,7 @@ class LaneConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's signature
         """The client has gone; what it asked to be written is written all the same."""
-        self._front.left(self)
+        self._leave()
         self._buffer = b""
         self._count_arriving(0)
         if self._pending is not None:
@@ -190,7 +195,14 @@ class LaneConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Close: a client that has shut its side takes no answers here."""
+        """The client has shut its side: answer what it has asked, then close."""
+        self._ended = True
+        if self._waiting or (self._paused and self._buffer):
+            pause_s = self._front.bounds.half_closed_probe_ms / 1000
+            self._gone_watch = GoneWatch(self._transport, self._probe, pause_s)
+            return True
+        if self._buffer:  # a request that will never be whole
+            return self._hand_over()
         return False
 
     def pause_writing(self) -> None:
@@ -206,8 +218,7 @@ class LaneConnection(asyncio.Protocol):
         if self._pump is not None:
             self._pump.resume()
         elif not self._waiting:
-            if not self._transport.is_reading():
-                self._transport.resume_reading()
+            self._read_on()
             self._loop.call_soon(self._advance)
 
     # --- one request after the other ---
@@ -217,7 +228,7 @@ class LaneConnection(asyncio.Protocol):
         while self._buffer and not (self._waiting or self._paused or self._transport.is_closing()):
             end = self._buffer.find(_HEAD_END) + len(_HEAD_END)
             if end < len(_HEAD_END):
-                if len(self._buffer) > HEAD_MAX_BYTES or b"\n\n" in self._buffer:
+                if self._ended or len(self._buffer) > HEAD_MAX_BYTES or b"\n\n" in self._buffer:
                     self._hand_over()
                 return
             head = parse_head(self._buffer[:end])
@@ -226,16 +237,23 @@ class LaneConnection(asyncio.Protocol):
                 return
             total = end + head.body_bytes
             if len(self._buffer) < total:
-                try:
-                    self._count_arriving(max(0, head.body_bytes - FREE_BYTES))
-                except OverloadedError:
-                    self._hand_over()  # aiohttp refuses it
+                self._await_body(head.body_bytes)
                 return
             if self._awaited_bytes:
                 self._count_arriving(0)
             body = self._buffer[end:total] if head.body_bytes else b""
             self._buffer = self._buffer[total:]
             self._ask(head, body)
+
+    def _await_body(self, size_bytes: int) -> None:
+        """Wait for the rest of a body, or leave to aiohttp the refusal of one too many, or of one that cannot come."""
+        try:
+            self._count_arriving(max(0, size_bytes - FREE_BYTES))
+        except OverloadedError:
+            self._hand_over()
+            return
+        if self._ended:
+            self._hand_over()
 
     def _count_arriving(self, size_bytes: int) -> None:
         """Count what a body under way will hold, and no more what the one before held. Raises ``OverloadedError``."""
@@ -260,8 +278,8 @@ class LaneConnection(asyncio.Protocol):
             return
         if isinstance(answer, SseStart):
             self._buffer = b""  # the answer ends with the connection: nothing behind its request is taken
-            self._front.left(self)
-            self._front.readers.take_over(self._transport, answer, CHUNKED)
+            self._leave()
+            self._front.readers.take_over(self._transport, answer, CHUNKED, ended=self._ended)
             return
         self._send(answer)
         now_s = self._loop.time()
@@ -284,11 +302,10 @@ class LaneConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """The answer is written: take what has arrived meanwhile."""
-        if self._front.closing:
+        if self._front.closing or (self._ended and not self._buffer):
             self._transport.close()
             return
-        if not self._transport.is_reading():
-            self._transport.resume_reading()
+        self._read_on()
         if self._buffer and not self._settling:
             self._advance()
 
@@ -300,15 +317,34 @@ class LaneConnection(asyncio.Protocol):
         else:
             self._transport.writelines((head, body))
 
-    def _hand_over(self) -> None:
-        """Give connection and unanswered bytes to aiohttp, for good."""
+    def _read_on(self) -> None:
+        """Read again, if that was paused; not behind the client's end, where there is nothing."""
+        if not (self._ended or self._transport.is_reading()):
+            self._transport.resume_reading()
+
+    def _probe(self) -> None:
+        if self._waiting and self._pump is None:  # nothing of an answer has been sent
+            self._transport.write(CONTINUE)
+
+    def _leave(self) -> None:
+        """The connection has ended, or is to be somebody else's."""
         self._front.left(self)
+        if self._gone_watch is not None:
+            self._gone_watch.stop()
+
+    def _hand_over(self) -> bool:
+        """Give connection and unanswered bytes to aiohttp, for good. Returns whether it is to stay open."""
+        self._leave()
         self._count_arriving(0)
         protocol = self._front.hand_over()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         buffer, self._buffer = self._buffer, b""
         protocol.data_received(buffer)
+        if self._ended and not protocol.eof_received():
+            self._transport.close()
+            return False
+        return True
 
     # --- time ---
 

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from durable_streams.http import answers
+from durable_streams.http.half_closed import GoneWatch
 from durable_streams.http.sending import StallWatch
 from durable_streams.http.sse_feed import Feed
 from durable_streams.protocol.cursor import next_cursor
@@ -34,10 +35,17 @@ class LiveReaders:
         self.streams, self.clock, self.chance, self.bounds = streams, runtime.clock, runtime.chance, runtime.bounds
         self.connected: set[SseConnection] = set()
 
-    def take_over(self, transport: asyncio.Transport, start: SseStart, transfer: Transfer) -> SseConnection:
-        """Make the transport a live reader's; its former protocol gets no further call."""
+    def take_over(
+        self, transport: asyncio.Transport, start: SseStart, transfer: Transfer, *, ended: bool
+    ) -> SseConnection:
+        """Make the transport a live reader's; its former protocol gets no further call.
+
+        ended: the client has shut its side already.
+        """
         connection = SseConnection(self, transport, start, transfer=transfer)
         transport.set_protocol(connection)
+        if ended:
+            connection.eof_received()
         connection.begin(start)
         return connection
 
@@ -55,6 +63,7 @@ class SseConnection(asyncio.Protocol):
         "_echoed",
         "_feeds",
         "_floor",
+        "_gone_watch",
         "_loop",
         "_readers",
         "_stall",
@@ -77,6 +86,7 @@ class SseConnection(asyncio.Protocol):
         self._deadline = self._loop.time() + readers.bounds.sse_lifetime_ms / 1000
         self._stall = StallWatch(transport, readers.bounds.write_timeout_ms / 1000)
         self._timer = self._loop.call_later(self._pause_s(), self._tick)
+        self._gone_watch: GoneWatch | None = None
         self._feeds = [Feed(self, feed) for feed in start.feeds]
 
     def begin(self, start: SseStart) -> None:
@@ -87,7 +97,7 @@ class SseConnection(asyncio.Protocol):
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
         head = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode("latin-1")
         self._transport.write(head + self.transfer.framed(start.opening))
-        if not self._transport.is_reading():
+        if self._gone_watch is None and not self._transport.is_reading():
             self._transport.resume_reading()  # or the peer's leaving would go unnoticed
         for feed in tuple(self._feeds):
             self._go_on(feed)
@@ -139,13 +149,17 @@ class SseConnection(asyncio.Protocol):
         self._readers.connected.discard(self)
         self._timer.cancel()
         self._stall.stop()
+        if self._gone_watch is not None:
+            self._gone_watch.stop()
 
     def data_received(self, data: bytes) -> None:
         """Ignore: nothing may follow a request that is answered until the connection ends."""
 
     def eof_received(self) -> bool:
-        """Close: a reader that has shut its side is gone."""
-        return False
+        """Go on: a reader that has shut its side still reads, unless it has gone altogether."""
+        pause_s = self._readers.bounds.half_closed_probe_ms / 1000
+        self._gone_watch = GoneWatch(self._transport, self._probe, pause_s)
+        return True
 
     def pause_writing(self) -> None:
         """The transport holds more than the bound: no more pushes; cut the peer if it takes nothing for too long."""
@@ -160,6 +174,10 @@ class SseConnection(asyncio.Protocol):
         for feed in self._feeds:
             if not feed.live:
                 self.soon(feed)
+
+    def _probe(self) -> None:
+        if not self.paused:
+            self._transport.write(self.transfer.framed(HEARTBEAT))
 
     # --- ending ---
 

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 SEEDS = int(os.environ.get("DIFFERENTIAL_SEEDS", "20"))
 REQUESTS = 500
+SHUT_SHARE = 0.3
 KEPT_COUNT = 8
 """Requests on one connection to the lane: the first odd one makes the connection aiohttp's for good."""
-BOUNDS = bounded(long_poll_timeout_ms=1, page_bytes=100)  # most answers come in several pieces
+BOUNDS = bounded(long_poll_timeout_ms=1, half_closed_probe_ms=60_000, page_bytes=100)
 _VARIABLE = [
     (re.compile(rb"\r\nDate: [^\r]*"), b"\r\nDate: -"),
     (re.compile(rb'"[0-9a-f]{8,}:(\d+:\d+(?::[cu])?)"'), rb'"sid:\1"'),
@@ -40,14 +41,21 @@ class Line:
         self._site = site
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask_all(self, raws: list[Raw], cuts: list[int]) -> list[bytes]:
-        """Send requests back to back, in pieces cut anywhere; return the answers."""
+    async def ask_all(self, raws: list[Raw], cuts: list[int], *, shut: bool) -> list[bytes]:
+        """Send requests back to back, in pieces cut anywhere, and shut our side or not; return the answers."""
         reader, writer = await self._connected()
         whole = b"".join(raw.bytes for raw in raws)
         for start, end in itertools.pairwise([0, *cuts, len(whole)]):
             writer.write(whole[start:end])
             await writer.drain()
-        return [_comparable(await self._answer(reader, raw)) for raw in raws]
+        if shut:
+            writer.write_eof()
+        found = [_comparable(await self._answer(reader, raw)) for raw in raws]
+        if shut:
+            async with asyncio.timeout(5):
+                found.append(await reader.read() + b"<closed>")
+            self.close()
+        return found
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
@@ -132,6 +140,8 @@ async def test_pipelined_requests_are_answered_alike_and_in_order(tmp_path: Path
             raws = [maker.usual() for _ in range(chance.randint(2, 30))]
             size = sum(len(raw.bytes) for raw in raws)
             cuts = sorted(chance.sample(range(1, size), chance.randint(0, 8)))
-            assert await lane.ask_all(raws, cuts) == await aiohttp.ask_all(raws, cuts), f"seed {seed}"
+            shut = chance.random() < SHUT_SHARE
+            ask_all = (lane.ask_all(raws, cuts, shut=shut), aiohttp.ask_all(raws, cuts, shut=shut))
+            assert await ask_all[0] == await ask_all[1], f"seed {seed}"
         lane.close()
         aiohttp.close()

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 EngineName = Literal["lmdb", "memory"]
 
-QUIET = Bounds(sweep_interval_ms=3_600_000, drain_timeout_ms=1_000)
-"""The server does nothing on its own after its start: a test that wants upkeep asks for a round of it."""
+QUIET = Bounds(sweep_interval_ms=3_600_000, drain_timeout_ms=1_000, half_closed_probe_ms=20)
+"""The server does nothing on its own after its start: a test that wants upkeep asks for a round of it. It notices at
+once that a client has gone."""
 
 
 class Site:
