@@ -77,7 +77,7 @@ class Bounds:
 class ServerConfig:
     """What ``serve`` is told.
 
-    host, port: where to listen; port 0 takes a free one.
+    host, port: where to listen; ``::`` is every address of both families; port 0 takes a free one.
     root: URL path under which streams live; ``/`` is allowed.
     engine: ``lmdb`` (durable) or ``memory``.
     data_dir: the store's directory.

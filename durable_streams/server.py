@@ -27,6 +27,7 @@ from durable_streams.http.reads import Reads
 from durable_streams.http.router import Router
 from durable_streams.http.sse_connection import LiveReaders
 from durable_streams.http.subscriptions import SubscriptionRoutes
+from durable_streams.listening import bind, local_url
 from durable_streams.packer import Packer
 from durable_streams.reader import Reader
 from durable_streams.runtime import Runtime
@@ -108,21 +109,30 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(
-                self._lane.connect if self._lane else self._front.connect,
-                self.config.host,
-                self.config.port,
-                backlog=BACKLOG,
-            )
+            self._listeners = await self._listen(loop)
         except BaseException:
             await self._dispatcher.close()
             await self._close_store()
             raise
-        port = self._listener.sockets[0].getsockname()[1]
-        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        self.url = f"http://{host}:{port}{'/' + self.config.root.strip('/')}"
         self._upkeep_task = asyncio.create_task(self._upkeep.run())
         self._upkeep_task.add_done_callback(self._upkeep_ended)
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Server]:
+        """Take connections on every address that the host means. Raises ``OSError``."""
+        connect = self._lane.connect if self._lane else self._front.connect
+        sockets = bind(self.config.host, self.config.port)
+        self.url = f"{local_url(self.config.host, sockets[0])}/{self.config.root.strip('/')}"
+        listeners: list[asyncio.Server] = []
+        try:
+            for bound in sockets:
+                listeners.append(await loop.create_server(connect, sock=bound, backlog=BACKLOG))  # noqa: PERF401 closed one by one below
+        except BaseException:
+            for listener in listeners:
+                listener.close()
+            for bound in sockets:
+                bound.close()
+            raise
+        return listeners
 
     def _compose(self, loop: asyncio.AbstractEventLoop) -> None:
         config, runtime = self.config, self._runtime
@@ -181,7 +191,8 @@ class Server:
         """Drain and close; takes at most ``drain_timeout_ms`` beyond the commits under way."""
         self._upkeep_task.cancel()
         await self._dispatcher.close()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         await self.committer.drain()
         self._reads.release_waiting()
         self._readers.end_all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from durable_streams.cli.options import gathered, tell_of_ignored_variables
 from durable_streams.cli.serve_options import serve_options
 from durable_streams.config import Bounds, ServerConfig
 from durable_streams.stopping import StoppedEarlyError, StopSignals
+from durable_streams.listening import ALL, ALL_IPV4, bind
 
 if TYPE_CHECKING:
     from durable_streams.server import Server
@@ -75,13 +75,8 @@ def _serve(config: ServerConfig, signals: StopSignals) -> int:
 
 def check_address(host: str, port: int) -> None:
     """Raise ``OSError`` if nobody could listen there: to be known before a store is made for it."""
-    places = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, kind, protocol, _, address in places:
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind(address)
+    for bound in bind(host, port):
+        bound.close()
 
 
 class _Announcement:
@@ -101,12 +96,14 @@ def startup_text(url: str, config: ServerConfig, *, durable: bool) -> str:
     stream = f"{url.rstrip('/')}/first"
     where = str(config.data_dir.absolute()) if config.engine == "lmdb" else "none"
     promise = "every acknowledged write is fsynced" if durable else "none: everything is forgotten at the end"
+    reach = "all addresses" if config.host in ALL else "all IPv4 addresses" if config.host == ALL_IPV4 else ""
     return "\n".join(
         [
             f"Durable Streams at {url}",
             f"  data dir    {where}",
             f"  engine      {config.engine}",
             f"  durability  {promise}",
+            *([f"  listens on  {reach}"] if reach else []),
             "  try it",
             f"    curl -X PUT {stream} -H 'Content-Type: text/plain'",
             f"    curl -X POST {stream} -H 'Content-Type: text/plain' -d 'hello, world'",

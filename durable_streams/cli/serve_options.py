@@ -38,7 +38,7 @@ BOUNDS_HELP: Final = {
     "request_timeout_ms": "A request must have arrived whole within this.",
     "upload_idle_ms": "A streaming append from which nothing comes for this long is ended.",
     "keepalive_timeout_ms": "An idle connection is closed after this.",
-    "half_closed_probe_ms": "Pause between looks for a waiting client that has shut its side: has it gone?",
+    "half_closed_probe_ms": "Pause between looks whether a client that waits, its side shut, has gone.",
     "drain_timeout_ms": "Shutting down waits this long for requests under way.",
     "head_cache_count": "Streams whose state is kept decoded in memory.",
     "sweep_interval_ms": "Pause between looks for expired and deleted streams to remove from disk.",
@@ -81,7 +81,7 @@ def _bound_option(name: str, default: int | None) -> Callable[[FC], FC]:
 def _config_options() -> list[Callable[[Any], Any]]:
     default = ServerConfig()
     return [
-        option("--host", default=default.host, help="Address to listen on; 0.0.0.0 and :: are all of them."),
+        option("--host", default=default.host, help="Address to listen on; :: is all of them, 0.0.0.0 all of IPv4."),
         option("--port", type=Whole(0, 65_535), default=default.port, help="Port; 0 takes a free one."),
         option(
             "--data-dir",
