@@ -323,7 +323,7 @@ class LaneConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _probe(self) -> None:
-        if self._waiting and self._pump is None:  # nothing of an answer has been sent
+        if self._pending is not None:  # nothing of an answer has been sent
             self._transport.write(CONTINUE)
 
     def _leave(self) -> None:

@@ -16,7 +16,7 @@ import httptools
 from durable_streams.http import answers
 from durable_streams.protocol.errors import InvalidHeaderError
 from durable_streams.protocol.public_urls import check_authority
-from durable_streams.protocol.request_fields import BLANK, HOST, READ
+from durable_streams.protocol.request_fields import BLANK, CONTENT_ENCODING, HOST, READ, STREAM_APPEND_MODE
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Answer
@@ -30,11 +30,12 @@ _REMEMBERED_COUNT: Final = 1024
 
 _UNUSUAL: Final = frozenset(
     {
+        CONTENT_ENCODING.lower().encode("ascii"),
+        STREAM_APPEND_MODE.lower().encode("ascii"),
         b"transfer-encoding",
         b"expect",
         b"upgrade",
         b"connection",
-        b"content-encoding",
         b"te",
         b"trailer",
         b"http2-settings",

@@ -158,7 +158,7 @@ class SseConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Go on: a reader that has shut its side still reads, unless it has gone altogether."""
         pause_s = self._readers.bounds.half_closed_probe_ms / 1000
-        self._gone_watch = GoneWatch(self._transport, self._probe, pause_s)
+        self._gone_watch = GoneWatch(self._transport, self._beat, pause_s)
         return True
 
     def pause_writing(self) -> None:
@@ -175,7 +175,8 @@ class SseConnection(asyncio.Protocol):
             if not feed.live:
                 self.soon(feed)
 
-    def _probe(self) -> None:
+    def _beat(self) -> None:
+        """Send what means nothing, where there is room."""
         if not self.paused:
             self._transport.write(self.transfer.framed(HEARTBEAT))
 
@@ -209,6 +210,5 @@ class SseConnection(asyncio.Protocol):
         if self._loop.time() >= self._deadline:
             self._finish()
             return
-        if not self.paused:
-            self._transport.write(self.transfer.framed(HEARTBEAT))
+        self._beat()
         self._timer = self._loop.call_later(self._pause_s(), self._tick)
