@@ -13,8 +13,8 @@ from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.options import gathered, tell_of_ignored_variables
 from durable_streams.cli.serve_options import serve_options
 from durable_streams.config import Bounds, ServerConfig
-from durable_streams.stopping import StoppedEarlyError, StopSignals
 from durable_streams.listening import ALL, ALL_IPV4, bind
+from durable_streams.stopping import StoppedEarlyError, StopSignals
 
 if TYPE_CHECKING:
     from durable_streams.server import Server

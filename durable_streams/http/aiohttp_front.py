@@ -16,11 +16,10 @@ import structlog
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
-from multidict import CIMultiDict
 
 from durable_streams.http import answers
 from durable_streams.http.arriving import ArrivingBodies, Patience
-from durable_streams.http.content_coding import CONTENT_ENCODING, decode_body
+from durable_streams.http.content_coding import decode_body
 from durable_streams.http.errors import answer_of, problem
 from durable_streams.http.half_closed import CONTINUE, GoneWatch
 from durable_streams.http.messages import Answer, Request, SseStart
@@ -32,7 +31,7 @@ from durable_streams.protocol.request_fields import CONTENT_ENCODING, HOST, gath
 from durable_streams.protocol.transfer import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http_parser import RawRequestMessage

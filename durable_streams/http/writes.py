@@ -28,7 +28,6 @@ from durable_streams.protocol.errors import (
 )
 from durable_streams.protocol.offsets import parse_anchor
 from durable_streams.protocol.paths import parse_path
-from durable_streams.protocol.request_fields import OF_PROXIES
 
 if TYPE_CHECKING:
     from durable_streams.http.addresses import Addresses

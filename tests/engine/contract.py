@@ -230,12 +230,8 @@ class ReadContract:
 
     def test_producer_rows_are_per_sid_and_replaced(self, engine: Engine) -> None:
         one, two = head("a", 1), head("b", 2)
-        engine.commit(
-            [
-                [create(one, producers=[ProducerRow("p", 1, 5, 9, finished=False), ProducerRow("ü", 0, 0, 0)])],
-                [create(two)],
-            ]
-        )
+        rows = [ProducerRow("p", 1, 5, 9, finished=False), ProducerRow("ü", 0, 0, 0)]
+        engine.commit([[create(one, producers=rows)], [create(two)]])
         engine.commit([[replace(one, one._replace(version=2), producers=[ProducerRow("p", 2, 0)])]])
         asked = [(1, "p"), (2, "p"), (1, "ü"), (1, "q"), (9, "p"), (1, "p")]
         row = ProducerRow("p", 2, 0)  # shorter than what it takes the place of

@@ -11,6 +11,7 @@ are on disk; ``writemap`` and ``map_async`` off, so no stray write of this proce
 from __future__ import annotations
 
 import mmap
+import os
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
