@@ -52,7 +52,7 @@ _CLOSE: Final = ("Connection", "close")
 class Connection(web.RequestHandler):
     """aiohttp's protocol, but it speaks problem+json where aiohttp would not, and waits for no head for ever."""
 
-    __slots__ = ("_answering", "_body", "_expecting", "_front", "_gone_watch", "_timer", "ended")
+    __slots__ = ("_answering", "_body", "_end_is_held", "_expecting", "_front", "_gone_watch", "_timer", "ended")
 
     def __init__(self, front: AiohttpFront, server: web.Server, keepalive_timeout_s: float) -> None:
         super().__init__(
@@ -64,7 +64,7 @@ class Connection(web.RequestHandler):
             lingering_time=_LINGER_S,
         )
         self._front, self._expecting = front, False
-        self.ended = self._answering = False
+        self.ended = self._end_is_held = self._answering = False
         self._body: StreamReader | None = None
         self._gone_watch: GoneWatch | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -83,6 +83,8 @@ class Connection(web.RequestHandler):
     def answering(self) -> None:
         """An answer begins: nothing else may be sent until it is whole."""
         self._answering = True
+        if self.ended and self._body is not None and not self._body.is_eof():
+            self._body.feed_eof()  # nobody waits for the rest; before the answer it would pass for a body that is whole
 
     def _expect_nothing(self) -> None:
         self._expecting = False
@@ -99,21 +101,42 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take bytes; those that do not complete a head start its time."""
         super().data_received(data)
+        if self.ended:
+            self._refuse_rest()
         if self._expecting and self._timer is None and not self._messages:
             self.expect()
 
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's closes, whatever is under way
         """The client has shut its side: answer what it has asked, then close."""
+        if self._reading_paused or self._buffer_paused:
+            self._end_is_held = True  # behind bytes that are here and not looked at yet
+            return True
+        return self._end()
+
+    def _resume_transport_reading(self) -> None:
+        """All that was here has been looked at: read on, or come to the end."""
+        if self._end_is_held:
+            self._end_is_held = False
+            if not self._end() and self.transport is not None:
+                self.transport.close()
+        elif not self.ended:
+            super()._resume_transport_reading()
+
+    def _end(self) -> bool:
+        """Nothing more will come. Returns whether something is under way, for which the connection stays open."""
         self.ended = True
         if self._expecting and not self._messages:
             return False
-        body = self._messages[-1][1] if self._messages else self._body
-        if body is not None and not body.is_eof():
-            body.set_exception(web.RequestPayloadError("the connection's end came before the body's"))
-            body.feed_eof()  # nobody waits for the rest
+        self._refuse_rest()
         if self.transport is not None:
             self._gone_watch = GoneWatch(self.transport, self._probe, self._front.half_closed_probe_s)
         return True
+
+    def _refuse_rest(self) -> None:
+        """Tell whoever reads a body that it will never be whole."""
+        body = self._messages[-1][1] if self._messages else self._body
+        if body is not None and not body.is_eof():
+            body.set_exception(web.RequestPayloadError("the connection's end came before the body's"))
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client has gone, or its connection was handed over."""

@@ -24,6 +24,9 @@ PATIENT = bounded(half_closed_probe_ms=60_000)
 POST = b"POST /v1/stream/s HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\n"
 NEVER_WHOLE = {
     "head": POST,
+    "no byte of a body": POST + b"Stream-Closed: true\r\nContent-Length: 5\r\n\r\n",
+    "no byte of an upload": POST
+    + b"Stream-Closed: true\r\nStream-Append-Mode: stream\r\nTransfer-Encoding: chunked\r\n\r\n",
     "body": POST + b"Content-Length: 5\r\n\r\nab",
     "large body": POST + b"Content-Length: 99999\r\n\r\nab",
     "chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
@@ -95,6 +98,33 @@ async def test_an_append_under_way_is_waited_for(run: Run, lane: bool) -> None: 
             assert await wire.rest() == b""
 
 
+def chunked(body: bytes) -> bytes:
+    return POST + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+async def test_large_bodies_behind_an_append_under_way_are_taken_whole(run: Run, lane: bool, *, cut: int) -> None:  # noqa: FBT001
+    """The end has been seen before the front that takes them has looked at all their bytes; the last may be cut."""
+    engine, large, less = GatedEngine(), b"y" * 800_000, b"w" * 200_000
+    async with run(engine=engine, lane=lane, bounds=PATIENT) as site:
+        client = site.client
+        await client.put("s")
+        engine.gate.clear()
+        committing = engine.arrived
+        async with client.wire() as wire:
+            await wire.send(append(client, b"x"))
+            await until(lambda: engine.arrived == committing + 1)
+            raw = chunked(large) + append(client, b"z") + chunked(less)
+            await send_and_shut(wire, raw[: len(raw) - cut])
+            if lane:
+                await until(lambda: not reading(site))
+            engine.gate.set()
+            statuses = [(await wire.reply("POST")).status for _ in range(4)]
+            assert statuses == [204, 204, 204, 400 if cut else 204]
+            assert await wire.rest() == b""
+        assert (await client.read_all("s"))[0] == b"x" + large + b"z" + (b"" if cut else less)
+
+
 def address(site: Site) -> tuple[str, int]:
     host, _, port = site.client.origin.removeprefix("http://").rpartition(":")
     return host, int(port)
@@ -143,6 +173,7 @@ async def test_what_will_never_be_whole_is_refused_and_changes_nothing(
             assert (reply.status, reply.code) == (400, "malformed-request")
         assert await wire.rest() == b""
     assert (await client.read_all("s"))[0] == before
+    assert not (await client.head("s")).closed
     assert patient.server._front.arriving.held_bytes == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
