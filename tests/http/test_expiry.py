@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import orjson
@@ -160,7 +161,9 @@ async def test_a_live_reader_does_not_keep_an_absolute_expiry(site: Site) -> Non
         site.clock.advance_ms(10_000)
         assert (await client.head("s")).status == 404
         await site.upkeep()
-        assert await events.rest() == []
+        assert [(event.kind, json.loads(event.text)["code"]) for event in await events.rest()] == [
+            ("gone", "not-found")
+        ]
     assert (await client.get("s", offset="-1")).status == 404
 
 
