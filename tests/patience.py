@@ -1,0 +1,15 @@
+"""How long tests wait for what must come. Nothing else in the tests may say how fast anything is.
+
+A test holds on a machine that is several times slower and busy with something else: it counts operations
+(``tests.operations``), compares the order of events, or moves the clock itself. What remains are safety nets: a wait
+that would never end fails its test instead of standing still. ``tests/test_patience.py`` holds every test to this.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+HANG_S: Final = 300.0
+"""For one thing that must come: an answer, a start-up line, the end of a process. Only a hang takes so long."""
+WHOLE_HANG_S: Final = 1_000.0
+"""For a program that is a test run of its own. pytest's bound on one test (``timeout`` in pyproject.toml) is larger."""
