@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.http.site import bounded
+from tests.http.site import bounded, until
 from tests.http.wire import request_bytes
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +32,7 @@ class Labelled:
         """Return (id, kind, data) of the next event."""
         fields: dict[str, list[str]] = {}
         while True:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(HANG_S):
                 line = (await self.wire.reader.readline()).decode()
             assert line, "the event stream ended"
             if line == "\n":
@@ -107,9 +108,7 @@ async def test_a_reader_that_leaves_is_forgotten(site: Site) -> None:
     async with follow(site.client, *({"path": path} for path in paths)) as events:
         await events.until_live(100)
         assert site.followers() == 100
-    async with asyncio.timeout(10):
-        while site.followers():  # noqa: ASYNC110 the server's own loop is this one: a turn of it is what is waited for
-            await asyncio.sleep(0)
+    await until(lambda: not site.followers())
 
 
 async def test_a_slow_reader_falls_behind_and_catches_up(run: Run) -> None:

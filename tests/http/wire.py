@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from tests.patience import HANG_S
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-WAIT_S = 10.0
 EVENT_MAX_BYTES = 4 << 20
 """The longest line of an event that can be parsed."""
 BODYLESS = frozenset({204, 304})
@@ -71,7 +72,7 @@ class Wire:
     async def send(self, raw: bytes) -> None:
         """Send bytes as they are."""
         self.writer.write(raw)
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             await self.writer.drain()
 
     async def reply(self, method: str = "GET") -> Reply:
@@ -79,7 +80,7 @@ class Wire:
         reply = await self.reply_head()
         if method == "HEAD" or reply.status in BODYLESS:
             return reply
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             if "content-length" in reply.headers:
                 body = await self.reader.readexactly(int(reply.headers["content-length"]))
             elif reply.headers.get("transfer-encoding") == "chunked":
@@ -90,7 +91,7 @@ class Wire:
 
     async def reply_head(self) -> Reply:
         """Read the status line and the header fields; ``ConnectionResetError`` if the server closed instead."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             try:
                 raw = await self.reader.readuntil(b"\r\n\r\n")
             except asyncio.IncompleteReadError as ended:
@@ -114,7 +115,7 @@ class Wire:
 
     async def rest(self) -> bytes:
         """Return what comes until the server closes."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             try:
                 return await self.reader.read()
             except ConnectionResetError:
@@ -243,7 +244,7 @@ class Events:
         kind = "message"
         lines: list[str] = []
         while True:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(HANG_S):
                 raw = await self.wire.reader.readline()
             if not raw:
                 assert not lines, f"cut inside an event: {lines}"
