@@ -7,6 +7,7 @@ long they run: what they are given has to be bounded beside it.
 from __future__ import annotations
 
 import sys
+import time
 import tracemalloc
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,3 +59,21 @@ def watched_room() -> Iterator[Room]:
     finally:
         room.peak_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+
+
+@dataclass
+class Effort:
+    """``thread_s``: processor time of this thread. Good for one thing: another effort in the same run, by a factor."""
+
+    thread_s: float = 0.0
+
+
+@contextmanager
+def effort() -> Iterator[Effort]:
+    """Measure a block, to be compared with a smaller input's where no count sees the work: copies of bytes, say."""
+    spent = Effort()
+    began_s = time.thread_time()
+    try:
+        yield spent
+    finally:
+        spent.thread_s = time.thread_time() - began_s
