@@ -7,9 +7,17 @@ that would never end fails its test instead of standing still. ``tests/test_pati
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 HANG_S: Final = 300.0
 """For one thing that must come: an answer, a start-up line, the end of a process. Only a hang takes so long."""
 WHOLE_HANG_S: Final = 1_000.0
 """For a program that is a test run of its own. pytest's bound on one test (``timeout`` in pyproject.toml) is larger."""
+
+
+def let_pass(at_least_s: float) -> None:
+    """Let time pass that the protocol speaks of, where a real process keeps it. Never to wait for work to be done."""
+    until_s = time.monotonic() + at_least_s
+    while (left_s := until_s - time.monotonic()) > 0:
+        time.sleep(left_s)
