@@ -23,13 +23,13 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Self
 
+from tests.patience import HANG_S
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-READY_S = 20.0
-STOP_S = 10.0
 
 _STARTUP_URL = re.compile(r"http://[0-9.]+:\d+")
 
@@ -117,7 +117,7 @@ class ServerProcess:
         """What every run printed to stderr so far (its log), oldest first."""
         return "".join(run.stderr.text for run in self._runs())
 
-    def start(self, *, timeout_s: float = READY_S) -> Self:
+    def start(self, *, timeout_s: float = HANG_S) -> Self:
         """Start the server and return when it answers.
 
         Raises:
@@ -129,7 +129,7 @@ class ServerProcess:
             raise AssertionError(msg)
         self._run = run = _Run(self.command, self._child_environment())
         if not run.stdout.wait_for(_STARTUP_URL, timeout_s):
-            self._finish(signal.SIGKILL, STOP_S)
+            self._finish(signal.SIGKILL, HANG_S)
             message = (
                 f"no startup line within {timeout_s} s\n--- stdout\n{run.stdout.text}\n--- stderr\n{run.stderr.text}"
             )
@@ -138,7 +138,7 @@ class ServerProcess:
             raise self._exited(run)
         return self
 
-    def stop(self, *, timeout_s: float = STOP_S) -> int:
+    def stop(self, *, timeout_s: float = HANG_S) -> int:
         """SIGTERM, wait until it has drained, return its exit code.
 
         Raises:
@@ -148,9 +148,9 @@ class ServerProcess:
 
     def kill(self) -> None:
         """SIGKILL, and wait until the process is gone. No harm if it ended by itself just before."""
-        self._finish(signal.SIGKILL, STOP_S)
+        self._finish(signal.SIGKILL, HANG_S)
 
-    def restart(self, *, timeout_s: float = READY_S) -> Self:
+    def restart(self, *, timeout_s: float = HANG_S) -> Self:
         """Kill and start again on the same data dir and port."""
         self.kill()
         return self.start(timeout_s=timeout_s)
@@ -221,7 +221,7 @@ class ServerProcess:
         return run.process.returncode
 
     def _exited(self, run: _Run) -> ServerExited:
-        self._finish(None, STOP_S)
+        self._finish(None, HANG_S)
         return ServerExited(run.process.returncode, run.stdout.text, run.stderr.text)
 
     def _status_bytes(self, field: str) -> int:

@@ -12,6 +12,7 @@ import pytest
 from tests.agents.serving import AdapterProcess
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Said, Text, ToolUse
+from tests.patience import HANG_S
 from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from tests.serving import ServerProcess
 
 JS = REPOSITORY / "tests" / "js-agents"
-SCENARIOS_S = 60
 WORDS: list[Said] = [Text(f"w{n} ") for n in range(60)]
 WHOLE = "".join(f"w{n} " for n in range(60))
 
@@ -58,7 +58,7 @@ async def node(script: str, *arguments: str) -> dict[str, Any]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), SCENARIOS_S)
+        out, err = await asyncio.wait_for(process.communicate(), HANG_S)
     except TimeoutError:
         process.kill()
         out, err = await process.communicate()

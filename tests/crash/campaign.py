@@ -13,7 +13,7 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from durable_streams.engine.lmdb.check import check_data_dir
 from tests.crash.actor import Actor, Stage
@@ -27,7 +27,7 @@ from tests.crash.payloads import BYTES, JSON, TEXT
 from tests.crash.pipes import Piper
 from tests.crash.wire import ProofError, Turnstile, UnansweredError, Wire
 from tests.crash.writers import Closer, CloseRace, Creator, Pipeliner, Plain, Producer, Sequencer
-from tests.patience import HANG_S
+from tests.patience import HANG_S, pause
 from tests.serving import ServerExited, ServerProcess
 
 if TYPE_CHECKING:
@@ -143,10 +143,8 @@ class _Campaign:
 
     async def _work(self, work_s: float) -> None:
         """Let everybody work; the server must not break a connection meanwhile."""
-        broken = asyncio.create_task(self.turnstile.tripped.wait())
-        worked = asyncio.gather(
-            asyncio.sleep(work_s), self.ledger.answers(ANSWERS_PER_ROUND * self.ledger.tally.rounds)
-        )
+        broken: asyncio.Task[Any] = asyncio.create_task(self.turnstile.tripped.wait())
+        worked: asyncio.Task[Any] = asyncio.create_task(self._enough(work_s))
         try:
             await asyncio.wait({broken, worked}, return_when=asyncio.FIRST_COMPLETED)
             if broken.done():
@@ -154,6 +152,10 @@ class _Campaign:
         finally:
             broken.cancel()
             worked.cancel()
+
+    async def _enough(self, work_s: float) -> None:
+        await pause(work_s)
+        await self.ledger.answers(ANSWERS_PER_ROUND * self.ledger.tally.rounds)
 
     def _kill(self) -> None:
         if not self.server.running:
@@ -194,7 +196,7 @@ class _Campaign:
 
     async def _kill_while_starting(self, delay_s: float) -> None:
         starting = asyncio.create_task(asyncio.to_thread(self.server.start))
-        await asyncio.sleep(delay_s)  # any moment will do
+        await pause(delay_s)  # any moment will do
         if self.server.running:
             self.server.send_signal(signal.SIGKILL)
         with suppress(ServerExited):

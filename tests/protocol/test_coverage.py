@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import durable_streams.protocol
+from tests.patience import WHOLE_HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,13 @@ def run_alone(module: str, directory: Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
     environment["COVERAGE_FILE"] = str(directory / module)
     return subprocess.run(
-        command, cwd=HERE.parent.parent, env=environment, capture_output=True, text=True, check=False, timeout=100
+        command,
+        cwd=HERE.parent.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WHOLE_HANG_S,
     )
 
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.patience import HANG_S
+from tests.patience import HANG_S, pause
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -42,8 +42,8 @@ DONE = answer(200, b'{"done": true}')
 
 async def hang(_delivery: Delivery, writer: asyncio.StreamWriter) -> None:
     """Answer nothing, until the other side goes."""
-    while not writer.transport.is_closing():  # noqa: ASYNC110 a closed peer is no event of a writer
-        await asyncio.sleep(0.005)
+    while not writer.transport.is_closing():  # a closed peer is no event of a writer
+        await pause(0.005)
 
 
 async def cut(_delivery: Delivery, writer: asyncio.StreamWriter) -> None:

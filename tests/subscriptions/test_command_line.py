@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from tests.patience import HANG_S
+
 if TYPE_CHECKING:
     from tests.serving import ServerProcess
 
 
 def run(server: ServerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "durable_streams", *arguments, "--url", f"{server.url}/v1/stream"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
 def said(server: ServerProcess, *arguments: str) -> str:
@@ -64,7 +66,7 @@ def test_refusals_in_one_line(server: ServerProcess, arguments: tuple[str, ...],
 @pytest.mark.slow
 def test_a_key_is_rotated_under_a_running_server(server: ServerProcess) -> None:
     command = [sys.executable, "-m", "durable_streams", "subscriptions", "rotate-key", str(server.data_dir)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
 
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("signing with ds_")

@@ -27,7 +27,7 @@ from durable_streams.client import (
 )
 from durable_streams.engine.lmdb.check import check_data_dir
 from durable_streams.engine.lmdb.crash_point import VARIABLE
-from tests.patience import HANG_S
+from tests.patience import HANG_S, comes_true, pause
 from tests.serving import ServerExited, ServerProcess
 from tests.subscriptions.receiver import DONE, OK, Delivery, Receiver, answer, cut
 
@@ -92,7 +92,7 @@ class Stage:
                         url, content_type="text/plain", client=session._endpoint.session, retry=ONCE
                     )
                     await handle.append(b"0123456789"[: self.chance.randint(1, 10)])
-                await asyncio.sleep(self.chance.random() * 0.02)
+                await pause(self.chance.random() * 0.02)
 
     async def pull(self, worker: str) -> None:
         """Claim, ack bit by bit, and finish, release or just stop."""
@@ -102,7 +102,7 @@ class Stage:
                     claim = await subscription.claim(worker)
                     await self._work(subscription, claim)
                 except _REFUSED:
-                    await asyncio.sleep(0.02)
+                    await pause(0.02)
 
     async def _work(self, subscription: AsyncSubscription, claim: Claim) -> None:
         for stream in claim.streams:
@@ -141,18 +141,18 @@ class Stage:
 
     async def until_all_done(self) -> None:
         """With nobody appending, all work gets done."""
-        async with asyncio.timeout(HANG_S):
-            tails = {}
-            for path in STREAMS:
-                async with AsyncDurableStream(f"{self.root_url}/{path}") as stream:
-                    tails[path] = int((await stream.head()).offset or 0)
-            for name in ("pull", "push"):
-                async with self.subscription(name) as subscription:
-                    cursors: dict[str, int] = {}
-                    while cursors != tails:
-                        links = (await subscription.show())["streams"]
-                        cursors = {link["path"]: int(link["acked_offset"]) for link in links}
-                        await asyncio.sleep(0.05)
+        tails = {}
+        for path in STREAMS:
+            async with AsyncDurableStream(f"{self.root_url}/{path}") as stream:
+                tails[path] = int((await stream.head()).offset or 0)
+        for name in ("pull", "push"):
+            async with self.subscription(name) as subscription:
+
+                async def look(subscription: AsyncSubscription = subscription) -> bool:
+                    links = (await subscription.show())["streams"]
+                    return {link["path"]: int(link["acked_offset"]) for link in links} == tails
+
+                await comes_true(look)
 
 
 async def campaign(server: ServerProcess, seed: int, fault: str | None) -> None:
@@ -166,7 +166,7 @@ async def campaign(server: ServerProcess, seed: int, fault: str | None) -> None:
             for number in range(ROUNDS):
                 if fault is not None:
                     server.environment[VARIABLE] = f"{fault}:{stage.chance.randint(2, 100)}:{server.data_dir}"
-                await asyncio.sleep(stage.chance.uniform(*WORK_S))  # any moment will do
+                await pause(stage.chance.uniform(*WORK_S))  # any moment will do
                 await asyncio.to_thread(kill, server)
                 report = check_data_dir(server.data_dir)
                 assert report.sound, (number, report.problems)
