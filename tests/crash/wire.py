@@ -140,9 +140,10 @@ class Wire:
         Raises:
             UnansweredError: the connection broke, or ended without a closing event: nobody else ends one this early.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=HANG_S)
         try:
-            async with self._session.get(self.root + path, timeout=timeout) as response:
+            async with self._session.get(
+                self.root + path, timeout=aiohttp.ClientTimeout(total=None, sock_read=HANG_S)
+            ) as response:
                 if response.status != 200:
                     raise ProofError(f"GET {path} answered {response.status}")
                 while piece := await response.content.readany():
