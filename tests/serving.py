@@ -13,10 +13,8 @@ was waited for.
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,12 +22,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Self
 
 from tests.patience import HANG_S
+from tests.ports import HOST, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-HOST = "127.0.0.1"
 
 _STARTUP_URL = re.compile(r"http://[0-9.]+:\d+")
 
@@ -56,7 +54,7 @@ class ServerProcess:
         arguments: More command line arguments of `serve`.
         environment: Added to this process's environment, from which every `DS_*` variable is taken away first, so that
             the developer's own settings never reach a test.
-        port: The port, or `None` to pick a free one, kept across restarts.
+        port: The port, or `None` to pick a free one of this test process's own, kept across restarts.
     """
 
     def __init__(
@@ -228,24 +226,6 @@ class ServerProcess:
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         kib = next(line.split()[1] for line in status.splitlines() if line.startswith(f"{field}:"))
         return int(kib) * 1024
-
-
-def free_port() -> int:
-    """A port nobody listens on, below the range the kernel takes outgoing ports from.
-
-    A port from within that range could be taken between a kill and the restart: by any outgoing connection, even by a
-    client that retries this very port and connects to itself.
-    """
-    chooser = random.SystemRandom()
-    while True:
-        port = chooser.randrange(15_000, 30_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        return port
 
 
 class _Run:

@@ -14,7 +14,8 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from tests.patience import HANG_S
-from tests.serving import HOST, REPOSITORY, free_port
+from tests.ports import HOST, free_port
+from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

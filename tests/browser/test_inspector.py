@@ -10,7 +10,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from tests.serving import HOST
+from tests.ports import HOST
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,8 @@ from durable_streams.cli.serve import check_address, startup_text
 from durable_streams.config import ServerConfig
 from tests.cli.running import done, run
 from tests.patience import HANG_S
-from tests.serving import HOST, ServerExited, ServerProcess, free_port
+from tests.ports import HOST, free_port
+from tests.serving import ServerExited, ServerProcess
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.running import Running, content, done, run
-from tests.serving import HOST, ServerProcess, free_port
+from tests.ports import HOST, free_port
+from tests.serving import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

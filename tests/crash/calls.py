@@ -6,7 +6,7 @@ import http.client
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.patience import HANG_S
-from tests.serving import HOST
+from tests.ports import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
