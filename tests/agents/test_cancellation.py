@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Make = Callable[[str, AsyncExitStack], Source]
 
-WORDS = [Text(f"w{n} ") for n in range(500)]
+WORDS = [Text(f"w{n} ") for n in range(20_000)]
 KEY = "none"
 
 # Vendors' packages warn of their own use of one another, and leave sockets to the garbage collector.
@@ -164,9 +164,9 @@ async def test_a_stop_reaches_the_model(  # noqa: PLR0917 fixtures and parameter
     source = prepared(name, upstream.base_url, exits)
     upstream.scripts["go"] = {
         "talking": Script(WORDS, delay_s=0.01),
-        "silent from the start": Script(WORDS, hang_after=0),
-        "at its first words": Script(WORDS, hang_after=6),
-        "silent in the middle": Script(WORDS, hang_after=6),
+        "silent from the start": Script(WORDS[:9], hang_after=0),
+        "at its first words": Script(WORDS[:9], hang_after=6),
+        "silent in the middle": Script(WORDS[:9], hang_after=6),
     }[mood]
     async with Adapter(settings(root), source) as adapter:
         asked = await adapter.ask("s1", prompt())

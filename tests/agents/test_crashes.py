@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 LEASE_MS = 3_000
 """Ten renewals: an owner that lives is not taken for dead because the machine is busy."""
 WORDS = [Text(f"w{n} ") for n in range(300)]
-WHOLE = "".join(word.text for word in WORDS)
+ENDLESS = [Text(f"w{n} ") for n in range(20_000)]
+"""More than is said before its owner is killed, or frozen and given up, however long that takes."""
+WHOLE = "".join(word.text for word in ENDLESS)
 TERMINAL = {"finish", "abort", "error"}
 
 pytestmark = pytest.mark.slow
@@ -70,7 +72,7 @@ async def to_the_end(url: str) -> list[dict[str, Any]]:
 
 STAGES: dict[str, tuple[Script, Callable[[list[dict[str, Any]]], bool] | None, str]] = {
     "before the first append": (Script(WORDS, hang_after=0), None, ""),
-    "in the middle": (Script(WORDS, delay_s=0.005), lambda chunks: "w40" in text_of(chunks), "w40"),
+    "in the middle": (Script(ENDLESS, delay_s=0.005), lambda chunks: "w40" in text_of(chunks), "w40"),
     "in a tool": (
         Script([Text("Charging."), ToolUse("c1", "charge", ('{"n":1}',))]),
         lambda chunks: chunks[-1]["type"] == "tool-input-available",
@@ -118,7 +120,7 @@ async def test_a_killed_owner(  # noqa: PLR0917 fixtures and parameters
 async def test_a_frozen_owner_that_comes_back_writes_nothing(
     root: str, upstream: ScriptedUpstream, adapters: Start
 ) -> None:
-    upstream.scripts["go"] = Script(WORDS, delay_s=0.02)
+    upstream.scripts["go"] = Script(ENDLESS, delay_s=0.02)
     owner = await adapters()
     await adapters()
     asked = await ask(owner, "go")

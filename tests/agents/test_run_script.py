@@ -119,7 +119,7 @@ async def ask(chat_url: str) -> str:
 
 @pytest.fixture
 async def launcher(tmp_path: Path, upstream: ScriptedUpstream) -> AsyncIterator[Launcher]:
-    upstream.scripts["go"] = Script([Text(f"w{n} ") for n in range(2_000)], delay_s=0.01)
+    upstream.scripts["go"] = Script([Text(f"w{n} ") for n in range(20_000)], delay_s=0.01)
     given = ["--data-dir", str(tmp_path / "data"), "--base-url", f"{upstream.base_url}/v1", "--model", "m"]
     starting = Launcher(*given)
     running = await asyncio.to_thread(starting.__enter__)
