@@ -13,23 +13,21 @@ was waited for.
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Self
 
+from tests.patience import HANG_S
+from tests.ports import HOST, free_port
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-HOST = "127.0.0.1"
-READY_S = 20.0
-STOP_S = 10.0
 
 _STARTUP_URL = re.compile(r"http://[0-9.]+:\d+")
 
@@ -56,7 +54,7 @@ class ServerProcess:
         arguments: More command line arguments of `serve`.
         environment: Added to this process's environment, from which every `DS_*` variable is taken away first, so that
             the developer's own settings never reach a test.
-        port: The port, or `None` to pick a free one, kept across restarts.
+        port: The port, or `None` to pick a free one of this test process's own, kept across restarts.
     """
 
     def __init__(
@@ -117,7 +115,7 @@ class ServerProcess:
         """What every run printed to stderr so far (its log), oldest first."""
         return "".join(run.stderr.text for run in self._runs())
 
-    def start(self, *, timeout_s: float = READY_S) -> Self:
+    def start(self, *, timeout_s: float = HANG_S) -> Self:
         """Start the server and return when it answers.
 
         Raises:
@@ -129,7 +127,7 @@ class ServerProcess:
             raise AssertionError(msg)
         self._run = run = _Run(self.command, self._child_environment())
         if not run.stdout.wait_for(_STARTUP_URL, timeout_s):
-            self._finish(signal.SIGKILL, STOP_S)
+            self._finish(signal.SIGKILL, HANG_S)
             message = (
                 f"no startup line within {timeout_s} s\n--- stdout\n{run.stdout.text}\n--- stderr\n{run.stderr.text}"
             )
@@ -138,7 +136,7 @@ class ServerProcess:
             raise self._exited(run)
         return self
 
-    def stop(self, *, timeout_s: float = STOP_S) -> int:
+    def stop(self, *, timeout_s: float = HANG_S) -> int:
         """SIGTERM, wait until it has drained, return its exit code.
 
         Raises:
@@ -148,9 +146,9 @@ class ServerProcess:
 
     def kill(self) -> None:
         """SIGKILL, and wait until the process is gone. No harm if it ended by itself just before."""
-        self._finish(signal.SIGKILL, STOP_S)
+        self._finish(signal.SIGKILL, HANG_S)
 
-    def restart(self, *, timeout_s: float = READY_S) -> Self:
+    def restart(self, *, timeout_s: float = HANG_S) -> Self:
         """Kill and start again on the same data dir and port."""
         self.kill()
         return self.start(timeout_s=timeout_s)
@@ -221,31 +219,13 @@ class ServerProcess:
         return run.process.returncode
 
     def _exited(self, run: _Run) -> ServerExited:
-        self._finish(None, STOP_S)
+        self._finish(None, HANG_S)
         return ServerExited(run.process.returncode, run.stdout.text, run.stderr.text)
 
     def _status_bytes(self, field: str) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         kib = next(line.split()[1] for line in status.splitlines() if line.startswith(f"{field}:"))
         return int(kib) * 1024
-
-
-def free_port() -> int:
-    """A port nobody listens on, below the range the kernel takes outgoing ports from.
-
-    A port from within that range could be taken between a kill and the restart: by any outgoing connection, even by a
-    client that retries this very port and connects to itself.
-    """
-    chooser = random.SystemRandom()
-    while True:
-        port = chooser.randrange(15_000, 30_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        return port
 
 
 class _Run:

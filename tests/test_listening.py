@@ -14,7 +14,8 @@ from durable_streams.config import ServerConfig
 from durable_streams.listening import bind, first_of, local_url
 from tests.http.site import running
 from tests.http.wire import request_bytes
-from tests.serving import ServerProcess, free_port
+from tests.ports import free_port
+from tests.serving import ServerProcess
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,6 +19,7 @@ from durable_streams.protocol.paths import PATH_MAX_BYTES
 from durable_streams.reader import TAIL_MESSAGES_MAX
 from tests.conformance.suite import JS
 from tests.conformance.test_conformance import SUITE_COUNT
+from tests.patience import HANG_S
 from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_the_commands_print_what_the_readme_says(server: ServerProcess) -> None:
     script = "".join(f"{command}\necho '{MARK}'\n" for command, _ in console())
     assert ORIGIN in script
     ended = subprocess.run(
-        ["bash", "-c", script.replace(ORIGIN, server.url)], capture_output=True, text=True, timeout=30, check=True
+        ["bash", "-c", script.replace(ORIGIN, server.url)], capture_output=True, text=True, timeout=HANG_S, check=True
     )
     printed = ended.stdout.split(f"{MARK}\n")[:-1]
     for (command, said), came in zip(console(), printed, strict=True):

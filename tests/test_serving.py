@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.serving import ServerExited, ServerProcess, free_port
+from tests.serving import ServerExited, ServerProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,7 +131,3 @@ def test_settings_of_the_developer_stay_outside(tmp_path: Path, monkeypatch: pyt
         server.start()
 
     assert ended.value.stderr == "['DS_FAULT']\n"
-
-
-def test_free_ports_are_not_those_of_outgoing_connections() -> None:
-    assert all(15_000 <= free_port() < 30_000 for _ in range(20))

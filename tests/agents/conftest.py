@@ -12,6 +12,7 @@ from durable_streams.config import Bounds, ServerConfig
 from durable_streams.engine.memory import MemoryEngine
 from durable_streams.server import Server
 from tests.agents.upstream import ScriptedUpstream
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -61,6 +62,6 @@ def text_of(chunks: list[dict[str, Any]]) -> str:
 async def ended(adapter: Adapter, sid: str, gid: str) -> Generation:
     """Wait until the session says that a generation has ended."""
     session = adapter.session(sid)
-    async with asyncio.timeout(10), session.following():
+    async with asyncio.timeout(HANG_S), session.following():
         await session.changed(lambda state: gid in state.generations and not state.generations[gid].active)
     return session.state.generations[gid]

@@ -13,13 +13,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Self
 
-from tests.serving import HOST, REPOSITORY, free_port
+from tests.patience import HANG_S
+from tests.ports import HOST, free_port
+from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-READY_S = 20.0
-STOP_S = 10.0
 _URL = re.compile(r"http://[0-9.]+:\d+")
 
 
@@ -67,7 +67,7 @@ class AdapterProcess:
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._ready.wait(READY_S) or self._process.poll() is not None:
+        if not self._ready.wait(HANG_S) or self._process.poll() is not None:
             self.close()
             message = f"the adapter did not start\n{self.log}"
             raise AssertionError(message)
@@ -82,7 +82,7 @@ class AdapterProcess:
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self._process.kill()
-        self._process.wait(STOP_S)
+        self._process.wait(HANG_S)
 
     def close(self) -> None:
         """End it however it stands."""
@@ -90,7 +90,7 @@ class AdapterProcess:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
             try:
-                self._process.wait(STOP_S)
+                self._process.wait(HANG_S)
             except subprocess.TimeoutExpired:
                 self.kill()
         self._reader.join()

@@ -30,6 +30,7 @@ from tests.agents.conftest import ended, shows, stored, text_of
 from tests.agents.test_wires import WIRE
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Text, ToolUse
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
 
     Make = Callable[[str, AsyncExitStack], Source]
 
-LET_GO_S = 1.5
-WORDS = [Text(f"w{n} ") for n in range(500)]
+WORDS = [Text(f"w{n} ") for n in range(20_000)]
 KEY = "none"
 
 # Vendors' packages warn of their own use of one another, and leave sockets to the garbage collector.
@@ -164,24 +164,22 @@ async def test_a_stop_reaches_the_model(  # noqa: PLR0917 fixtures and parameter
     source = prepared(name, upstream.base_url, exits)
     upstream.scripts["go"] = {
         "talking": Script(WORDS, delay_s=0.01),
-        "silent from the start": Script(WORDS, hang_after=0),
-        "at its first words": Script(WORDS, hang_after=6),
-        "silent in the middle": Script(WORDS, hang_after=6),
+        "silent from the start": Script(WORDS[:9], hang_after=0),
+        "at its first words": Script(WORDS[:9], hang_after=6),
+        "silent in the middle": Script(WORDS[:9], hang_after=6),
     }[mood]
     async with Adapter(settings(root), source) as adapter:
         asked = await adapter.ask("s1", prompt())
-        request = await asyncio.wait_for(upstream.arrived(), 30)  # the first import of some packages takes seconds
+        request = await asyncio.wait_for(upstream.arrived(), HANG_S)
         if mood == "at its first words":
             # The package has the first events in its hands, or is about to have them.
-            await asyncio.wait_for(request.started.wait(), 10)
+            await asyncio.wait_for(request.started.wait(), HANG_S)
         elif mood != "silent from the start":
             url = f"{root}/{asked.generation.stream}"
-            await asyncio.wait_for(shows(url, lambda chunks: "w0 " in text_of(chunks)), 10)
-        began_s = asyncio.get_running_loop().time()
+            await asyncio.wait_for(shows(url, lambda chunks: "w0 " in text_of(chunks)), HANG_S)
         stopped = await adapter.stop("s1", Ending("aborted", by="eve"))
-        await asyncio.wait_for(request.ended.wait(), 5)
+        await asyncio.wait_for(request.ended.wait(), HANG_S)
         assert request.end == "disconnected"
-        assert request.ended_s - began_s < LET_GO_S
         assert stopped.stopped
         chunks = await stored(f"{root}/{asked.generation.stream}")
         assert chunks[-1]["type"] == "abort"

@@ -12,6 +12,7 @@ import pytest
 from tests.agents.serving import AdapterProcess
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Said, Text, ToolUse
+from tests.patience import HANG_S
 from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from tests.serving import ServerProcess
 
 JS = REPOSITORY / "tests" / "js-agents"
-SCENARIOS_S = 60
 WORDS: list[Said] = [Text(f"w{n} ") for n in range(60)]
 WHOLE = "".join(f"w{n} " for n in range(60))
+ENDLESS: list[Said] = [Text(f"w{n} ") for n in range(20_000)]
+"""More than is said before somebody stops it, however long everybody takes."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,6 +38,7 @@ pytestmark = [
 def adapter(server: ServerProcess, upstream: ScriptedUpstream) -> Iterator[AdapterProcess]:
     upstream.scripts = {
         "words": Script(WORDS, delay_s=0.02),
+        "endless": Script(ENDLESS, delay_s=0.02),
         "quick": Script(),
         "silence": Script(hang_after=0),
         "half a call": Script([ToolUse("c1", "weather", ('{"ci', 'ty":'))], hang_after=3),
@@ -45,6 +48,12 @@ def adapter(server: ServerProcess, upstream: ScriptedUpstream) -> Iterator[Adapt
     with AdapterProcess(server.stream_url("").rstrip("/"), arguments) as running:
         yield running
     print(running.log)  # noqa: T201 - shown when the test fails
+
+
+def is_part(text: str) -> bool:
+    """Whether this is how the endless answer begins, and not all of it."""
+    words = text.split()
+    return len(words) < len(ENDLESS) and words == [f"w{n}" for n in range(len(words))]
 
 
 async def node(script: str, *arguments: str) -> dict[str, Any]:
@@ -58,7 +67,7 @@ async def node(script: str, *arguments: str) -> dict[str, Any]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), SCENARIOS_S)
+        out, err = await asyncio.wait_for(process.communicate(), HANG_S)
     except TimeoutError:
         process.kill()
         out, err = await process.communicate()
@@ -95,9 +104,8 @@ async def test_the_ai_sdk(adapter: AdapterProcess, sdk: str, transport: str) -> 
     assert (stopped["status"], stopped["stopped"], stopped["by"]) == (200, True, "eve")
     assert first == second
     assert first["status"] == "ready"
-    assert WHOLE.startswith(first["text"])
+    assert is_part(first["text"])
     assert "w3" in first["text"]
-    assert first["text"] != WHOLE
     assert {name: first["metadata"][name] for name in ("aborted", "by", "reason")} == {
         "aborted": True,
         "by": "eve",
@@ -113,7 +121,8 @@ async def test_the_ai_sdk(adapter: AdapterProcess, sdk: str, transport: str) -> 
     assert tab["status"] == "error"
     assert "scripted error" in tab["error"]
     first, second = results["busy"]
-    assert first["text"] == WHOLE
+    assert is_part(first["text"])
+    assert "w1" in first["text"]
     assert second["status"] == "error"
     assert "an answer is being written" in second["error"]
 
@@ -125,9 +134,9 @@ async def test_the_state_client(adapter: AdapterProcess) -> None:
     assert result["late"]["generations"] == [["aborted", "eve"]]
     assert result["late"]["presence"] == [["tab-1", "Ann"]]
     [asked, answer] = result["late"]["messages"]
-    assert asked == ["user", "words", "Ann"]
+    assert asked == ["user", "endless", "Ann"]
     assert (answer[0], answer[2]) == ("assistant", "eve")
-    assert WHOLE.startswith(answer[1])
+    assert is_part(answer[1])
 
 
 async def test_tanstack(adapter: AdapterProcess) -> None:
@@ -135,9 +144,9 @@ async def test_tanstack(adapter: AdapterProcess) -> None:
     one = [["user", "quick"], ["assistant", "Hello world"]]
     assert result["afterOne"] == [one, one]
     assert result["first"] == result["second"] == result["late"]
-    assert result["first"][:3] == [*one, ["user", "words"]]
+    assert result["first"][:3] == [*one, ["user", "endless"]]
     role, text = result["first"][3]
     assert role == "assistant"
-    assert WHOLE.startswith(text)
+    assert is_part(text)
     assert "w3" in text
     assert result["error"] == ""

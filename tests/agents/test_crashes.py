@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -16,16 +15,19 @@ from tests.agents.conftest import shows, stored, text_of
 from tests.agents.serving import AdapterProcess
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Text, ToolUse
+from tests.patience import HANG_S, pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     Start = Callable[[], Awaitable[AdapterProcess]]
 
-LEASE_MS = 1500
-PATIENCE_S = LEASE_MS / 1000 + 5
+LEASE_MS = 3_000
+"""Ten renewals: an owner that lives is not taken for dead because the machine is busy."""
 WORDS = [Text(f"w{n} ") for n in range(300)]
-WHOLE = "".join(word.text for word in WORDS)
+ENDLESS = [Text(f"w{n} ") for n in range(20_000)]
+"""More than is said before its owner is killed, or frozen and given up, however long that takes."""
+WHOLE = "".join(word.text for word in ENDLESS)
 TERMINAL = {"finish", "abort", "error"}
 
 pytestmark = pytest.mark.slow
@@ -70,7 +72,7 @@ async def to_the_end(url: str) -> list[dict[str, Any]]:
 
 STAGES: dict[str, tuple[Script, Callable[[list[dict[str, Any]]], bool] | None, str]] = {
     "before the first append": (Script(WORDS, hang_after=0), None, ""),
-    "in the middle": (Script(WORDS, delay_s=0.005), lambda chunks: "w40" in text_of(chunks), "w40"),
+    "in the middle": (Script(ENDLESS, delay_s=0.005), lambda chunks: "w40" in text_of(chunks), "w40"),
     "in a tool": (
         Script([Text("Charging."), ToolUse("c1", "charge", ('{"n":1}',))]),
         lambda chunks: chunks[-1]["type"] == "tool-input-available",
@@ -94,15 +96,13 @@ async def test_a_killed_owner(  # noqa: PLR0917 fixtures and parameters
     reader = asyncio.create_task(to_the_end(asked["streamUrl"]))
     await upstream.arrived()
     if reached is not None:
-        await asyncio.wait_for(shows(asked["streamUrl"], reached), 10)
+        await asyncio.wait_for(shows(asked["streamUrl"], reached), HANG_S)
     if stage == "in a tool":
-        await asyncio.wait_for(upstream.tool_called.wait(), 10)
+        await asyncio.wait_for(upstream.tool_called.wait(), HANG_S)
     await asyncio.to_thread(owner.kill)
-    killed_s = time.monotonic()
     if survivor == "started later":
         await adapters()
-    chunks = await asyncio.wait_for(reader, PATIENCE_S)
-    assert time.monotonic() - killed_s < PATIENCE_S
+    chunks = await asyncio.wait_for(reader, HANG_S)
     assert [chunk["type"] in TERMINAL for chunk in chunks].count(True) == 1
     assert chunks[-1] == {"type": "abort", "reason": "lost"}
     assert chunks[-2]["messageMetadata"]["ending"] == "lost"
@@ -114,23 +114,23 @@ async def test_a_killed_owner(  # noqa: PLR0917 fixtures and parameters
     else:
         assert WHOLE.startswith(text)
     assert [c["type"] for c in chunks].count("text-end") == [c["type"] for c in chunks].count("text-start")
-    await asyncio.wait_for(shows(f"{root}/sessions/s1", lambda rows: _status(rows) == "lost"), 5)
+    await asyncio.wait_for(shows(f"{root}/sessions/s1", lambda rows: _status(rows) == "lost"), HANG_S)
 
 
 async def test_a_frozen_owner_that_comes_back_writes_nothing(
     root: str, upstream: ScriptedUpstream, adapters: Start
 ) -> None:
-    upstream.scripts["go"] = Script(WORDS, delay_s=0.02)
+    upstream.scripts["go"] = Script(ENDLESS, delay_s=0.02)
     owner = await adapters()
     await adapters()
     asked = await ask(owner, "go")
-    await asyncio.wait_for(shows(asked["streamUrl"], lambda chunks: "w20" in text_of(chunks)), 10)
+    await asyncio.wait_for(shows(asked["streamUrl"], lambda chunks: "w20" in text_of(chunks)), HANG_S)
     reader = asyncio.create_task(to_the_end(asked["streamUrl"]))
     owner.send_signal(signal.SIGSTOP)
-    chunks = await asyncio.wait_for(reader, PATIENCE_S)
+    chunks = await asyncio.wait_for(reader, HANG_S)
     owner.send_signal(signal.SIGCONT)
     request = upstream.requests[0]
-    await asyncio.wait_for(request.ended.wait(), 5)
+    await asyncio.wait_for(request.ended.wait(), HANG_S)
     assert request.end == "disconnected"
     assert await stored(asked["streamUrl"]) == chunks
     assert [chunk["type"] in TERMINAL for chunk in chunks].count(True) == 1
@@ -144,7 +144,7 @@ async def test_a_frozen_owner_that_comes_back_writes_nothing(
     async with aiohttp.ClientSession() as session, session.post(f"{owner.url}/api/chat", json=again) as response:
         assert response.status == 201
         url = (await response.json())["streamUrl"]
-    assert text_of(await asyncio.wait_for(to_the_end(url), 10)) == "fine"
+    assert text_of(await asyncio.wait_for(to_the_end(url), HANG_S)) == "fine"
 
 
 async def test_whoever_opens_a_session_first_ends_what_was_lost_there(
@@ -153,9 +153,9 @@ async def test_whoever_opens_a_session_first_ends_what_was_lost_there(
     upstream.scripts["go"] = Script(WORDS, hang_after=3)
     owner = await adapters()
     asked = await ask(owner, "go")
-    await asyncio.wait_for(shows(asked["streamUrl"], lambda chunks: "w0" in text_of(chunks)), 10)
+    await asyncio.wait_for(shows(asked["streamUrl"], lambda chunks: "w0" in text_of(chunks)), HANG_S)
     await asyncio.to_thread(owner.kill)
-    await asyncio.sleep(LEASE_MS / 1000 + 0.2)
+    await pause(LEASE_MS / 1000 + 0.2)  # it has run out, and the difference of clocks as well
     other = await adapters()
     async with (
         aiohttp.ClientSession() as session,

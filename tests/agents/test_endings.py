@@ -20,6 +20,7 @@ from durable_streams.agents.sessions.rows import Generation, generation_row
 from durable_streams.agents.sessions.session import Session
 from durable_streams.client import ProducerClaim, StaleEpochError, StreamClosedError, StreamEvent
 from tests.agents.conftest import stored
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -157,7 +158,7 @@ async def test_a_task_that_swallows_its_first_cancellation_is_cancelled_again() 
     task = asyncio.create_task(driving())
     await begun.wait()
     await asyncio.sleep(0)
-    await asyncio.wait_for(scope.end(task), 2)
+    await asyncio.wait_for(scope.end(task), HANG_S)
     assert task.done()
     assert swallowed == [1]
 

@@ -21,13 +21,11 @@ from durable_streams.client import astream
 from tests.agents.conftest import shows, text_of
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Text
+from tests.patience import HANG_S, comes_true
 from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-READY_S = 40.0
-GONE_S = 20.0
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,18 +55,18 @@ class Launcher:
         self._reader.start()
 
     def __enter__(self) -> Self:
-        assert self.ready.wait(READY_S), self.said
+        assert self.ready.wait(HANG_S), self.said
         self.started = self._children()
         return self
 
     def __exit__(self, *_exc: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
-        self.process.wait(GONE_S)
+        self.process.wait(HANG_S)
         for pid in self.started.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._reader.join(GONE_S)
+        self._reader.join(HANG_S)
         if self.process.stdout is not None:
             self.process.stdout.close()
 
@@ -105,9 +103,10 @@ def gone(pids: dict[str, int]) -> bool:
 
 
 async def until_gone(pids: dict[str, int]) -> None:
-    async with asyncio.timeout(GONE_S):
-        while not gone(pids):  # noqa: ASYNC110 they are not our children: nobody tells us
-            await asyncio.sleep(0.02)
+    async def look() -> bool:  # they are not our children: nobody tells us
+        return gone(pids)
+
+    await comes_true(look)
 
 
 async def ask(chat_url: str) -> str:
@@ -120,7 +119,7 @@ async def ask(chat_url: str) -> str:
 
 @pytest.fixture
 async def launcher(tmp_path: Path, upstream: ScriptedUpstream) -> AsyncIterator[Launcher]:
-    upstream.scripts["go"] = Script([Text(f"w{n} ") for n in range(2_000)], delay_s=0.01)
+    upstream.scripts["go"] = Script([Text(f"w{n} ") for n in range(20_000)], delay_s=0.01)
     given = ["--data-dir", str(tmp_path / "data"), "--base-url", f"{upstream.base_url}/v1", "--model", "m"]
     starting = Launcher(*given)
     running = await asyncio.to_thread(starting.__enter__)
@@ -134,12 +133,12 @@ async def test_it_prints_one_address_and_a_chat_is_there(launcher: Launcher) -> 
     async with aiohttp.ClientSession() as http, http.get(launcher.chat_url) as answer:
         assert (answer.status, "page/app.js" in await answer.text()) == (200, True)
     url = await ask(launcher.chat_url)
-    await asyncio.wait_for(shows(url, lambda chunks: "w3 " in text_of(chunks)), 20)
+    await asyncio.wait_for(shows(url, lambda chunks: "w3 " in text_of(chunks)), HANG_S)
 
 
 async def test_ctrl_c_ends_the_answer_first_and_then_everything(launcher: Launcher, tmp_path: Path) -> None:
     url = await ask(launcher.chat_url)
-    await asyncio.wait_for(shows(url, lambda chunks: "w3 " in text_of(chunks)), 20)
+    await asyncio.wait_for(shows(url, lambda chunks: "w3 " in text_of(chunks)), HANG_S)
     async with astream(url) as response:
 
         async def to_the_end() -> list[dict[str, Any]]:
@@ -147,9 +146,9 @@ async def test_ctrl_c_ends_the_answer_first_and_then_everything(launcher: Launch
 
         reading = asyncio.create_task(to_the_end())
         os.killpg(launcher.process.pid, signal.SIGINT)
-        chunks = await asyncio.wait_for(reading, GONE_S)
+        chunks = await asyncio.wait_for(reading, HANG_S)
     assert chunks[-1] == {"type": "abort", "reason": "shutdown"}
-    assert await asyncio.to_thread(launcher.process.wait, GONE_S) == 0
+    assert await asyncio.to_thread(launcher.process.wait, HANG_S) == 0
     assert gone(launcher.started)
 
 
@@ -161,9 +160,9 @@ async def test_killed_it_leaves_nothing_behind(launcher: Launcher) -> None:
 
 async def test_what_ends_by_itself_ends_all_and_is_named(launcher: Launcher) -> None:
     os.kill(launcher.started["server"], signal.SIGKILL)
-    assert await asyncio.to_thread(launcher.process.wait, GONE_S) == 1
+    assert await asyncio.to_thread(launcher.process.wait, HANG_S) == 1
     assert gone(launcher.started)
-    await asyncio.to_thread(launcher._reader.join, GONE_S)
+    await asyncio.to_thread(launcher._reader.join, HANG_S)
     assert "the server has ended" in launcher.said
 
 

@@ -13,6 +13,7 @@ from tests.agents.conftest import shows, stored, text_of
 from tests.agents.serving import AdapterProcess
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Text
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,6 @@ WORDS = [Text(f"w{n} ") for n in range(400)]
 WHOLE = "".join(word.text for word in WORDS)
 TERMINAL = {"finish", "abort", "error"}
 KILLS = 3
-PATIENCE_S = 60.0
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ async def to_the_end(url: str) -> list[dict[str, Any]]:
 
 
 async def shows_word(url: str, number: int) -> None:
-    await asyncio.wait_for(shows(url, lambda chunks: f"w{number} " in text_of(chunks)), PATIENCE_S)
+    await asyncio.wait_for(shows(url, lambda chunks: f"w{number} " in text_of(chunks)), HANG_S)
 
 
 async def restart(server: ServerProcess) -> None:
@@ -72,7 +72,7 @@ async def final_row(server: ServerProcess) -> dict[str, Any]:
         rows[:] = [row["value"] for row in seen if row["type"] == "generation"]
         return bool(rows) and rows[-1]["status"] not in {"running", "queued"}
 
-    await asyncio.wait_for(shows(server.stream_url("sessions/s1"), has_ended), PATIENCE_S)
+    await asyncio.wait_for(shows(server.stream_url("sessions/s1"), has_ended), HANG_S)
     return rows[-1]
 
 
@@ -84,7 +84,7 @@ async def test_every_delta_is_there_once_and_the_answer_is_finished(
     for kill in range(KILLS):
         await shows_word(url, 20 + 100 * kill)
         await restart(server)
-    chunks = await asyncio.wait_for(reading, PATIENCE_S)
+    chunks = await asyncio.wait_for(reading, HANG_S)
     assert text_of(chunks) == WHOLE
     assert [chunk["type"] in TERMINAL for chunk in chunks].count(True) == 1
     assert chunks[-1]["type"] == "finish"
@@ -101,13 +101,13 @@ async def test_a_stop_after_it_ends_the_answer_and_reaches_the_model(
     await restart(server)
     said = await post(adapter, "/api/chat/s1/stop", {"by": "eve"})
     assert (said["stopped"], said["by"]) == (True, "eve")
-    chunks = await asyncio.wait_for(reading, PATIENCE_S)
+    chunks = await asyncio.wait_for(reading, HANG_S)
     assert [chunk["type"] in TERMINAL for chunk in chunks].count(True) == 1
     assert chunks[-1]["type"] == "abort"
     assert (WHOLE * 50).startswith(text_of(chunks))
     assert "w20 " in text_of(chunks)
     request = await upstream.arrived()
-    await asyncio.wait_for(request.ended.wait(), PATIENCE_S)
+    await asyncio.wait_for(request.ended.wait(), HANG_S)
     assert request.end == "disconnected"
     assert await stored(url) == chunks
     row = await final_row(server)
@@ -122,10 +122,10 @@ async def test_a_run_that_ends_while_there_is_no_server_is_finished_afterwards(
     await shows_word(url, 20)
     await asyncio.to_thread(server.kill)
     request = await upstream.arrived()
-    await asyncio.wait_for(request.ended.wait(), PATIENCE_S)
+    await asyncio.wait_for(request.ended.wait(), HANG_S)
     assert request.end == "complete"
     await asyncio.to_thread(server.start)
-    chunks = await asyncio.wait_for(reading, PATIENCE_S)
+    chunks = await asyncio.wait_for(reading, HANG_S)
     assert text_of(chunks) == WHOLE
     assert chunks[-1]["type"] == "finish"
     assert (await final_row(server))["status"] == "finished"

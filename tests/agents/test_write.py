@@ -29,18 +29,19 @@ from tests.agents.test_wires import WIRE
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import WIRES, Text, Thought, ToolUse
 from tests.client.proxy import Cut, CuttingProxy
+from tests.patience import HANG_S, pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-QUICK = RetryPolicy(initial_s=0.001, max_s=0.01, give_up_after_s=10)
+QUICK = RetryPolicy(initial_s=0.001, max_s=0.01, give_up_after_s=HANG_S)
 HISTORY = [{"id": "u1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}]
 
 
 async def words(count: int, *, pause_s: float = 0.0) -> AsyncIterator[str]:
     for number in range(count):
         if pause_s:
-            await asyncio.sleep(pause_s)
+            await pause(pause_s)
         yield f"w{number} "
 
 
@@ -126,7 +127,7 @@ async def test_a_stream_closed_by_somebody_else_ends_the_source(root: str) -> No
             await run.durable()
             said.set()
             while True:
-                await asyncio.sleep(0.005)
+                await pause(0.005)
                 yield "b"
         finally:
             released.set()
@@ -293,5 +294,5 @@ async def test_a_model_that_hangs_before_its_first_token_is_given_up(root: str, 
         await write(Agent(source), to=f"{root}/s", messages=HISTORY, identity=Identity("m1", "r1", "t1"))
     await source.aclose()
     assert (await stored(f"{root}/s"))[0]["messageId"] == "m1"
-    await asyncio.wait_for(upstream.requests[0].ended.wait(), 2)
+    await asyncio.wait_for(upstream.requests[0].ended.wait(), HANG_S)
     assert upstream.requests[0].end == "disconnected"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import web
 
 from tests.agents.wire_bytes import WIRES, Said, Text
+from tests.patience import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,13 +54,12 @@ class Script:
 
 @dataclass
 class Request:
-    """One request: its body, how many events were sent, and how and when it ended."""
+    """One request: its body, how many events were sent, and how it ended."""
 
     wire: str
     body: dict[str, Any]
     sent: int = 0
     end: str | None = None
-    ended_s: float = 0.0
     started: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -148,7 +148,7 @@ class ScriptedUpstream:
                 record.started.set()
                 await asyncio.Event().wait()
             if script.delay_s:
-                await asyncio.sleep(script.delay_s)
+                await pause(script.delay_s)
             if script.cut_after_bytes is not None and sent_bytes + len(event) >= script.cut_after_bytes:
                 await response.write(event[: script.cut_after_bytes - sent_bytes])
                 transport = response._req.transport if response._req else None
@@ -163,7 +163,6 @@ class ScriptedUpstream:
     @staticmethod
     def _end(record: Request, how: str) -> None:
         record.end = how
-        record.ended_s = asyncio.get_running_loop().time()
         record.started.set()
         record.ended.set()
 

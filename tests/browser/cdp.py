@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
+from tests.patience import HANG_S
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-WAIT_S = 15.0
+CLOSE_S = 5.0
+"""What a browser gets to close; then it is killed, and nothing depends on which it was."""
 ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -78,7 +81,7 @@ class Browser:
             stderr=asyncio.subprocess.PIPE,
             env=os.environ | {"HOME": str(self._directory)},
         )
-        async with asyncio.timeout(WAIT_S * 2):
+        async with asyncio.timeout(HANG_S):
             address = await self._address()
         self._log = asyncio.create_task(self._drain())
         self._http = aiohttp.ClientSession()
@@ -88,13 +91,13 @@ class Browser:
 
     async def __aexit__(self, *_exc: object) -> None:
         with contextlib.suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(CLOSE_S):
                 await self.call("Browser.close")
         await self._socket.close()
         await self._reading
         await self._http.close()
         try:
-            await asyncio.wait_for(self._process.wait(), 5)
+            await asyncio.wait_for(self._process.wait(), CLOSE_S)
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
@@ -207,10 +210,10 @@ class Page:
             raise PageError(details.get("exception", {}).get("description", details["text"]))
         return result["result"].get("value")
 
-    async def until(self, condition: str, wait_s: float = WAIT_S) -> Any:  # noqa: ANN401 as above
+    async def until(self, condition: str) -> Any:  # noqa: ANN401 as above
         """Wait until an expression is truthy, and return it. It may be asked of several documents, as pages reload."""
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(HANG_S):
                 while True:
                     try:
                         return await self.run(_UNTIL % condition)

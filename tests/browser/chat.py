@@ -10,15 +10,6 @@ if TYPE_CHECKING:
 
 ENTER = 13
 
-# Notes when each message is first seen, in Unix milliseconds.
-_NOTING = """
-window.firstSeen = {};
-new MutationObserver(() => {
-  for (const item of document.querySelectorAll('.message')) {
-    window.firstSeen[item.dataset.id] ??= performance.timeOrigin + performance.now();
-  }
-}).observe(document, { subtree: true, childList: true });
-"""
 _MESSAGES = """[...document.querySelectorAll('.message')].map((item) => ({
   id: item.dataset.id,
   role: item.classList.contains('user') ? 'user' : 'assistant',
@@ -36,7 +27,7 @@ class Person:
     @classmethod
     async def arrive(cls, profile: Profile, url: str, name: str, *, size: tuple[int, int] = (1200, 800)) -> Person:
         """Open the page under a name; wait until it is connected."""
-        before = f"{_NOTING} if (location.protocol === 'http:') localStorage.setItem('name', {json.dumps(name)});"
+        before = f"if (location.protocol === 'http:') localStorage.setItem('name', {json.dumps(name)});"
         person = cls(await profile.open(url, before=before, size=size))
         await person.connection("Live")
         return person

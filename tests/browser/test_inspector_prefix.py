@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from tests.browser.test_inspector import MESSAGES, ROWS, put
-from tests.serving import HOST
+from tests.ports import HOST
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

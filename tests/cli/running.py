@@ -9,12 +9,13 @@ import sys
 import urllib.request
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from tests.patience import HANG_S
+
 if TYPE_CHECKING:
     import signal
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-TIMEOUT_S = 60.0
 PROGRAM = [sys.executable, "-m", "durable_streams"]
 
 
@@ -36,7 +37,7 @@ def run(
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=TIMEOUT_S,
+        timeout=HANG_S,
         check=False,
     )
 
@@ -65,7 +66,7 @@ class Running:
 
     def __exit__(self, *_exc: object) -> None:
         self.process.kill()
-        self.process.communicate(timeout=TIMEOUT_S)
+        self.process.communicate(timeout=HANG_S)
 
     def lines(self, count: int) -> list[str]:
         """Wait for so many lines of stdout."""
@@ -81,7 +82,7 @@ class Running:
         """Close stdin, send the signal if there is one, wait; return status, the rest of stdout, and stderr."""
         if number is not None:
             self.process.send_signal(number)
-        stdout, stderr = self.process.communicate(timeout=TIMEOUT_S)
+        stdout, stderr = self.process.communicate(timeout=HANG_S)
         return self.process.returncode, stdout.decode(), stderr.decode()
 
     @property
@@ -96,7 +97,7 @@ class Running:
 
 def tail_of(url: str) -> int:
     """The tail of the stream at this URL."""
-    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT_S) as answer:  # noqa: S310 - http
+    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=HANG_S) as answer:  # noqa: S310 - http
         return int(answer.headers["Stream-Next-Offset"])
 
 
@@ -104,7 +105,7 @@ def wait_for_tail(url: str, least: int) -> int:
     """Return the tail once it is at `least`, woken by the server."""
     tail = tail_of(url)
     while tail < least:
-        with urllib.request.urlopen(f"{url}?offset={tail:016d}&live=long-poll", timeout=TIMEOUT_S) as answer:  # noqa: S310 - http
+        with urllib.request.urlopen(f"{url}?offset={tail:016d}&live=long-poll", timeout=HANG_S) as answer:  # noqa: S310 - http
             tail = int(answer.headers["Stream-Next-Offset"])
     return tail
 
@@ -113,7 +114,7 @@ def pages(url: str) -> Iterator[bytes]:
     """Everything in the stream, page by page."""
     offset = "-1"
     while True:
-        with urllib.request.urlopen(f"{url}?offset={offset}", timeout=TIMEOUT_S) as answer:  # noqa: S310 - http
+        with urllib.request.urlopen(f"{url}?offset={offset}", timeout=HANG_S) as answer:  # noqa: S310 - http
             yield answer.read()
             offset = answer.headers["Stream-Next-Offset"]
             if answer.headers["Stream-Up-To-Date"] == "true":

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.agents.serving import AdapterProcess
-from tests.cli.running import PROGRAM, TIMEOUT_S, content, done, environment
-from tests.serving import ServerProcess, free_port
+from tests.cli.running import PROGRAM, content, done, environment
+from tests.patience import HANG_S
+from tests.ports import free_port
+from tests.serving import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,18 +42,18 @@ def redirected(command: Sequence[str], redirection: str) -> Iterator[subprocess.
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=TIMEOUT_S)
+        process.communicate(timeout=HANG_S)
 
 
 def terminated(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=TIMEOUT_S)
+    _, stderr = process.communicate(timeout=HANG_S)
     return process.returncode, stderr.decode()
 
 
 def ended(command: Sequence[str], redirection: str) -> tuple[int, str, str]:
     with redirected(command, redirection) as process:
-        stdout, stderr = process.communicate(timeout=TIMEOUT_S)
+        stdout, stderr = process.communicate(timeout=HANG_S)
         return process.returncode, stdout.decode(), stderr.decode()
 
 
@@ -88,7 +90,7 @@ def test_a_server_whose_readers_have_gone_serves_all_the_same(tmp_path: Path) ->
     try:
         done("append", server.stream_url("s"), "--create", *FIRST_CONTACT, text="kept")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(TIMEOUT_S) == 0
+        assert process.wait(HANG_S) == 0
     finally:
         process.kill()
         process.wait()

@@ -14,7 +14,8 @@ from durable_streams.engine.lmdb.datadir import DATA_FILE, STORE_FILE
 from durable_streams.engine.lmdb.engine import LmdbEngine
 from durable_streams.http.errors import problem
 from durable_streams.subscriptions.keys import KEY_FILE
-from tests.cli.running import PROGRAM, TIMEOUT_S, environment, run
+from tests.cli.running import PROGRAM, environment, run
+from tests.patience import HANG_S
 from tests.serving import ServerProcess
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ServerPro
 
 def printed(*arguments: str | Path) -> tuple[int, bytes, bytes]:
     finished = subprocess.run(
-        [*PROGRAM, *arguments], env=environment(), capture_output=True, timeout=TIMEOUT_S, check=False
+        [*PROGRAM, *arguments], env=environment(), capture_output=True, timeout=HANG_S, check=False
     )
     assert b"Traceback" not in finished.stderr
     return finished.returncode, finished.stdout, finished.stderr
@@ -73,7 +74,7 @@ def test_the_first_lines_name_the_very_bytes(server: ServerProcess) -> None:
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(2)]
     process.terminate()
-    process.communicate(timeout=TIMEOUT_S)
+    process.communicate(timeout=HANG_S)
     assert lines[1].rstrip().endswith(BYTES)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.running import PROGRAM, TIMEOUT_S, Running, done, environment, tail_of
+from tests.cli.running import PROGRAM, Running, done, environment, tail_of
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,4 +149,4 @@ def test_a_reader_that_leaves_is_no_error(url: str, unbuffered: str) -> None:
         assert reader.stdout.readline() == b'"a line"\n'
         reader.stdout.close()
         assert reader.stderr.read() == b""
-        assert reader.wait(TIMEOUT_S) == -signal.SIGPIPE
+        assert reader.wait(HANG_S) == -signal.SIGPIPE

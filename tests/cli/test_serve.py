@@ -13,7 +13,9 @@ from durable_streams.cli.serve import check_address, startup_text
 from durable_streams.config import ServerConfig
 from tests.cli.running import done, run
 from tests.cli.test_options import KUBERNETES
-from tests.serving import HOST, ServerExited, ServerProcess, free_port
+from tests.patience import HANG_S
+from tests.ports import HOST, free_port
+from tests.serving import ServerExited, ServerProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +97,7 @@ def test_slow_requests_are_logged_and_others_are_not(serve: Serve, log_format: s
     request = urllib.request.Request(  # noqa: S310 - http
         server.stream_url("slow"), body, {"Content-Type": "application/octet-stream"}, method="POST"
     )
-    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - http
+    urllib.request.urlopen(request, timeout=HANG_S).close()  # noqa: S310 - http
     server.stop()
 
     line = next(line for line in server.stderr.splitlines() if "slow request" in line and "POST" in line)

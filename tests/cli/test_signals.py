@@ -18,7 +18,8 @@ import pytest
 
 from durable_streams.stopping import STOP_SIGNALS
 from durable_streams.subscriptions.keys import KEY_FILE
-from tests.cli.running import PROGRAM, TIMEOUT_S, done, environment
+from tests.cli.running import PROGRAM, done, environment
+from tests.patience import HANG_S
 from tests.serving import ServerProcess
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Starting:
             pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii"))
         os.kill(pid, number)
         try:
-            stdout, stderr = self._process.communicate(timeout=TIMEOUT_S)
+            stdout, stderr = self._process.communicate(timeout=HANG_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()

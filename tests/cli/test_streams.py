@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.running import Running, content, done, run
-from tests.serving import HOST, ServerProcess, free_port
+from tests.ports import HOST, free_port
+from tests.serving import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +170,7 @@ def test_nobody_there_is_said_soon(command: str) -> None:
 def test_a_server_that_comes_back_in_time_is_waited_for(server: ServerProcess, url: str) -> None:
     done("create", "x", url=url)
     server.kill()
-    with Running("info", "x", "--json", "--retry-ms", "60000", url=url) as command:
+    with Running("info", "x", "--json", "--retry-ms", "300000", url=url) as command:
         server.start()
         status, stdout, _ = command.end()
     assert status == 0

@@ -11,12 +11,13 @@ from durable_streams.client import AsyncDurableStream, RetryPolicy
 from durable_streams.config import Bounds, ServerConfig
 from durable_streams.engine.memory import MemoryEngine
 from durable_streams.server import Server
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-QUICK = RetryPolicy(initial_s=0.001, max_s=0.01, give_up_after_s=10)
+QUICK = RetryPolicy(initial_s=0.001, max_s=0.01, give_up_after_s=HANG_S)
 ONCE = RetryPolicy(give_up_after_s=0)
 
 PAGE_BYTES = 4096

@@ -16,6 +16,7 @@ from durable_streams.client import (
 )
 from tests.client.conftest import ONCE, QUICK
 from tests.client.proxy import Cut, CuttingProxy, ScriptedServer, answer
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,7 +35,7 @@ CONTENT = {
 
 async def follow(url: str, live: LiveMode) -> tuple[list[bytes], str]:
     """Read to the end of a closed stream and return what came and the final offset."""
-    async with astream(url, live=live, retry=QUICK, timeout=5) as response:
+    async with astream(url, live=live, retry=QUICK, timeout=HANG_S) as response:
         if response.content_type == "application/json":
             received = [message async for message in response.iter_messages()]
         elif live == "sse":
@@ -76,7 +77,7 @@ async def appending(stream: AsyncDurableStream, messages: list[bytes], live: Liv
     """Follow through a proxy while messages are appended one by one; return the bytes of all answers."""
     text = stream.content_type == "text/plain"
     async with CuttingProxy(stream.url, cuts) as proxy:
-        async with astream(proxy.url, live=live, retry=QUICK, timeout=5) as response:
+        async with astream(proxy.url, live=live, retry=QUICK, timeout=HANG_S) as response:
             json_mode = stream.content_type == "application/json"
             by_text = text and live == "sse"
             events = response.iter_events("messages" if json_mode else "text" if by_text else "bytes")
@@ -130,7 +131,7 @@ PAGE = {"Content_Type": "application/json", "Stream_Next_Offset": "1", "Stream_U
 
 
 async def read(url: str) -> object:
-    async with astream(url, live=False, retry=QUICK, timeout=2) as response:
+    async with astream(url, live=False, retry=QUICK, timeout=HANG_S) as response:
         return await response.read_json()
 
 

@@ -21,6 +21,7 @@ from durable_streams.client import (
 )
 from tests.client.conftest import ONCE, QUICK
 from tests.client.proxy import Cut, CuttingProxy, ScriptedServer, answer
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -150,7 +151,10 @@ async def test_many_batches_over_connections_that_are_cut_anywhere(make: Make, s
         Cut(answer_bytes=(seed * 37 + n * 61) % 400) if n % 2 else Cut(request_bytes=(seed * 53 + n * 71) % 900)
         for n in range(60)
     ]
-    async with CuttingProxy(stream.url, cuts) as proxy, producing(proxy.url, max_batch_bytes=60, timeout=5) as producer:
+    async with (
+        CuttingProxy(stream.url, cuts) as proxy,
+        producing(proxy.url, max_batch_bytes=60, timeout=HANG_S) as producer,
+    ):
         for n in range(600):
             producer.append(str(n))
         await producer.close_stream('"end"')

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from durable_streams.client import AsyncDurableStream, IdempotentProducer, RetryPolicy, astream
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import Serve
     from tests.serving import ServerProcess
 
-PATIENT = RetryPolicy(initial_s=0.01, max_s=0.2, give_up_after_s=60)
+PATIENT = RetryPolicy(initial_s=0.01, max_s=0.2, give_up_after_s=HANG_S)
 MESSAGE_COUNT = 3000
 ENDINGS: dict[str, Callable[[ServerProcess], object]] = {
     "killed": lambda server: server.kill(),

@@ -7,8 +7,9 @@ import tenacity
 
 from durable_streams.client import FetchError, RetryPolicy
 from durable_streams.client.retry import RETRY_AFTER_MAX_S, Interrupted, _Backoff, retrying, unless_applied
+from tests.patience import HANG_S
 
-QUICK = RetryPolicy(initial_s=0.0001, max_s=0.001, give_up_after_s=10)
+QUICK = RetryPolicy(initial_s=0.0001, max_s=0.001, give_up_after_s=HANG_S)
 
 
 class Flaky:

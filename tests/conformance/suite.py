@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.patience import WHOLE_HANG_S
 from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 JS = REPOSITORY / "tests" / "js"
 LONG_POLL_TIMEOUT_MS = 500
-SUITE_TIMEOUT_S = 420
 
 
 class SuiteDidNotRun(Exception):  # noqa: N818 - reads as what happened
@@ -60,7 +60,7 @@ def run_suite(base_url: str, report_file: Path, *, subscriptions: bool = False) 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=SUITE_TIMEOUT_S,
+        timeout=WHOLE_HANG_S,
         check=False,
     )
     if not report_file.exists():

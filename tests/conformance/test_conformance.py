@@ -17,7 +17,6 @@ SUITE_COUNT = 338  # all of 0.3.6
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(480)
 @pytest.mark.parametrize("engine", ["lmdb", "memory"])
 def test_the_official_suite_passes(engine: Literal["lmdb", "memory"], serve: Serve, tmp_path: Path) -> None:
     arguments = ["--long-poll-timeout-ms", str(LONG_POLL_TIMEOUT_MS), "--allow-local-webhooks"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.serving import HOST
+from tests.patience import HANG_S
+from tests.ports import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from tests.serving import ServerProcess
 
 ROOT = "/v1/stream/"
-TIMEOUT_S = 30.0
 TEXT = {"Content-Type": "text/plain"}
 JSON = {"Content-Type": "application/json"}
 CLOSED = {"Stream-Closed": "true"}
@@ -62,13 +62,13 @@ class Caller:
         try:
             self.ask(method, path, headers, body=body)
         except (OSError, http.client.HTTPException):
-            self.server.wait(timeout_s=TIMEOUT_S)
+            self.server.wait(timeout_s=HANG_S)
             return True
         return False
 
     def connect(self) -> http.client.HTTPConnection:
         """Return a connection on which nothing was sent."""
-        return http.client.HTTPConnection(HOST, self.server.port, timeout=TIMEOUT_S)
+        return http.client.HTTPConnection(HOST, self.server.port, timeout=HANG_S)
 
 
 def claim(seq: int, *, epoch: int = 0, producer_id: str = "p") -> dict[str, str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from tests.crash.actor import Actor
 from tests.crash.payloads import BYTES
 from tests.crash.wire import Answer, ProofError, UnansweredError
+from tests.patience import pause
 
 TICK_S = 0.002
 """Clocks here and there are one clock, but the server's counts whole milliseconds."""
@@ -28,10 +28,10 @@ class Ephemeral(Actor):
         self._safe_until = self._dead_from = 0.0
         await self._create()
         for _ in range(self.rng.randrange(4)):
-            await asyncio.sleep(self.rng.uniform(0, 0.7) * self._ttl_s)  # a TTL is about time that passes
+            await pause(self.rng.uniform(0, 0.7) * self._ttl_s)  # a TTL is about time that passes
             await self._touch()
-        while await self._lives():  # noqa: ASYNC110 nothing else tells when a stream is gone
-            await asyncio.sleep(LOOK_S)
+        while await self._lives():  # nothing else tells when a stream is gone
+            await pause(LOOK_S)
 
     async def _create(self) -> None:
         first_sent_s = None

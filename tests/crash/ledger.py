@@ -55,13 +55,13 @@ class Sight(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """How much was proved: rounds begun, requests and how they ended, seconds from each start to ready."""
+    """How much was proved: rounds begun, requests and how they ended, deaths of a fault before its round."""
 
     rounds: int = 0
     answered: int = 0
     obeyed_unanswered: int = 0
     lost_unanswered: int = 0
-    restarts: list[float] = field(default_factory=list)
+    early_deaths: int = 0
 
 
 class Ledger:
@@ -73,6 +73,7 @@ class Ledger:
         self.world: dict[str, Status] = {}
         self.tally = Tally()
         self._under_way: dict[Op, asyncio.Future[bool]] = {}
+        self._settled = asyncio.Event()
 
     def begin(self, op: Op) -> asyncio.Future[bool]:
         """Enter a request that is about to be sent; the future tells after a crash whether it was obeyed."""
@@ -90,6 +91,7 @@ class Ledger:
         """Take the answer for a fact. ``obeyed``: an earlier sending of the request was seen to be obeyed."""
         del self._under_way[op]
         self.tally.answered += 1
+        self._settled.set()
         refused = answer.status >= 400 and not obeyed
         if op.write is not None and op.write.fate is not Fate.STANDS:
             op.write.fate = Fate.NEVER if refused else Fate.STANDS
@@ -99,6 +101,12 @@ class Ledger:
         self.world.update(op.after)
         if op.closes is not None:
             op.closes.final = answer.next_offset
+
+    async def answers(self, count: int) -> None:
+        """Return once so many requests have been answered."""
+        while self.tally.answered < count:
+            self._settled.clear()
+            await self._settled.wait()
 
     def observe(self, sights: Mapping[str, Sight]) -> None:
         """Hold what is seen at every path against the model, and decide all requests under way.

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from tests.crash.actor import Actor, Session
-from tests.crash.wire import ANSWER_TIMEOUT_S, Answer, ProofError
+from tests.crash.wire import Answer, ProofError
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ async def send_all(wire: Wire, ops: Sequence[Op]) -> list[Answer | None]:
     """Send requests on a connection of their own and return their answers; ``None`` from where it broke.
 
     Raises:
-        ProofError: an answer is missing after ``ANSWER_TIMEOUT_S``.
+        ProofError: an answer is missing after ``HANG_S``.
     """
     answers: list[Answer | None] = []
     host = urlsplit(wire.origin)
@@ -61,7 +62,7 @@ async def send_all(wire: Wire, ops: Sequence[Op]) -> list[Answer | None]:
         reader, writer = await asyncio.open_connection(host.hostname, host.port)
         try:
             writer.write(b"".join(_encoded(wire, op) for op in ops))
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(HANG_S):
                 for _ in ops:
                     answers.append(await _read_answer(reader))  # noqa: PERF401 those read so far must survive the break
         finally:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from durable_streams.engine.lmdb.engine import FAULT_POINTS
-from tests.crash.campaign import Plan, run_campaign
+from tests.crash.campaign import ANSWERS_PER_ROUND, Plan, run_campaign
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ PLANS = [
 ]
 FAULT_ROUNDS = 4
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 async def prove(directory: Path, plan: Plan) -> Tally:
@@ -44,7 +44,7 @@ async def prove(directory: Path, plan: Plan) -> Tally:
 async def test_kills_at_random_moments(tmp_path: Path, plan: Plan) -> None:
     tally = await prove(tmp_path, plan)
 
-    assert tally.answered > 100 * plan.rounds
+    assert tally.answered >= ANSWERS_PER_ROUND * plan.rounds
     assert tally.obeyed_unanswered + tally.lost_unanswered > 5 * plan.rounds
 
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import aiohttp
 
+from tests.patience import HANG_S
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from multidict import CIMultiDictProxy
 
-ANSWER_TIMEOUT_S = 30.0
 LARGE_BYTES = 1 << 20
 
 
@@ -102,7 +103,7 @@ class Wire:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S),
+            timeout=aiohttp.ClientTimeout(total=HANG_S),
             auto_decompress=False,
             skip_auto_headers=("Content-Type",),
         )
@@ -120,7 +121,7 @@ class Wire:
 
         Raises:
             UnansweredError: the connection broke, or there was none.
-            ProofError: no answer within ``ANSWER_TIMEOUT_S``.
+            ProofError: no answer within ``HANG_S``.
         """
         try:
             # A large body is to be a file for aiohttp.
@@ -128,7 +129,7 @@ class Wire:
             async with self._session.request(method, self.root + path, headers=headers, data=sent) as response:
                 return Answer(response.status, response.headers, await response.read())
         except TimeoutError as timeout:
-            raise ProofError(f"no answer to {method} {path} within {ANSWER_TIMEOUT_S} s") from timeout
+            raise ProofError(f"no answer to {method} {path} within {HANG_S} s") from timeout
         except (aiohttp.ClientError, ConnectionError) as broken:
             self.turnstile.trip()
             raise UnansweredError(f"{method} {path}: {broken!r}") from broken
@@ -139,15 +140,16 @@ class Wire:
         Raises:
             UnansweredError: the connection broke, or ended without a closing event: nobody else ends one this early.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=ANSWER_TIMEOUT_S)
         try:
-            async with self._session.get(self.root + path, timeout=timeout) as response:
+            async with self._session.get(
+                self.root + path, timeout=aiohttp.ClientTimeout(total=None, sock_read=HANG_S)
+            ) as response:
                 if response.status != 200:
                     raise ProofError(f"GET {path} answered {response.status}")
                 while piece := await response.content.readany():
                     yield piece
         except TimeoutError as silent:
-            raise ProofError(f"GET {path}: not even a heartbeat for {ANSWER_TIMEOUT_S} s") from silent
+            raise ProofError(f"GET {path}: not even a heartbeat for {HANG_S} s") from silent
         except (aiohttp.ClientError, ConnectionError) as broken:
             self.turnstile.trip()
             raise UnansweredError(f"GET {path}: {broken!r}") from broken

@@ -10,12 +10,11 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from tests.conformance.suite import JS
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-END_S = 120.0
 
 
 class Feeding:
@@ -55,7 +54,7 @@ class Feeding:
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         try:
-            self.process.wait(END_S)
+            self.process.wait(HANG_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -103,13 +102,13 @@ class Following:
     def wait_for(self, count: int) -> None:
         """Return once this many lines have come."""
         with self._changed:
-            came = self._changed.wait_for(lambda: self._ended or self.received_count >= count, END_S)
-        assert came, f"{self.live}: {self.received_count} of {count} lines after {END_S} s"
+            came = self._changed.wait_for(lambda: self._ended or self.received_count >= count, HANG_S)
+        assert came, f"{self.live}: {self.received_count} of {count} lines after {HANG_S} s"
         assert self.received_count >= count, f"{self.live} ended: {self.interruptions}"
 
     def wait(self) -> None:
         """Wait until it has seen the stream's end."""
-        self.process.wait(END_S)
+        self.process.wait(HANG_S)
         for thread in self._threads:
             thread.join()
         assert self.process.returncode == 0, self.interruptions

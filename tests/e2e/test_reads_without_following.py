@@ -16,6 +16,7 @@ import pytest
 from durable_streams.client import astream
 from tests.conformance.suite import JS
 from tests.http.wire import Client
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -26,7 +27,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MESSAGES = [f'{{"n":{number},"pad":"{"x" * (number % 60)}"}}' for number in range(60_000)]
 TEXT = "".join(f"{number:07d}: äöü\n" for number in range(150_000))
 BYTES = random.Random(9).randbytes(3 * 1024 * 1024)
-WAIT_S = 120.0
 
 
 class Filled(NamedTuple):
@@ -58,7 +58,7 @@ def sha256(content: bytes) -> str:
 async def test_the_official_client(filled: Filled) -> None:
     """It takes the first answer for all there is where it does not follow."""
     finished = await asyncio.to_thread(
-        subprocess.run, ["node", "read.mjs", *filled.urls], cwd=JS, capture_output=True, timeout=WAIT_S, check=False
+        subprocess.run, ["node", "read.mjs", *filled.urls], cwd=JS, capture_output=True, timeout=HANG_S, check=False
     )
 
     assert finished.returncode == 0, finished.stderr.decode()
@@ -86,6 +86,6 @@ async def test_the_command_line(filled: Filled) -> None:
     expected = ("".join(f"{message}\n" for message in MESSAGES).encode(), TEXT.encode(), BYTES)
     for url, content in zip(filled.urls, expected, strict=True):
         command = [sys.executable, "-m", "durable_streams", "read", url]
-        finished = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=WAIT_S, check=False)
+        finished = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=HANG_S, check=False)
         assert (finished.returncode, finished.stderr) == (0, b"")
         assert finished.stdout == content

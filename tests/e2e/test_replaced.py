@@ -10,11 +10,10 @@ import aiohttp
 import pytest
 
 from tests.conformance.suite import JS
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from tests.serving import ServerProcess
-
-WAIT_S = 60.0
 
 
 @pytest.mark.slow
@@ -45,7 +44,7 @@ async def test_it_ends_with_an_error_and_gets_nothing_of_the_new_stream(server: 
 async def told(client: asyncio.subprocess.Process) -> dict[str, Any]:
     """Return what the client says next."""
     assert client.stdout is not None
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(HANG_S):
         line = await client.stdout.readline()
     assert line, (await client.stderr.read()).decode() if client.stderr else ""
     said = json.loads(line)

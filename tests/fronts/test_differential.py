@@ -13,6 +13,7 @@ import pytest
 
 from tests.fronts.requests import Maker, Raw
 from tests.http.site import bounded, running
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ class Line:
             writer.write_eof()
         found = [_comparable(await self._answer(reader, raw)) for raw in raws]
         if shut:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(HANG_S):
                 found.append(await reader.read() + b"<closed>")
             self.close()
         return found
@@ -69,7 +70,7 @@ class Line:
         writer.write(raw.bytes)
         answer = await self._answer(reader, raw)
         if _closes(answer):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(HANG_S):
                 answer += await reader.read()
             writer.close()
             self._streams = None
@@ -79,7 +80,7 @@ class Line:
     async def _answer(self, reader: asyncio.StreamReader, raw: Raw) -> bytes:
         head = b""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(HANG_S):
                 head = await reader.readuntil(b"\r\n\r\n")
                 if head.startswith(b"HTTP/1.1 100"):
                     head += await reader.readuntil(b"\r\n\r\n")

@@ -8,6 +8,7 @@ import pytest
 import uvloop
 
 from tests.http.site import QUIET, EngineName, Site, running
+from tests.loops import StillLoop
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from tests.http.wire import Client
 
 
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop of the real process, or one whose time the test moves."""
+    if item.get_closest_marker("still_time") is not None:
+        return {"still": StillLoop}
     return {"uvloop": uvloop.new_event_loop}
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from durable_streams.clock import ManualClock
 from durable_streams.config import Bounds, ServerConfig
 from durable_streams.server import Server, make_engine
-from tests.http.wire import WAIT_S, Client
+from tests.http.wire import Client
+from tests.loops import StillLoop
+from tests.patience import HANG_S, pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -72,6 +74,7 @@ async def running(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Give the loop turns until something has come about; ``TimeoutError`` if it does not."""
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110 it watches the server, which has no events for tests
-            await asyncio.sleep(0.001)
+    stands_still = isinstance(asyncio.get_running_loop(), StillLoop)
+    async with asyncio.timeout(HANG_S):
+        while not condition():  # it watches the server, which has no events for tests
+            await (asyncio.sleep(0) if stands_still else pause(0.001))

@@ -19,6 +19,7 @@ from tests.http.gated import GatedEngine
 from tests.http.site import QUIET, bounded, until
 from tests.http.site import running as running_again
 from tests.http.wire import Client, request_bytes
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from durable_streams.server import Server
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 TEXT = {"Content-Type": "text/plain"}
 READERS = 1_000
 WRITERS = 16
-DRAIN_S = 5.0
 
 
 async def test_health_is_said_to_whoever_asks(fronted: Site) -> None:
@@ -87,7 +87,8 @@ async def test_a_drain_answers_what_was_asked_and_refuses_what_comes(run: Run, l
 
 @pytest.mark.slow
 async def test_a_reader_that_stands_still_does_not_hold_up_the_end(run: Run) -> None:
-    async with run() as site, AsyncExitStack() as connections:
+    """Not even where one that takes nothing is borne for an hour."""
+    async with run(bounds=bounded(write_timeout_ms=3_600_000)) as site, AsyncExitStack() as connections:
         client = site.client
         await client.put("s", "text/plain", bytes(15_000_000))
         wire = await connections.enter_async_context(client.wire())
@@ -95,15 +96,18 @@ async def test_a_reader_that_stands_still_does_not_hold_up_the_end(run: Run) -> 
         await wire.send(request_bytes("GET", client.target("s", offset="-1", live="sse")))
         await until(lambda: len(site.server._readers.connected) == 1)
 
-        async with asyncio.timeout(DRAIN_S):
+        async with asyncio.timeout(HANG_S):
             await site.server.stop()
         site.server.stop = lambda: asyncio.sleep(0)  # type: ignore[method-assign] # stopped already
 
 
 @pytest.mark.slow
 async def test_a_thousand_readers_are_told_and_let_go(serve: Serve) -> None:
-    """The real process under load, and SIGTERM: every reader gets all that was acknowledged, then the end."""
-    process = serve()
+    """The real process under load, and SIGTERM: every reader gets all that was acknowledged, then the end.
+
+    It ends because everybody has been told: its patience would last an hour.
+    """
+    process = serve(arguments=["--drain-timeout-ms", "3600000"])
     client = Client(process.url)
     await client.put("s")
     async with AsyncExitStack() as connections:
@@ -117,14 +121,11 @@ async def test_a_thousand_readers_are_told_and_let_go(serve: Serve) -> None:
         receiving = [asyncio.create_task(last_control(wire)) for wire in readers]
         await until(lambda: len(acknowledged) >= WRITERS * 4)
 
-        began_s = asyncio.get_running_loop().time()
         status = await asyncio.to_thread(process.stop)
-        took_s = asyncio.get_running_loop().time() - began_s
         await asyncio.gather(*writing)
         ends = set(await asyncio.gather(*receiving))
 
     assert status == 0
-    assert took_s < DRAIN_S
     process.start()
     written, pages = await client.read_all("s")
     assert sorted(acknowledged) == sorted(written[start : start + 8] for start in range(0, len(written), 8))
@@ -149,7 +150,7 @@ async def write(client: Client, number: int, acknowledged: list[bytes]) -> None:
 
 async def last_control(wire: Wire) -> str:
     """Return the offset in the control event that was the last thing sent before the end of the answer."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         received = await wire.reader.read()
     assert received.endswith(b"}\n\n\r\n0\r\n\r\n")
     return received.rpartition(b'"streamNextOffset":"')[2][:16].decode()
@@ -187,7 +188,7 @@ async def test_a_store_that_fails_ends_the_server(tmp_path: Path, first: str) ->
     if first == "write":
         reply = await client.post("s", b"lost")
         assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "store-failed", "1")
-    async with asyncio.timeout(DRAIN_S):
+    async with asyncio.timeout(HANG_S):
         assert await serving == 1
     sys.setswitchinterval(interval_s)
 
@@ -213,5 +214,5 @@ def test_a_data_dir_that_vanishes_ends_the_server(serve: Serve, tmp_path: Path) 
     """Otherwise writes would be acknowledged into a file that nobody can find again."""
     server = serve()
     server.data_dir.rename(tmp_path / "elsewhere")
-    assert server.wait(timeout_s=10) == 1
+    assert server.wait(timeout_s=HANG_S) == 1
     assert "data directory" in server.stderr

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from tests.http.site import bounded, until
+from tests.loops import time_passes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -124,9 +125,10 @@ async def test_a_live_reader_keeps_a_ttl_stream_alive(site: Site, mode: str) -> 
     assert (await client.head("s")).status == 404
 
 
+@pytest.mark.still_time
 async def test_a_reader_that_polls_keeps_a_stream_whose_ttl_is_shorter_than_the_poll(run: Run) -> None:
     """The TTL starts anew when the last live reader leaves; the reader that comes back finds its stream."""
-    async with run(bounds=bounded(long_poll_timeout_ms=60)) as site:
+    async with run(bounds=bounded(long_poll_timeout_ms=30_000)) as site:
         client = site.client
         await ttl_stream(site)
         offset = (await client.head("s")).offset
@@ -136,18 +138,21 @@ async def test_a_reader_that_polls_keeps_a_stream_whose_ttl_is_shorter_than_the_
                 await wire.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
                 await until(lambda: site.followers() == 1)
                 site.clock.advance_ms(LONG_MS)
+                await time_passes(30)
                 assert (await wire.reply()).status == 204
         assert (await client.head("s")).status == 200
 
 
+@pytest.mark.still_time
 async def test_a_reader_that_reconnects_finds_its_stream(run: Run) -> None:
-    async with run(bounds=bounded(sse_lifetime_ms=60)) as site:
+    async with run(bounds=bounded(sse_lifetime_ms=60_000)) as site:
         client = site.client
         await ttl_stream(site)
         for _ in range(3):
             async with client.events("s", offset="now") as events:
                 await until(lambda: site.followers() == 1)
                 site.clock.advance_ms(LONG_MS)
+                await time_passes(60)
                 await events.rest()
         assert (await client.head("s")).status == 200
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from contextlib import asynccontextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.http.site import bounded
+from tests.http.site import bounded, until
 from tests.http.wire import LiveBody, request_bytes
 
 if TYPE_CHECKING:
@@ -108,9 +107,7 @@ async def test_a_reader_that_leaves_is_forgotten(site: Site) -> None:
     async with follow(site.client, *({"path": path} for path in paths)) as events:
         await events.until_live(100)
         assert site.followers() == 100
-    async with asyncio.timeout(10):
-        while site.followers():  # noqa: ASYNC110 the server's own loop is this one: a turn of it is what is waited for
-            await asyncio.sleep(0)
+    await until(lambda: not site.followers())
 
 
 async def test_a_slow_reader_falls_behind_and_catches_up(run: Run) -> None:

@@ -13,7 +13,8 @@ import pytest
 from durable_streams.engine.base import EngineError
 from durable_streams.engine.memory import MemoryEngine
 from tests.http.site import bounded, until
-from tests.http.wire import WAIT_S, CutError, Events, LiveBody, request_bytes
+from tests.http.wire import CutError, Events, LiveBody, request_bytes
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ def arriving(origin: str, target: str) -> Iterator[bytes]:
     A body in chunks comes chunk by chunk; of any other, such a client waits until it has a whole buffer full.
     """
     address = urlsplit(origin)
-    with socket.create_connection((address.hostname, address.port or 80), timeout=WAIT_S) as peer:
+    with socket.create_connection((address.hostname, address.port or 80), timeout=HANG_S) as peer:
         peer.sendall(request_bytes("GET", target))
         with peer.makefile("rb", buffering=65_536) as answer:
             chunked = False

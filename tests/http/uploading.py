@@ -10,12 +10,12 @@ import itertools
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.patience import HANG_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tests.serving import ServerProcess
-
-WAIT_S = 20.0
 
 
 class Reply(NamedTuple):
@@ -64,7 +64,7 @@ class Uploads:
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Reply:
         """Send a request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=WAIT_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=HANG_S)
         try:
             connection.request(method, f"/v1/stream/{path}", body or None, dict(headers or {}))
             return _reply(connection.getresponse())
@@ -82,7 +82,7 @@ class Uploads:
         length = "Transfer-Encoding: chunked" if framing.chunked else f"Content-Length: {len(payload)}"
         given = {"Content-Type": "text/plain", "Stream-Append-Mode": "stream", **fields}
         lines = [f"POST /v1/stream/{path} HTTP/1.1", "Host: test", length, *(f"{k}: {v}" for k, v in given.items())]
-        connection = socket.create_connection(("127.0.0.1", self._server.port), timeout=WAIT_S)
+        connection = socket.create_connection(("127.0.0.1", self._server.port), timeout=HANG_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         return connection

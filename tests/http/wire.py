@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
+from tests.patience import HANG_S
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 T = TypeVar("T")
 
-WAIT_S = 10.0
 EVENT_MAX_BYTES = 4 << 20
 """The longest line of an event that can be parsed."""
 BODYLESS = frozenset({204, 304})
@@ -73,7 +74,7 @@ class Wire:
     async def send(self, raw: bytes) -> None:
         """Send bytes as they are."""
         self.writer.write(raw)
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             await self.writer.drain()
 
     async def reply(self, method: str = "GET") -> Reply:
@@ -81,7 +82,7 @@ class Wire:
         reply = await self.reply_head()
         if method == "HEAD" or reply.status in BODYLESS:
             return reply
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             if "content-length" in reply.headers:
                 body = await self.reader.readexactly(int(reply.headers["content-length"]))
             elif reply.headers.get("transfer-encoding") == "chunked":
@@ -92,7 +93,7 @@ class Wire:
 
     async def reply_head(self) -> Reply:
         """Read the status line and the header fields; ``ConnectionResetError`` if the server closed instead."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             try:
                 raw = await self.reader.readuntil(b"\r\n\r\n")
             except asyncio.IncompleteReadError as ended:
@@ -116,12 +117,12 @@ class Wire:
 
     async def exactly(self, size_bytes: int) -> bytes:
         """Return the next so many bytes; ``IncompleteReadError`` or ``ConnectionError`` if the server ends before."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             return await self.reader.readexactly(size_bytes)
 
     async def rest(self) -> bytes:
         """Return what comes until the server closes."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             try:
                 return await self.reader.read()
             except ConnectionResetError:
@@ -265,7 +266,7 @@ class LiveBody:
     async def readline(self) -> bytes:
         """Return the next line, ``b""`` at the end of the body. Raises ``CutError``."""
         if not self._chunked:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(HANG_S):
                 return await self._wire.reader.readline()
         while b"\n" not in self._arrived and not self._ended:
             self._arrived += await self.chunk()
@@ -275,7 +276,7 @@ class LiveBody:
     async def chunk(self) -> bytes:
         """Return the next chunk's bytes, none for the last chunk. Raises ``CutError``."""
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(HANG_S):
                 size = int(await self._wire.reader.readuntil(b"\r\n"), 16)
                 arrived = await self._wire.reader.readexactly(size + 2)
         except asyncio.IncompleteReadError as cut:

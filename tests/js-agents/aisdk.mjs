@@ -105,7 +105,7 @@ const scenarios = {
   },
   async stopByThirdParty() {
     const first = new Tab("third-party");
-    const sent = first.sendMessage({ text: "words" });
+    const sent = first.sendMessage({ text: "endless" });
     await first.shows("w3");
     const second = new Tab("third-party", first.messages.slice(0, 1));
     const resumed = second.resumeStream();
@@ -143,10 +143,11 @@ const scenarios = {
   },
   async busy() {
     const first = new Tab("busy");
-    const sent = first.sendMessage({ text: "words" });
+    const sent = first.sendMessage({ text: "endless" });
     await first.shows("w1");
     const second = new Tab("busy");
     await second.sendMessage({ text: "quick" });
+    await post("/api/chat/busy/stop", { by: "eve" });
     await sent;
     return [first.result(), second.result()];
   },

@@ -32,7 +32,7 @@ early.collections.generations.subscribeChanges((changes) => {
 await post("/api/sessions/state/presence", { id: "tab-1", name: "Ann", typing: true });
 await post("/api/sessions/state/presence", { id: "tab-2", name: "Bob" });
 await post("/api/sessions/state/presence", { id: "tab-2", leave: true });
-const message = { id: "u1", role: "user", parts: [{ type: "text", text: "words" }] };
+const message = { id: "u1", role: "user", parts: [{ type: "text", text: "endless" }] };
 await post("/api/chat", { id: "state", messages: [message], by: "Ann", txid: "tx-1" });
 await until(() => early.collections.generations.size === 1);
 await post("/api/chat/state/stop", { by: "eve" });

@@ -23,7 +23,7 @@ const second = open();
 await first.sendMessage("quick");
 await Promise.all([answered(first, "world"), answered(second, "world")]);
 const afterOne = [seen(first), seen(second)];
-first.sendMessage("words");
+first.sendMessage("endless");
 await Promise.all([answered(first, "w3"), answered(second, "w3")]);
 await post(`${session}/stop`, { by: "eve" });
 const quiet = async () => {

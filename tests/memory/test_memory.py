@@ -18,6 +18,7 @@ import pytest
 
 from durable_streams.config import MIB
 from tests.http.wire import Client, request_bytes
+from tests.patience import pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
 
@@ -68,7 +68,7 @@ async def watched(process: ServerProcess) -> AsyncIterator[list[Memory]]:
         while True:
             now = memory(process)
             peak[0] = Memory(max(now.anonymous, peak[0].anonymous), max(now.total, peak[0].total))
-            await asyncio.sleep(0.01)
+            await pause(0.01)
 
     watching = asyncio.create_task(watch())
     try:
@@ -127,7 +127,7 @@ async def read_slowly(wire: Wire, enough: asyncio.Event) -> bytes:
     while not enough.is_set():
         pieces.append(await wire.reader.read(SLOW_PIECE_BYTES))
         assert pieces[-1], "the reader was cut"
-        await asyncio.sleep(SLOW_PAUSE_S)
+        await pause(SLOW_PAUSE_S)
     return b"".join(pieces)
 
 

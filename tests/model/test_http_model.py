@@ -27,7 +27,7 @@ def profile(max_examples: int) -> settings:
     )
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if EXAMPLES else 300)]
+pytestmark = [pytest.mark.slow, *([pytest.mark.timeout(0)] if EXAMPLES else [])]
 
 
 class MemoryMachine(EventRules, ReadRules):

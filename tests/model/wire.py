@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlencode
 
+from tests.patience import HANG_S
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOST = "model.test"
-RECEIVE_S = 20.0
 BODILESS = frozenset({204, 304})
 
 
@@ -62,7 +63,7 @@ class Wire:
 
     async def receive(self) -> Reply:
         """Raises `asyncio.IncompleteReadError` or `ConnectionError` if the server goes away instead."""
-        async with asyncio.timeout(RECEIVE_S):
+        async with asyncio.timeout(HANG_S):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             status_line, *lines = head[:-4].split("\r\n")
             fields = [line.split(":", 1) for line in lines]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib.util
 import re
@@ -17,6 +16,7 @@ from durable_streams.agents.local_model import NotInstalledError, weights
 from durable_streams.client import astream
 from tests.agents.serving import AdapterProcess
 from tests.model_e2e.sources import ENDLESS_VARIABLE, TOKENS, URL_VARIABLE
+from tests.patience import HANG_S, comes_true
 from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.serving import ServerProcess
 
 SOURCES = ["openai_chat", "openai_responses", "anthropic"]
-WITHIN_S = 1.5
 DELTAS_BEFORE = 12
 ASK = "Tell a long story about a lighthouse keeper and the sea, in ten chapters."
 
@@ -57,7 +56,7 @@ def model() -> Iterator[str]:
         assert found is not None
         yield found[0]
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(HANG_S) == 0
 
 
 @pytest.fixture
@@ -104,9 +103,11 @@ async def stop_midway(http: aiohttp.ClientSession, adapter: AdapterProcess, mode
     assert len(await at_work(http, model)) == 1
     async with http.post(f"{adapter.url}/api/chat/s1/stop", json={"by": "eve"}) as answer:
         assert (await answer.json())["stopped"] is True
-    async with asyncio.timeout(WITHIN_S):
-        while await at_work(http, model):  # noqa: ASYNC110 the model's server tells nobody
-            await asyncio.sleep(0.02)
+
+    async def look() -> bool:
+        return not await at_work(http, model)
+
+    await comes_true(look)
 
 
 def text_of(chunks: list[dict[str, Any]]) -> str:

@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 import durable_streams.protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from concurrent.futures import Future
+from tests.patience import WHOLE_HANG_S
 
 HERE = Path(__file__).parent
 MODULES = sorted(path.stem for path in Path(durable_streams.protocol.__file__).parent.glob("*.py"))
@@ -28,28 +23,27 @@ def run_alone(module: str, directory: Path) -> subprocess.CompletedProcess[str]:
     """Run one test module, in a process of its own, and fail if it leaves anything of its source module untouched."""
     command = [
         *(sys.executable, "-m", "pytest", str(HERE / f"test_{module}.py"), "-q", "-p", "no:cacheprovider"),
+        *("-p", "no:aiohttp", "-p", "no:xdist"),
         *("--hypothesis-profile=coverage", f"--cov=durable_streams.protocol.{module}", "--cov-branch"),
         *("--cov-report=term-missing", "--cov-fail-under=100"),
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
     environment["COVERAGE_FILE"] = str(directory / module)
     return subprocess.run(
-        command, cwd=HERE.parent.parent, env=environment, capture_output=True, text=True, check=False, timeout=100
+        command,
+        cwd=HERE.parent.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WHOLE_HANG_S,
     )
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
-    """All runs, several at a time: most of each is starting Python."""
-    directory = tmp_path_factory.mktemp("coverage")
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        yield {module: pool.submit(run_alone, module, directory) for module in MODULES}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
-def test_own_tests_reach_every_branch(module: str, runs: dict[str, Future[subprocess.CompletedProcess[str]]]) -> None:
-    run = runs[module].result()
+def test_own_tests_reach_every_branch(module: str, tmp_path: Path) -> None:
+    run = run_alone(module, tmp_path)
 
     assert run.returncode == 0, run.stdout[-4_000:] + run.stderr[-1_000:]
 

@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.patience import HANG_S, pause
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-
-WAIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ DONE = answer(200, b'{"done": true}')
 
 async def hang(_delivery: Delivery, writer: asyncio.StreamWriter) -> None:
     """Answer nothing, until the other side goes."""
-    while not writer.transport.is_closing():  # noqa: ASYNC110 a closed peer is no event of a writer
-        await asyncio.sleep(0.005)
+    while not writer.transport.is_closing():  # a closed peer is no event of a writer
+        await pause(0.005)
 
 
 async def cut(_delivery: Delivery, writer: asyncio.StreamWriter) -> None:
@@ -71,7 +71,7 @@ class Receiver:
 
     async def delivery(self, number: int) -> Delivery:
         """Return the delivery of this number, from 1, when it has come."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             while len(self.deliveries) < number:
                 self._arrived.clear()
                 await self._arrived.wait()

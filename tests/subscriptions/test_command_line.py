@@ -11,6 +11,7 @@ import pytest
 
 from durable_streams.clock import ManualClock
 from durable_streams.subscriptions.keys import KEY_FILE, Keyring
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def run(server: ServerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "durable_streams", *arguments, "--url", f"{server.url}/v1/stream"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
 def said(server: ServerProcess, *arguments: str) -> str:
@@ -69,7 +70,7 @@ def test_refusals_in_one_line(server: ServerProcess, arguments: tuple[str, ...],
 @pytest.mark.slow
 def test_a_key_is_rotated_under_a_running_server(server: ServerProcess) -> None:
     command = [sys.executable, "-m", "durable_streams", "subscriptions", "rotate-key", str(server.data_dir)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
 
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("signing with ds_")
@@ -81,7 +82,7 @@ def test_a_key_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     kept = (tmp_path / KEY_FILE).read_bytes()
     (tmp_path / f"{KEY_FILE}.new").mkdir()  # as a file system that takes no writes, for root as well
     command = [sys.executable, "-m", "durable_streams", "subscriptions", "rotate-key", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
 
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
     assert f"{tmp_path / KEY_FILE} cannot be written" in ended.stderr

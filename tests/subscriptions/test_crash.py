@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import random
+import signal
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from durable_streams.client import (
 )
 from durable_streams.engine.lmdb.check import check_data_dir
 from durable_streams.engine.lmdb.crash_point import VARIABLE
+from tests.patience import HANG_S, comes_true, pause
 from tests.serving import ServerExited, ServerProcess
 from tests.subscriptions.receiver import DONE, OK, Delivery, Receiver, answer, cut
 
@@ -38,7 +40,6 @@ ROUNDS = int(os.environ.get("CRASH_ROUNDS", "20")) // 2
 STREAMS = [f"jobs/{number}" for number in range(12)]
 LEASE_MS = 1_000
 WORK_S = (0.1, 0.9)
-PEACE_S = 40.0
 ONCE = RetryPolicy(give_up_after_s=0)
 _REFUSED = (DurableStreamError, FetchError)
 
@@ -91,7 +92,7 @@ class Stage:
                         url, content_type="text/plain", client=session._endpoint.session, retry=ONCE
                     )
                     await handle.append(b"0123456789"[: self.chance.randint(1, 10)])
-                await asyncio.sleep(self.chance.random() * 0.02)
+                await pause(self.chance.random() * 0.02)
 
     async def pull(self, worker: str) -> None:
         """Claim, ack bit by bit, and finish, release or just stop."""
@@ -101,7 +102,7 @@ class Stage:
                     claim = await subscription.claim(worker)
                     await self._work(subscription, claim)
                 except _REFUSED:
-                    await asyncio.sleep(0.02)
+                    await pause(0.02)
 
     async def _work(self, subscription: AsyncSubscription, claim: Claim) -> None:
         for stream in claim.streams:
@@ -140,18 +141,18 @@ class Stage:
 
     async def until_all_done(self) -> None:
         """With nobody appending, all work gets done."""
-        async with asyncio.timeout(PEACE_S):
-            tails = {}
-            for path in STREAMS:
-                async with AsyncDurableStream(f"{self.root_url}/{path}") as stream:
-                    tails[path] = int((await stream.head()).offset or 0)
-            for name in ("pull", "push"):
-                async with self.subscription(name) as subscription:
-                    cursors: dict[str, int] = {}
-                    while cursors != tails:
-                        links = (await subscription.show())["streams"]
-                        cursors = {link["path"]: int(link["acked_offset"]) for link in links}
-                        await asyncio.sleep(0.05)
+        tails = {}
+        for path in STREAMS:
+            async with AsyncDurableStream(f"{self.root_url}/{path}") as stream:
+                tails[path] = int((await stream.head()).offset or 0)
+        for name in ("pull", "push"):
+            async with self.subscription(name) as subscription:
+
+                async def look(subscription: AsyncSubscription = subscription) -> bool:
+                    links = (await subscription.show())["streams"]
+                    return {link["path"]: int(link["acked_offset"]) for link in links} == tails
+
+                await comes_true(look)
 
 
 async def campaign(server: ServerProcess, seed: int, fault: str | None) -> None:
@@ -165,15 +166,15 @@ async def campaign(server: ServerProcess, seed: int, fault: str | None) -> None:
             for number in range(ROUNDS):
                 if fault is not None:
                     server.environment[VARIABLE] = f"{fault}:{stage.chance.randint(2, 100)}:{server.data_dir}"
-                await asyncio.sleep(stage.chance.uniform(*WORK_S))
-                await asyncio.to_thread(server.kill)
+                await pause(stage.chance.uniform(*WORK_S))  # any moment will do
+                await asyncio.to_thread(kill, server)
                 report = check_data_dir(server.data_dir)
                 assert report.sound, (number, report.problems)
                 await asyncio.to_thread(start, server)
-                await stage.check()
-            server.environment.pop(VARIABLE, None)
+                await check_through_the_fault(stage)
             stage.quiet = True
-            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(kill, server)
+            server.environment.pop(VARIABLE, None)
             await asyncio.to_thread(server.start)
             await stage.until_all_done()
             await stage.check()
@@ -185,9 +186,37 @@ def start(server: ServerProcess) -> None:
     """Start; a server that dies of its fault before it is ready is started without."""
     try:
         server.start()
-    except ServerExited:
-        server.environment.pop(VARIABLE, None)
+    except ServerExited as exited:
+        if exited.returncode != -signal.SIGKILL or VARIABLE not in server.environment:
+            raise
+        del server.environment[VARIABLE]
         server.start()
+
+
+def kill(server: ServerProcess) -> None:
+    """Kill what runs, or has died of its fault, and of nothing else."""
+    if not server.running:
+        assert (server.returncode, VARIABLE in server.environment) == (-signal.SIGKILL, True), server.stderr
+    server.kill()
+
+
+async def check_through_the_fault(stage: Stage) -> None:
+    """Hold each cursor to the ledger.
+
+    Everybody goes on working, so the commit that an armed server dies of may come while it is asked: then its store is
+    looked at as well, and it is started without a fault and asked again.
+    """
+    server = stage.server
+    try:
+        await stage.check()
+    except FetchError:
+        assert VARIABLE in server.environment, server.stderr
+        assert await asyncio.to_thread(server.wait, timeout_s=HANG_S) == -signal.SIGKILL
+        report = check_data_dir(server.data_dir)
+        assert report.sound, report.problems
+        del server.environment[VARIABLE]
+        await asyncio.to_thread(server.start)
+        await stage.check()
 
 
 @pytest.mark.slow
@@ -196,5 +225,26 @@ async def test_cursors_through_kills(tmp_path: Path, seed: int, fault: str | Non
     server = ServerProcess(tmp_path, arguments=["--allow-local-webhooks"])
     try:
         await campaign(server, seed, fault)
+    finally:
+        server.close()
+
+
+@pytest.mark.slow
+async def test_a_server_that_dies_of_its_fault_while_it_is_looked_at(tmp_path: Path) -> None:
+    """The harness itself: armed for the very next commit, the server is gone before it can be asked."""
+    server = ServerProcess(tmp_path, arguments=["--allow-local-webhooks"])
+    try:
+        async with Receiver() as receiver:
+            stage = Stage(server.start(), receiver, seed=1)
+            await stage.set_up()
+            server.environment[VARIABLE] = f"after-commit:1:{server.data_dir}"
+            await asyncio.to_thread(server.restart)
+            async with AsyncDurableStream(
+                f"{stage.root_url}/wake", content_type="application/json", retry=ONCE
+            ) as wake:
+                with pytest.raises(FetchError):
+                    await wake.append(b"1")
+            await check_through_the_fault(stage)
+            assert (server.running, VARIABLE in server.environment) == (True, False)
     finally:
         server.close()

@@ -35,6 +35,7 @@ from durable_streams.subscriptions.tokens import Grant, Tokens
 from durable_streams.subscriptions.wake_commands import Claimed, WakeRequest
 from durable_streams.tail import Hub
 from durable_streams.writer import Writer
+from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ class World:
             answers = [self.loop.create_future() for _ in submits]
             for submit, answer in zip(submits, answers, strict=True):
                 submit(answer.set_result)
-            return await asyncio.wait_for(asyncio.gather(*answers), 10)
+            return await asyncio.wait_for(asyncio.gather(*answers), HANG_S)
 
         return self.loop.run_until_complete(run())
 

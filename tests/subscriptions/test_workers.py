@@ -20,6 +20,7 @@ from durable_streams.client import (
     SubscriptionNotFoundError,
     Worker,
 )
+from tests.patience import HANG_S, comes_true, pause
 from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ EVENTS_PER_STREAM = 6
 WORKER_COUNT = 5
 KILL_COUNT = 20
 LEASE_MS = 1_000
-DEADLINE_S = 90.0
+FIELDS = {"type": "pull-wake", "pattern": "jobs/*", "wake_stream": "wake/jobs", "lease_ttl_ms": LEASE_MS}
 
 
 @contextlib.contextmanager
@@ -67,12 +68,12 @@ async def append_all(root_url: str, chance: random.Random) -> None:
                 await handle.create_stream(content_type="application/json")
             await handle.append(orjson.dumps({"stream": stream, "number": numbers[stream]}))
             numbers[stream] += 1
-            await asyncio.sleep(chance.random() * 0.01)
+            await pause(chance.random() * 0.01)
 
 
 async def kill_some(processes: list[subprocess.Popen[bytes]], restart: Any, chance: random.Random) -> None:  # noqa: ANN401
     for _ in range(KILL_COUNT):
-        await asyncio.sleep(chance.random() * 0.8)
+        await pause(chance.random() * 0.8)
         place = chance.randrange(WORKER_COUNT)
         processes[place].kill()
         processes[place].wait()
@@ -80,12 +81,11 @@ async def kill_some(processes: list[subprocess.Popen[bytes]], restart: Any, chan
 
 
 async def until_acked(subscription: AsyncSubscription, tails: dict[str, int]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            shown = await subscription.show()
-            if {link["path"]: int(link["acked_offset"]) for link in shown["streams"]} == tails:
-                return
-            await asyncio.sleep(0.1)
+    async def look() -> bool:
+        shown = await subscription.show()
+        return {link["path"]: int(link["acked_offset"]) for link in shown["streams"]} == tails
+
+    await comes_true(look)
 
 
 async def tails_of(root_url: str) -> dict[str, int]:
@@ -138,8 +138,7 @@ async def test_every_event_is_processed_though_workers_are_killed(server: Server
     async with await AsyncDurableStream.create(f"{root_url}/wake/jobs", content_type="application/json"):
         pass
     async with AsyncSubscription(root_url, "jobs") as subscription:
-        fields = {"type": "pull-wake", "pattern": "jobs/*", "wake_stream": "wake/jobs", "lease_ttl_ms": LEASE_MS}
-        await subscription.create(fields)
+        await subscription.create(FIELDS)
         with workers(root_url, log) as processes:
             await asyncio.gather(
                 append_all(root_url, chance), kill_some(processes, lambda: start_worker(root_url, log), chance)
@@ -159,8 +158,7 @@ async def jobs(serve: Serve) -> str:
     async with await AsyncDurableStream.create(f"{root_url}/wake/jobs", content_type="application/json"):
         pass
     async with AsyncSubscription(root_url, "jobs") as subscription:
-        fields = {"type": "pull-wake", "pattern": "jobs/*", "wake_stream": "wake/jobs", "lease_ttl_ms": LEASE_MS}
-        await subscription.create(fields)
+        await subscription.create(FIELDS)
     return root_url
 
 
@@ -201,19 +199,28 @@ async def test_a_worker_waits_for_work_and_brings_bytes_as_they_are(jobs: str) -
 
 @pytest.mark.slow
 async def test_a_heartbeat_keeps_long_work_and_a_lost_lease_is_told(jobs: str) -> None:
-    await put(jobs, "a", b"1")
-    async with Worker(jobs, "jobs") as worker:
-        work = await anext(aiter(worker))
-        await asyncio.sleep(LEASE_MS * 2.5 / 1000)
-        assert not work.lost.is_set()
-        async with AsyncSubscription(jobs, "jobs") as subscription:
+    async with AsyncSubscription(jobs, "jobs") as subscription:
+        await subscription.delete()
+        # So long that a busy machine does not miss it, and seen to be made longer instead of waited out.
+        await subscription.create(FIELDS | {"lease_ttl_ms": 6 * LEASE_MS})
+        await put(jobs, "a", b"1")
+        async with Worker(jobs, "jobs") as worker:
+            work = await anext(aiter(worker))
+            ends = {(await subscription.show())["lease_expires_at"]}
+
+            async def is_made_longer_twice() -> bool:
+                ends.add((await subscription.show())["lease_expires_at"])
+                return len(ends) == 3
+
+            await comes_true(is_made_longer_twice)
+            assert not work.lost.is_set()
             assert (await subscription.show())["generation"] == 1
             await subscription.delete()
             await subscription.create({"type": "pull-wake", "streams": ["x"], "wake_stream": "wake/jobs"})
-        async with asyncio.timeout(LEASE_MS / 1000):
-            await work.lost.wait()
-        with pytest.raises(LeaseLostError):
-            await worker._ack(worker._claim, {})  # type: ignore[arg-type] # it has one
+            async with asyncio.timeout(HANG_S):
+                await work.lost.wait()
+            with pytest.raises(LeaseLostError):
+                await worker._ack(worker._claim, {})  # type: ignore[arg-type] # it has one
 
 
 async def test_a_worker_of_nothing_is_refused(jobs: str) -> None:

@@ -14,6 +14,7 @@ import sys
 import orjson
 
 from durable_streams.client import Worker
+from tests.patience import pause
 
 WORK_MAX_S = 0.01
 
@@ -34,7 +35,7 @@ async def main(root_url: str, subscription_id: str, log_path: str) -> None:
             before = work
             span = {"start": int(work.offset), "end": int(work.next_offset)}
             note("begun", generation=work.generation, path=work.path, items=work.items, **span)
-            await asyncio.sleep(chance.random() * WORK_MAX_S)
+            await pause(chance.random() * WORK_MAX_S)
 
 
 if __name__ == "__main__":

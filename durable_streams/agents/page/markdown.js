@@ -4,13 +4,24 @@
 // every attribute is either a constant or an address that begins with http:, https: or mailto:.
 
 const ESCAPES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^`]*)$/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.+?)\s*#*\s*$/;
+const FENCE = /^ {0,3}(`{3,}|~{3,}(?!~))([^`]*)$/;
+const HEADING = /^ {0,3}(#{1,6})\s+(.+)$/s;
 const RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
 const QUOTE = /^ {0,3}&gt; ?/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])(?:\s+|$)(.*)$/;
-const DIVIDER = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+const DIVIDER = /^\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?$/;
 const DEPTH_MAX = 12;
+// A row is filled up to the head's cells: without a bound, short rows below a wide head would cost the square.
+const COLUMNS_MAX = 100;
+// What opens and closes a span. Each is looked for once: a text that only opens would be read anew for each opening.
+const SPANS = [
+  ['strong', /\*\*(?=\S)/g, /(?<=\S)\*\*/g],
+  ['strong', /(?<!\w)__(?=\S)/g, /(?<=\S)__(?!\w)/g],
+  ['em', /\*(?=[^\s*])/g, /(?<=[^\s*])\*/g],
+  ['em', /(?<!\w)_(?=\S)/g, /(?<=\S)_(?!\w)/g],
+  ['del', /~~(?=\S)/g, /(?<=\S)~~/g],
+];
+const ENDS = ['&quot;', '&#39;', '&gt;', '&lt;', '.', ',', ';', ':', '!', '?', ')', ']'];
 
 // Return the HTML of each block of a text.
 export function blocks(source) {
@@ -35,12 +46,23 @@ function block(lines, at, depth) {
   if (!line.trim()) return ['', at + 1];
   if (FENCE.test(line)) return fenced(lines, at);
   const heading = line.match(HEADING);
-  if (heading) return [`<h${heading[1].length}>${inline(heading[2])}</h${heading[1].length}>`, at + 1];
+  if (heading) return [`<h${heading[1].length}>${inline(title(heading[2]))}</h${heading[1].length}>`, at + 1];
   if (RULE.test(line)) return ['<hr>', at + 1];
   if (QUOTE.test(line)) return quoted(lines, at, depth);
   if (ITEM.test(line)) return list(lines, at, depth);
-  if (line.includes('|') && DIVIDER.test(lines[at + 1] ?? '') && lines[at + 1].includes('-')) return table(lines, at);
+  if (line.includes('|') && divides(lines[at + 1] ?? '')) return table(lines, at);
   return paragraph(lines, at, depth);
+}
+
+// A heading's text without the number signs that may close it.
+function title(text) {
+  let end = text.trimEnd().length;
+  while (end > 0 && text[end - 1] === '#') end -= 1;
+  return text.slice(0, Math.max(1, text.slice(0, end).trimEnd().length));
+}
+
+function divides(line) {
+  return DIVIDER.test(line.trim()) && cells(line).length <= COLUMNS_MAX;
 }
 
 function fenced(lines, at) {
@@ -139,19 +161,40 @@ function inline(text, nested = false) {
   let left = text.replace(/(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)/gs, (_, ticks, code) => keep(`<code>${code.trim()}</code>`));
   left = left.replace(/\\([!-/:-@[-`{-~])(?!#?\w+;)/g, (_, char) => keep(char));
   if (!nested) {
-    left = left.replace(/!?\[([^[\]]*)\]\(\s*([^\s()]*(?:\([^\s()]*\)[^\s()]*)*)(?:\s+&quot;.*?&quot;)?\s*\)/g,
+    left = left.replace(/!?\[([^[\]]*)\]\(\s*(?!\s)([^\s()]*(?:\([^\s()]*\)[^\s()]*)*)(?:\s+(?!\s)&quot;(?:(?!&quot;).)*&quot;)?\s*\)/g,
       (whole, label, address) => (isSafe(address) ? keep(link(address, inline(restore(label, aside, true), true))) : whole));
-    left = left.replace(/\bhttps?:\/\/[^\s\0\x01]+?(?=(?:[.,;:!?)\]]|&quot;|&#39;|&gt;|&lt;)*(?:[\s\0]|$))/g,
-      (address) => keep(link(address, address)));
+    left = left.replace(/\b(https?:\/\/)([^\s\0\x01]+)/g, (_, scheme, rest) => {
+      const end = addressEnd(rest);
+      return keep(link(scheme + rest.slice(0, end), scheme + rest.slice(0, end))) + rest.slice(end);
+    });
   }
-  left = left
-    .replace(/\*\*(?=\S)(.+?)(?<=\S)\*\*/gs, '<strong>$1</strong>')
-    .replace(/(?<!\w)__(?=\S)(.+?)(?<=\S)__(?!\w)/gs, '<strong>$1</strong>')
-    .replace(/\*(?=[^\s*])(.+?)(?<=[^\s*])\*/gs, '<em>$1</em>')
-    .replace(/(?<!\w)_(?=\S)(.+?)(?<=\S)_(?!\w)/gs, '<em>$1</em>')
-    .replace(/~~(?=\S)(.+?)(?<=\S)~~/gs, '<del>$1</del>')
-    .replace(/(?: {2,}|\\)\n/g, '<br>');
-  return restore(left, aside, false);
+  for (const one of SPANS) left = span(left, one);
+  return restore(left.replace(/(?:(?<! ) {2,}|\\)\n/g, '<br>'), aside, false);
+}
+
+// Return where an address ends that is followed by punctuation; it is one character long at least.
+function addressEnd(text) {
+  let end = text.length;
+  for (;;) {
+    const last = ENDS.find((mark) => mark.length < end && text.endsWith(mark, end));
+    if (last === undefined) return end;
+    end -= last.length;
+  }
+}
+
+function span(text, [tag, opens, closes]) {
+  let out = '', at = 0;
+  for (;;) {
+    opens.lastIndex = at;
+    const open = opens.exec(text);
+    if (!open) return out + text.slice(at);
+    const from = open.index + open[0].length;
+    closes.lastIndex = from + 1;
+    const close = closes.exec(text);
+    if (!close) return out + text.slice(at);
+    out += `${text.slice(at, open.index)}<${tag}>${text.slice(from, close.index)}</${tag}>`;
+    at = close.index + close[0].length;
+  }
 }
 
 // Put back what was put aside. A link's label is looked at again, so there it is put back as it was shown.
