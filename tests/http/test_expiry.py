@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import orjson
@@ -166,9 +165,7 @@ async def test_a_live_reader_does_not_keep_an_absolute_expiry(site: Site) -> Non
         site.clock.advance_ms(10_000)
         assert (await client.head("s")).status == 404
         await site.upkeep()
-        assert [(event.kind, json.loads(event.text)["code"]) for event in await events.rest()] == [
-            ("gone", "not-found")
-        ]
+        assert [event.kind for event in await events.rest()] == ["gone"]
     assert (await client.get("s", offset="-1")).status == 404
 
 

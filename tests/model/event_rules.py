@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from tests.model.expected import refused
 from tests.model.strategies import PLACES, PRODUCERS, bodies, next_claim
 from tests.model.streams import TEXT, Body, Creation, ForkAsk, Lifetime
 from tests.model.wire import Request, Wire
@@ -81,6 +82,23 @@ class EventRules(WriteRules):
             self.append_to(each, *self.fitting(each, content), close=False)
         for each in (path, source.path):
             self.read_the_last(each, count)
+
+    @rule(place=PLACES, body=bodies(), live=st.sampled_from([{}, {"live": "long-poll"}, {"live": "sse"}]))
+    def replace_under_a_reader(self, *, place: int, body: Bodies, live: dict[str, str]) -> None:
+        """Its offsets, with a cursor that it was given, are refused in the stream that follows at the path."""
+        path = self.path(place)
+        stream = self.model.living(path)
+        if stream is None or stream.forks or not stream.tail:
+            return
+        stream.read(self.model.now_ms)
+        poll = Request("GET", path, query={"offset": "-1", "live": "long-poll"})
+        reply = self.ask(poll, self.model.poll_brings(stream, 0, "", relative=False))
+        at = {"offset": reply.headers["stream-next-offset"], "cursor": reply.headers["stream-cursor"]}
+        self.ask(Request("DELETE", path), self.model.delete(path))
+        self.wake(stream)
+        ask = Creation(stream.content_type, body[0 if stream.is_json else 1])
+        self.ask(put(path, ask), self.model.create(path, ask))
+        self.ask(Request("GET", path, query=at | live), refused(410))
 
     def _with_lifetime(self, fits: Callable[[Stream], bool]) -> Stream | None:
         """A living stream that fits, else one with a short TTL made for this, if there is a path left for it."""

@@ -20,12 +20,11 @@ CLOSED = {"stream-closed": "true"}
 
 
 class Model:
-    """All streams of one server. ``former``: the last one at each path that is no more."""
+    """All streams of one server."""
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
         self.streams: dict[str, Stream] = {}
-        self.former: dict[str, Stream] = {}
 
     @property
     def now_ms(self) -> int:
@@ -201,7 +200,6 @@ class Model:
             stream.soft_deleted = True
             return
         del self.streams[stream.path]
-        self.former[stream.path] = stream
         source = stream.fork_of
         if source is not None:
             source.forks.discard(stream)

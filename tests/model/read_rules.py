@@ -126,19 +126,6 @@ class ReadRules(Harness):
             self.ask(post(path, body, content_type), self.model.append(path, body, content_type))
             self.wake(stream)
 
-    @rule(place=PLACES, pick=PICKS, live=st.sampled_from([{}, {"live": "long-poll"}, {"live": "sse"}]))
-    def go_on_as_a_reader_of_the_former(self, *, place: int, pick: int, live: dict[str, str]) -> None:
-        """A stream stood at this path before: its offsets, with a cursor of it, are refused, wherever they lie."""
-        path = self.path(place)
-        stream, former = self.model.living(path), self.model.former.get(path)
-        if stream is None or former is None or former.cursor is None:
-            return
-        known = [token for position, token in sorted(former.tokens.by_position.items()) if position]
-        if known:
-            query = {"offset": known[pick % len(known)], "cursor": former.cursor}
-            self.ask(Request("GET", path, query=query | live), refused(410))
-            stream.maybe_touched(self.model.now_ms)
-
     def _poll(self, request: Request, stream: Stream, position: int, echo: str) -> None:  # noqa: PLR0917 - one poll
         relative = request.query["offset"] == "now"
         if position < stream.tail:
