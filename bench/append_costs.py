@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from durable_streams.config import ServerConfig
 from durable_streams.engine.base import Mutation
 from durable_streams.engine.lmdb.engine import LmdbEngine
-from durable_streams.http.batch_append import post_batch
+from durable_streams.http.extensions.batch_append import post_batch
 from durable_streams.http.messages import Request
-from durable_streams.logs import configure_logs
 from durable_streams.protocol.head import Head, Record, encode_record
+from durable_streams.runtime.config import ServerConfig
+from durable_streams.runtime.logs import configure_logs
 from durable_streams.server import GC_YOUNG_COUNT, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from durable_streams.committer import Committer
+    from durable_streams.commit.committer import Committer
 
 PAYLOAD = b"x" * 100
 TYPE = "text/plain"

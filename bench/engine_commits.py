@@ -17,8 +17,8 @@ from pathlib import Path
 
 from durable_streams.engine.base import Chunk, Mutation, Outcome
 from durable_streams.engine.lmdb.engine import LmdbEngine
-from durable_streams.logs import configure_logs
 from durable_streams.protocol.head import Head, Record, encode_record
+from durable_streams.runtime.logs import configure_logs
 
 PAYLOAD = bytes(100)
 RECORD = encode_record(Record("application/octet-stream"))

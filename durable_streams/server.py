@@ -14,39 +14,45 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from durable_streams.clock import SystemClock
-from durable_streams.committer import Committer
+from durable_streams.commit.committer import Audience, Committer
+from durable_streams.commit.heads import HeadCache
+from durable_streams.commit.writer import Writer
 from durable_streams.delivery.dispatcher import Dispatcher
 from durable_streams.delivery.webhooks import WebhookClient
-from durable_streams.heads import HeadCache
 from durable_streams.http.addresses import Addresses
-from durable_streams.http.aiohttp_front import AiohttpFront
 from durable_streams.http.control import Health
-from durable_streams.http.lane import LaneFront
+from durable_streams.http.fronts.aiohttp_front import AiohttpFront
+from durable_streams.http.fronts.lane import LaneFront
+from durable_streams.http.live.connection import LiveReaders
 from durable_streams.http.reads import Reads
 from durable_streams.http.router import Router
-from durable_streams.http.sse_connection import LiveReaders
 from durable_streams.http.subscriptions import SubscriptionRoutes
-from durable_streams.listening import bind, local_url
-from durable_streams.packer import Packer
-from durable_streams.reader import Reader
 from durable_streams.runtime import Runtime
-from durable_streams.stopping import StoppedEarlyError
-from durable_streams.streams import Streams
+from durable_streams.runtime.alarm import Alarm
+from durable_streams.runtime.clock import SystemClock
+from durable_streams.runtime.listening import bind, local_url
+from durable_streams.runtime.stopping import StoppedEarlyError
+from durable_streams.streams.packer import Packer
+from durable_streams.streams.publisher import Publisher
+from durable_streams.streams.reader import Reader
+from durable_streams.streams.service import Streams
+from durable_streams.streams.tail import Hub
+from durable_streams.subscriptions.index import SubscriptionIndex
 from durable_streams.subscriptions.keys import KEY_FILE, Keyring
+from durable_streams.subscriptions.matcher import Matcher
 from durable_streams.subscriptions.service import Subscriptions
 from durable_streams.subscriptions.tokens import Tokens
-from durable_streams.tail import Hub
-from durable_streams.upkeep import Upkeep
-from durable_streams.writer import Writer
+from durable_streams.subscriptions.wakes import Wakes
+from durable_streams.subscriptions.waking import WakingQueue
+from durable_streams.upkeep import Deadlines, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durable_streams.clock import Clock
-    from durable_streams.config import ServerConfig
     from durable_streams.engine.base import Engine
-    from durable_streams.stopping import StopSignals
+    from durable_streams.runtime.clock import Clock
+    from durable_streams.runtime.config import ServerConfig
+    from durable_streams.runtime.stopping import StopSignals
 
 SWITCH_INTERVAL_S: Final = 0.00005
 """What the writer waits, after a sync beside a busy loop, until it has the interpreter back; 5 ms by default. (While it
@@ -137,37 +143,39 @@ class Server:
     def _compose(self, loop: asyncio.AbstractEventLoop) -> None:
         config, runtime = self.config, self._runtime
         self._writer = Writer(loop)
-        cache = HeadCache(self.engine, config.bounds.head_cache_count)
-        self.committer = Committer(self.engine, cache, self._writer, runtime=runtime)
-        reader = Reader(self.engine, config.bounds.page_limit_bytes, Packer())
-        self.streams = Streams(self.engine, self.committer, cache, reader=reader, hub=Hub(), runtime=runtime)
-        self._reads = Reads(self.streams, runtime, cache_scope=config.cache_scope)
-        self._readers = LiveReaders(self.streams, runtime)
-        health = Health(self.engine, self.committer)
-        self._compose_subscriptions(config)
-        router = Router(self.streams, self._reads, health, subscriptions=self._compose_routes(config), config=config)
-        self._front = AiohttpFront(router, self._readers, config.bounds)
-        self._lane = (
-            LaneFront(
-                router, self._readers, config.bounds, hand_over=self._front.connect, arriving=self._front.arriving
-            )
-            if config.lane
-            else None
-        )
-        self._upkeep = Upkeep(
-            self.engine, self.streams, cache, subscriptions=self.subscriptions, writer=self._writer, runtime=runtime
-        )
+        self._compose_keys(config)
+        cache, packer, hub = HeadCache(self.engine, config.bounds.head_cache_count), Packer(), Hub()
+        alarm, waking = Alarm(runtime.clock, config.bounds.sweep_interval_ms), WakingQueue()
+        wakes = Wakes(self.engine, Matcher(), runtime.chance, tokens=self._tokens)
+        index = SubscriptionIndex(self.engine, wakes.matcher, waking=waking, alarm=alarm)
+        audience = Audience((Publisher(hub, packer), index), watch=wakes, followed=hub.is_followed)
+        self.committer = Committer(self.engine, cache, self._writer, runtime=runtime, audience=audience)
+        reader = Reader(self.engine, config.bounds.page_limit_bytes, packer)
+        self.streams = Streams(self.engine, self.committer, cache, reader=reader, hub=hub, runtime=runtime)
+        self.subscriptions = Subscriptions(self.engine, self.committer, runtime.chance, wakes=wakes, index=index)
+        deadlines = Deadlines(self.engine, self.streams, self.subscriptions, alarm=alarm, runtime=runtime)
+        self._upkeep = Upkeep(self.engine, cache, self._writer, deadlines=deadlines, packer=packer, runtime=runtime)
+        client = WebhookClient(self._keyring, self._tokens, runtime.clock, allow_local=config.allow_local_webhooks)
+        self._dispatcher = Dispatcher(waking, self.subscriptions, client)
+        self._compose_fronts(config)
         self.subscriptions.load()
+        self._dispatcher.start()
 
-    def _compose_subscriptions(self, config: ServerConfig) -> None:
-        clock = self._runtime.clock
-        self._keyring = Keyring(config.data_dir / KEY_FILE if self.engine.durable else None, clock)
+    def _compose_fronts(self, config: ServerConfig) -> None:
+        self._reads = Reads(self.streams, self._runtime, cache_scope=config.cache_scope)
+        self._readers = LiveReaders(self.streams, self._runtime)
+        health, routes = Health(self.engine, self.committer), self._compose_routes(config)
+        router = Router(self.streams, self._reads, health, subscriptions=routes, config=config)
+        self._front = AiohttpFront(router, self._readers, config.bounds)
+        self._lane: LaneFront | None = None
+        if config.lane:
+            hand_over, arriving = self._front.connect, self._front.arriving
+            self._lane = LaneFront(router, self._readers, config.bounds, hand_over=hand_over, arriving=arriving)
+
+    def _compose_keys(self, config: ServerConfig) -> None:
+        self._keyring = Keyring(config.data_dir / KEY_FILE if self.engine.durable else None, self._runtime.clock)
         self._keyring.open()
         self._tokens = Tokens(self._keyring.token_secret)
-        self.subscriptions = Subscriptions(self.engine, self.committer, self._runtime, tokens=self._tokens)
-        client = WebhookClient(self._keyring, self._tokens, clock, allow_local=config.allow_local_webhooks)
-        self._dispatcher = Dispatcher(self.subscriptions, client)
-        self.subscriptions.deliver = self._dispatcher.offer
 
     def _compose_routes(self, config: ServerConfig) -> SubscriptionRoutes:
         return SubscriptionRoutes(

@@ -20,16 +20,51 @@ from durable_streams.protocol.subscription_config import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from durable_streams.commit.heads import HeadCache
+    from durable_streams.commit.writer import Writer
     from durable_streams.engine.base import Engine
-    from durable_streams.heads import HeadCache
     from durable_streams.runtime import Runtime
-    from durable_streams.streams import Streams
+    from durable_streams.runtime.alarm import Alarm
+    from durable_streams.streams.packer import Packer
+    from durable_streams.streams.service import Streams
     from durable_streams.subscriptions.service import Subscriptions
-    from durable_streams.writer import Writer
 
 STUCK_MS: Final = 100
 R = TypeVar("R")
 _log = structlog.get_logger(__name__)
+
+
+class Deadlines:
+    """What is due now: expired streams, and subscriptions whose time has come. The loop's thread only."""
+
+    def __init__(
+        self, engine: Engine, streams: Streams, subscriptions: Subscriptions, *, alarm: Alarm, runtime: Runtime
+    ) -> None:
+        self._engine, self._streams, self._subscriptions = engine, streams, subscriptions
+        self._alarm, self._clock, self._bounds = alarm, runtime.clock, runtime.bounds
+
+    async def meet(self) -> int:
+        """Submit a look at one slice of what is due and wait for the answers; return how many there were."""
+        due = self._engine.due(self._clock.now_ms(), self._bounds.sweep_count)
+        looks = [asyncio.get_running_loop().create_future() for _ in due]
+        for row, look in zip(due, looks, strict=True):
+            submit = self._subscriptions.submit_timer if row.path.startswith(PREFIX) else self._streams.submit_expiry
+            submit(row.path, partial(_resolve, look))
+        if looks:
+            await asyncio.wait(looks)
+        return len(due)
+
+    async def rung(self) -> None:
+        """Wait until something is due before the next round."""
+        await self._alarm.rung()
+
+    def set_alarm(self) -> None:
+        """Ring for the next row that is due before the next round."""
+        now_ms = self._clock.now_ms()
+        rows = self._engine.due(now_ms + self._bounds.sweep_interval_ms, 1)
+        if rows:
+            # One that stayed due is not looked at again at once: whatever kept it may take a while.
+            self._alarm.set(rows[0].due_ms if rows[0].due_ms > now_ms else now_ms + STUCK_MS)
 
 
 def _resolve(look: asyncio.Future[Any], result: object) -> None:
@@ -43,21 +78,16 @@ class Upkeep:
     def __init__(
         self,
         engine: Engine,
-        streams: Streams,
         cache: HeadCache,
-        *,
-        subscriptions: Subscriptions,
         writer: Writer,
+        *,
+        deadlines: Deadlines,
+        packer: Packer,
         runtime: Runtime,
     ) -> None:
-        self._engine, self._streams, self._cache, self._writer = engine, streams, cache, writer
-        self._packer = streams.reader.packer
+        self._engine, self._cache, self._writer = engine, cache, writer
+        self._deadlines, self._packer = deadlines, packer
         self._clock, self._bounds = runtime.clock, runtime.bounds
-        self._subscriptions = subscriptions
-        subscriptions.due = self.wake_at
-        self._woken = asyncio.Event()
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_ms = 0
 
     async def run(self) -> None:
         """Do one round after another, with a pause between them; a full slice is followed by the next at once."""
@@ -71,23 +101,6 @@ class Upkeep:
                 return
             await self._pause(0 if busy else self._bounds.sweep_interval_ms / 1000)
 
-    def wake_at(self, due_ms: int) -> None:
-        """Look at what is due at this time, rather than with the next round."""
-        now_ms = self._clock.now_ms()
-        if self._alarm is not None and self._alarm_ms <= due_ms:
-            return
-        if due_ms > now_ms + self._bounds.sweep_interval_ms:
-            return  # a round comes first, and looks then
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_ms = due_ms
-        # A millisecond late rather than early: what rings early finds nothing due.
-        self._alarm = asyncio.get_running_loop().call_later(max(1, due_ms - now_ms + 1) / 1000, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm = None
-        self._woken.set()
-
     async def _pause(self, pause_s: float) -> None:
         """Sleep, and end what becomes due meanwhile."""
         loop = asyncio.get_running_loop()
@@ -95,23 +108,14 @@ class Upkeep:
         while True:
             try:
                 async with asyncio.timeout_at(until_s):
-                    await self._woken.wait()
+                    await self._deadlines.rung()
             except TimeoutError:
                 return
-            self._woken.clear()
             try:
-                await self._expire()
-                self._set_alarm()
+                await self._deadlines.meet()
+                self._deadlines.set_alarm()
             except EngineFailedError:
                 return  # the next round says so
-
-    def _set_alarm(self) -> None:
-        """Ring for the next row that is due before the next round."""
-        now_ms = self._clock.now_ms()
-        rows = self._engine.due(now_ms + self._bounds.sweep_interval_ms, 1)
-        if rows:
-            # One that stayed due is not looked at again at once: whatever kept it may take a while.
-            self.wake_at(rows[0].due_ms if rows[0].due_ms > now_ms else now_ms + STUCK_MS)
 
     async def round(self) -> bool:
         """Write touches, end what is over, collect and pack a slice each; True if there may be more to do at once.
@@ -122,11 +126,11 @@ class Upkeep:
         with suppress(StorageFullError):  # that is /readyz's to tell; a directory that has gone is fatal
             await self._in_writer(self._engine.probe)
         await self._touch()
-        ended = await self._expire()
+        ended = await self._deadlines.meet()
         limit = self._bounds.sweep_count
         removed = await self._in_writer(lambda: self._engine.collect(limit))
         packed = await self._pack(limit)
-        self._set_alarm()
+        self._deadlines.set_alarm()
         return packed or ended >= limit or removed >= limit
 
     async def _touch(self) -> None:
@@ -154,16 +158,6 @@ class Upkeep:
         touches = self._cache.take_all_touches()
         if touches:
             await self._in_writer(lambda: self._engine.touch(touches))
-
-    async def _expire(self) -> int:
-        due = self._engine.due(self._clock.now_ms(), self._bounds.sweep_count)
-        looks = [asyncio.get_running_loop().create_future() for _ in due]
-        for row, look in zip(due, looks, strict=True):
-            submit = self._subscriptions.submit_timer if row.path.startswith(PREFIX) else self._streams.submit_expiry
-            submit(row.path, partial(_resolve, look))
-        if looks:
-            await asyncio.wait(looks)
-        return len(due)
 
     async def _in_writer(self, job: Callable[[], R]) -> R:
         done: asyncio.Future[R | BaseException] = asyncio.get_running_loop().create_future()

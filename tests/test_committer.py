@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from durable_streams.clock import Chance, ManualClock
-from durable_streams.commands import AppendCommand, CreateCommand, DeleteCommand
-from durable_streams.committer import CONFLICTS_MAX, Committer
+from durable_streams.commit.committer import CONFLICTS_MAX, Audience, Committer
+from durable_streams.commit.heads import HeadCache
+from durable_streams.commit.outcomes import RESUBMITS_MAX
+from durable_streams.commit.writer import Writer
 from durable_streams.engine.base import Mutation, Touch
-from durable_streams.heads import HeadCache
-from durable_streams.many import ManyCommand
-from durable_streams.outcomes import RESUBMITS_MAX
 from durable_streams.protocol.append import Append, Appended, Duplicate
 from durable_streams.protocol.create import Create, Created, ForkRequest
 from durable_streams.protocol.errors import (
@@ -30,14 +28,16 @@ from durable_streams.protocol.errors import (
 )
 from durable_streams.protocol.producer import ProducerClaim
 from durable_streams.runtime import Runtime
-from durable_streams.writer import Writer
+from durable_streams.runtime.clock import Chance, ManualClock
+from durable_streams.streams.commands import AppendCommand, CreateCommand, DeleteCommand
+from durable_streams.streams.many import ManyCommand
 from tests.scripted import ScriptedEngine, after, applied, before, failed, for_path, full, lost, won
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from durable_streams.batch import Slot
-    from durable_streams.committer import Command
+    from durable_streams.commit.batch import Slot
+    from durable_streams.commit.command import Command
     from durable_streams.protocol.draft import Draft
     from durable_streams.protocol.head import Head
 
@@ -46,6 +46,23 @@ TEXT = "text/plain"
 
 def at_anchor(source: Draft, anchor: int, sub_offset: int) -> int:
     return anchor + sub_offset
+
+
+class Heard:
+    """An observer that keeps the paths it was told of."""
+
+    def __init__(self) -> None:
+        self.applied_paths: list[str] = []
+        self.lost_paths: list[str] = []
+
+    def applied(self, slot: Slot) -> None:
+        self.applied_paths.append(slot.path)
+
+    def lost(self, slot: Slot) -> None:
+        self.lost_paths.append(slot.path)
+
+    def settled(self) -> None:
+        pass
 
 
 class Stage:
@@ -57,17 +74,10 @@ class Stage:
         self._chance = runtime.chance
         self.writer = Writer(asyncio.get_running_loop())
         cache = HeadCache(self.engine, 64)
-        self.committer = Committer(self.engine, cache, self.writer, runtime=runtime)
-        self.committer.on_applied, self.committer.on_lost = self._applied, self._lost
-        self.applied: list[str] = []
-        self.lost: list[str] = []
+        self.heard = Heard()
+        audience = Audience((self.heard,))
+        self.committer = Committer(self.engine, cache, self.writer, runtime=runtime, audience=audience)
         self.answers: dict[asyncio.Future[Any], int] = {}
-
-    def _applied(self, slot: Slot) -> None:
-        self.applied.append(slot.path)
-
-    def _lost(self, slot: Slot) -> None:
-        self.lost.append(slot.path)
 
     def _submit(self, make: Callable[[Callable[[Any], None]], Command]) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -103,8 +113,8 @@ class Stage:
         """Say how the next commits go; forget those so far."""
         self.engine.script.extend(steps)
         self.engine.journal.clear()
-        self.applied.clear()
-        self.lost.clear()
+        self.heard.applied_paths.clear()
+        self.heard.lost_paths.clear()
 
 
 @pytest.fixture
@@ -147,7 +157,7 @@ class TestConflict:
         assert (ours.tail, neighbours.tail) == (11, 5)
         assert stage.engine.content("a") == b"rival ours "
         assert stage.engine.journal == [[["a"], ["b"]], [["a"]]]
-        assert (stage.applied, stage.lost) == (["b", "a"], ["a"])
+        assert (stage.heard.applied_paths, stage.heard.lost_paths) == (["b", "a"], ["a"])
 
     async def test_the_order_on_one_stream_stays(self, stage: Stage) -> None:
         stage.script(after(lambda: stage.engine.rival_appends("a")))
@@ -197,7 +207,7 @@ class TestConflict:
         [source] = stage.engine.load(["a"])
         assert source is not None
         assert source.refs == 1
-        assert sorted(stage.lost) == ["a", "f"]
+        assert sorted(stage.heard.lost_paths) == ["a", "f"]
 
     async def test_what_was_left_out_behind_a_refusal_does_not_count_twice(self, stage: Stage) -> None:
         """One of many appends is refused, the rest left out; another command loses on the stream of one left out."""
@@ -222,7 +232,7 @@ class TestUnknown:
         assert (ours.tail, neighbours.tail) == (5, 5)
         assert stage.engine.content("a") == stage.engine.content("b") == b"ours "
         assert stage.engine.journal == [[["a"], ["b"]]] * 2
-        assert (stage.applied, stage.lost) == (["a", "b"], [])
+        assert (stage.heard.applied_paths, stage.heard.lost_paths) == (["a", "b"], [])
         assert (await stage.append("a")).tail == 10
 
     async def test_only_what_is_unknown_is_sent_again(self, stage: Stage) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from durable_streams.cli.serve import startup_text
-from durable_streams.config import ServerConfig
-from durable_streams.listening import bind, first_of, local_url
+from durable_streams.runtime.config import ServerConfig
+from durable_streams.runtime.listening import bind, first_of, local_url
 from tests.http.site import running
 from tests.http.wire import request_bytes
 from tests.ports import free_port

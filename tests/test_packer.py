@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from durable_streams.packer import COLD_MS, ROWS_MIN, ROWS_READ_MIN, RUN_BYTES, Packer
+from durable_streams.streams.packer import COLD_MS, ROWS_MIN, ROWS_READ_MIN, RUN_BYTES, Packer
 
 ROW_BYTES = 100
 SID = 7

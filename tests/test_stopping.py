@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.stopping import STOP_SIGNALS, StoppedEarlyError, StopSignals
+from durable_streams.runtime.stopping import STOP_SIGNALS, StoppedEarlyError, StopSignals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,12 +20,12 @@ from durable_streams.agents.errors import (
     UpstreamCutError,
     UpstreamError,
 )
-from durable_streams.agents.run import Run, current_run
+from durable_streams.agents.runs.run import Run, current_run
+from durable_streams.agents.runs.write import Written, write
+from durable_streams.agents.runs.writer import Pace
 from durable_streams.agents.sources.base import Model, Source
 from durable_streams.agents.sources.loop import Agent
 from durable_streams.agents.tools import Tool
-from durable_streams.agents.write import Written, write
-from durable_streams.agents.writer import Pace
 
 __all__ = [
     "Agent",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from durable_streams.agents.events import Event
-    from durable_streams.agents.run import Run
+    from durable_streams.agents.runs.run import Run
     from durable_streams.agents.sources.base import Source
     from durable_streams.agents.wires.base import Wire
 

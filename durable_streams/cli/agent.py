@@ -13,7 +13,7 @@ import click
 from durable_streams.cli.descriptors import announce
 from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.options import Whole, gathered, option, tell_of_ignored_variables
-from durable_streams.stopping import StoppedEarlyError, StopSignals
+from durable_streams.runtime.stopping import StoppedEarlyError, StopSignals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from durable_streams.agents.models import Provider
     from durable_streams.agents.sessions.adapter import Adapter
     from durable_streams.agents.sessions.settings import Busy
-    from durable_streams.logs import LogFormat
+    from durable_streams.runtime.logs import LogFormat
 
 GC_YOUNG_COUNT: Final = 20_000
 """Objects made before the youngest are looked through. 500 runs hold thousands for the 50 ms between two appends; at
@@ -102,7 +102,7 @@ def serve_command(options: AgentServe) -> int:
 
     Needs a streams server. Prints where it listens once requests are taken.
     """
-    from durable_streams.logs import configure_logs  # noqa: PLC0415 --help need not load the adapter
+    from durable_streams.runtime.logs import configure_logs  # noqa: PLC0415 --help need not load the adapter
 
     signals = StopSignals()
     signals.install()
@@ -139,9 +139,9 @@ def _make_adapter(options: AgentServe) -> tuple[Adapter, str]:
         SourceNotFoundError,
         choose,
     )
+    from durable_streams.agents.runs.writer import Pace  # noqa: PLC0415
     from durable_streams.agents.sessions.adapter import Adapter  # noqa: PLC0415
     from durable_streams.agents.sessions.settings import Settings  # noqa: PLC0415
-    from durable_streams.agents.writer import Pace  # noqa: PLC0415
 
     if options.renew_ms * 2 > options.lease_ms:
         raise Failure("--renew-ms is at most half of --lease-ms, or one late renewal loses a run")

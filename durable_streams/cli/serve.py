@@ -12,9 +12,9 @@ from durable_streams.cli.descriptors import announce
 from durable_streams.cli.endings import Failure, Status
 from durable_streams.cli.options import gathered, tell_of_ignored_variables
 from durable_streams.cli.serve_options import serve_options
-from durable_streams.config import Bounds, ServerConfig
-from durable_streams.listening import ALL, ALL_IPV4, bind
-from durable_streams.stopping import StoppedEarlyError, StopSignals
+from durable_streams.runtime.config import Bounds, ServerConfig
+from durable_streams.runtime.listening import ALL, ALL_IPV4, bind
+from durable_streams.runtime.stopping import StoppedEarlyError, StopSignals
 
 if TYPE_CHECKING:
     from durable_streams.server import Server
@@ -56,7 +56,7 @@ def _serve(config: ServerConfig, signals: StopSignals) -> int:
     announcement = _Announcement()
     with signals.interrupting():
         from durable_streams.engine.base import RefusedToStartError  # noqa: PLC0415 --help need not load the server
-        from durable_streams.logs import configure_logs  # noqa: PLC0415
+        from durable_streams.runtime.logs import configure_logs  # noqa: PLC0415
         from durable_streams.server import run  # noqa: PLC0415
 
         configure_logs(config.log_format)

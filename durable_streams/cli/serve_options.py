@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from durable_streams.cli.options import Size, Whole, option
-from durable_streams.config import Bounds, ServerConfig
 from durable_streams.protocol.public_urls import parse_public_url
+from durable_streams.runtime.config import Bounds, ServerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable

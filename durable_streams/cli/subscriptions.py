@@ -186,8 +186,8 @@ def rotate_key_command(data_dir: Path) -> None:
 
     The old key stays published for a day, so that receivers can check what is under way.
     """
-    from durable_streams.clock import SystemClock  # noqa: PLC0415 --help need not load cryptography
     from durable_streams.engine.base import RefusedToStartError  # noqa: PLC0415
+    from durable_streams.runtime.clock import SystemClock  # noqa: PLC0415 --help need not load cryptography
     from durable_streams.subscriptions.keys import KEY_FILE, Keyring  # noqa: PLC0415
 
     if not (data_dir / KEY_FILE).exists():

@@ -1,13 +1,12 @@
 """Which webhooks are under way: each wake once at a time, a bounded number at once.
 
-Owns: the queue of waking subscriptions, and the tasks. Must not know: the wire, the states.
-Invariant: a wake offered is sent, or its subscription comes back by its deadline; being forgotten here loses nothing.
+Owns: the tasks. Must not know: the wire, the states.
+Invariant: a wake taken is sent, or its subscription comes back by its deadline; being forgotten here loses nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from durable_streams.protocol.subscription import Event
     from durable_streams.subscriptions.service import Subscriptions
     from durable_streams.subscriptions.wake_commands import Attempt
+    from durable_streams.subscriptions.waking import WakingQueue
 
 DELIVERIES_MAX: Final = 128
 """Webhooks under way at once; others wait."""
@@ -27,47 +27,41 @@ _log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """Delivers wakes. The loop's thread only."""
+    """Delivers wakes once started. The loop's thread only."""
 
-    def __init__(self, subscriptions: Subscriptions, client: WebhookClient) -> None:
-        self._subscriptions, self._client = subscriptions, client
-        self._queue: deque[str] = deque()
-        self._queued: set[str] = set()
+    def __init__(self, waking: WakingQueue, subscriptions: Subscriptions, client: WebhookClient) -> None:
+        self._waking, self._subscriptions, self._client = waking, subscriptions, client
+        self._slots = asyncio.Semaphore(DELIVERIES_MAX)
         self._under_way: set[tuple[str, int, int]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self._taking: asyncio.Task[None] | None = None
 
-    def offer(self, path: str) -> None:
-        """A subscription is waking; does nothing if it is queued already."""
-        if path in self._queued or self._closed:
-            return
-        self._queued.add(path)
-        self._queue.append(path)
-        self._start_more()
+    def start(self) -> None:
+        """Deliver from now on, in a task of its own."""
+        self._taking = asyncio.get_running_loop().create_task(self._take())
 
     async def close(self) -> None:
         """Cut what is under way; it is still waking in the store and will be delivered after the next start."""
-        self._closed = True
-        for task in self._tasks:
+        ending = {*self._tasks, *([self._taking] if self._taking is not None else [])}
+        for task in ending:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if ending:
+            await asyncio.wait(ending)
         await self._client.close()
 
-    def _start_more(self) -> None:
-        while self._queue and len(self._tasks) < DELIVERIES_MAX:
-            path = self._queue.popleft()
-            self._queued.discard(path)
+    async def _take(self) -> None:
+        while True:
+            await self._slots.acquire()
+            path = await self._waking.take()
             task = asyncio.get_running_loop().create_task(self._deliver(path))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._slots.release()
         if not task.cancelled() and (fault := task.exception()) is not None:
             _log.error("a delivery failed in an unforeseen way", exc_info=fault)
-        if not self._closed:
-            self._start_more()
 
     async def _deliver(self, path: str) -> None:
         found = self._subscriptions.attempt(path)

@@ -21,8 +21,8 @@ from durable_streams.subscriptions.links import link_fields
 from durable_streams.subscriptions.tokens import TOKEN_LIFE_MS, Grant
 
 if TYPE_CHECKING:
-    from durable_streams.clock import Clock
     from durable_streams.protocol.subscription import Subscription
+    from durable_streams.runtime.clock import Clock
     from durable_streams.subscriptions.keys import Keyring
     from durable_streams.subscriptions.tokens import Tokens
     from durable_streams.subscriptions.wake_commands import Attempt

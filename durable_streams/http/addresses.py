@@ -12,8 +12,8 @@ from durable_streams.protocol.public_urls import Forwarded, parse_forwarded, par
 from durable_streams.protocol.request_fields import HOST
 
 if TYPE_CHECKING:
-    from durable_streams.config import ServerConfig
     from durable_streams.http.messages import Request
+    from durable_streams.runtime.config import ServerConfig
 
 _SAYS_NOTHING = Forwarded()
 

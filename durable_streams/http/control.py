@@ -17,11 +17,11 @@ from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import format_offset
 
 if TYPE_CHECKING:
-    from durable_streams.committer import Committer
+    from durable_streams.commit.committer import Committer
     from durable_streams.engine.base import Engine
     from durable_streams.http.messages import Request
     from durable_streams.protocol.head import Head
-    from durable_streams.streams import Streams
+    from durable_streams.streams.service import Streams
 
 LIST_MAX = 1_000
 LIST_DEFAULT = 100

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from durable_streams.http.sse_feed import FeedStart
+    from durable_streams.http.live.feed import FeedStart
 
 Fields = tuple[tuple[str, str], ...]
 Settle: TypeAlias = "Callable[[Answer | SseStart], None]"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durable_streams.http import answers
 from durable_streams.http.errors import answer_of
-from durable_streams.http.follow_many import EVENT_STREAM
+from durable_streams.http.extensions.follow_many import EVENT_STREAM
+from durable_streams.http.extensions.tail_search import TailSearch
+from durable_streams.http.live.feed import FeedStart
 from durable_streams.http.messages import Answer, Pending, SseStart
-from durable_streams.http.sse_feed import FeedStart
-from durable_streams.http.tail_search import TailSearch
 from durable_streams.http.whole import WholeBody
 from durable_streams.protocol import headers as names
 from durable_streams.protocol import read as rules
@@ -22,15 +22,15 @@ from durable_streams.protocol.expiry import format_expires_at
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import parse_start
 from durable_streams.protocol.sse import LAST_EVENT_ID, Encoding, encoding_of, parse_event_id
-from durable_streams.reader import TAIL_MESSAGES_MAX
+from durable_streams.streams.reader import TAIL_MESSAGES_MAX
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Fields, Request, Settle
     from durable_streams.protocol.head import Head
     from durable_streams.protocol.read import Page, Whole
     from durable_streams.runtime import Runtime
-    from durable_streams.streams import Streams
-    from durable_streams.tail import Frame
+    from durable_streams.streams.service import Streams
+    from durable_streams.streams.tail import Frame
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _SIZE = re.compile(r"[0-9]{1,16}", re.ASCII)
@@ -99,7 +99,7 @@ class Reads:
             rules.check_cursor(self._streams.head(path), start, cursor)
         if tail_count is None:
             return self._read(path, start, request, relative=start is None, settle=settle)
-        steps = self._streams.reader.last_messages(self._streams.head(path), tail_count)
+        steps = self._streams.last_messages(path, tail_count)
         begin_at = partial(self._read, path, request=request, relative=True, settle=settle)
         return TailSearch(request, steps, begin_at, settle=settle).begin()
 
@@ -128,11 +128,11 @@ class Reads:
 
     def _catch_up(self, path: str, start: int | None, asked: Asked) -> Answer:
         """§5.6: everything up to the tail of this moment, or a page where request or operator ask for pages."""
-        head, position = self._streams.begin_read(path, start)
-        limit = self._streams.reader.page_max_bytes
+        head, position = self._streams.open_at(path, start)
+        limit = self._streams.page_max_bytes
         if head.tail - position > limit and asked.max_bytes is None and not self._paged:
             return self._whole(head, position, asked)
-        page = self._streams.reader.page(head, position, asked.max_bytes)
+        page = self._streams.page(head, position, asked.max_bytes)
         if start is None:
             return Answer(200, (*self._page_fields(page), answers.NO_STORE, answers.SUPPORTED), rules.body_of(page))
         fields, unchanged = self._validated(head, page, asked)
@@ -170,13 +170,13 @@ class Reads:
 
         Pages, however much there is: who polls asks again, and one answer is made for all who wait for the same.
         """
-        head, position = self._streams.begin_read(path, start)
-        page = self._streams.reader.page(head, position, asked.max_bytes)
+        head, position = self._streams.open_at(path, start)
+        page = self._streams.page(head, position, asked.max_bytes)
         if page.start != page.end or page.closed:
             return self.long_poll_answer(head, page, asked)
         # Registered in the same turn of the loop in which the tail was read: no append can slip between.
         waiter = _Waiter(self, head, page, asked=asked, settle=settle)
-        self._streams.hub.follow(head, encoding_of(page.content_type), waiter)
+        self._streams.follow(head, encoding_of(page.content_type), waiter)
         self._wait(waiter)
         return waiter
 
@@ -223,7 +223,7 @@ class Reads:
             fresh = self._streams.touched_head(head.path)
             if fresh.sid != head.sid:
                 raise ReplacedError(head.path)
-            page = self._streams.reader.page(fresh, start, asked.max_bytes)
+            page = self._streams.page(fresh, start, asked.max_bytes)
             return self.long_poll_answer(fresh, page, asked)
         except StreamError as refusal:
             return answer_of(refusal)
@@ -231,7 +231,7 @@ class Reads:
     def forget(self, waiter: _Waiter, sid: int) -> None:
         """Take a waiter off the tail."""
         self._waiting.pop(waiter, None)
-        self._streams.hub.unfollow(sid, waiter)
+        self._streams.unfollow(sid, waiter)
 
     def release_waiting(self) -> None:
         """Answer all waiting long-polls as if their time were up; for shutting down."""
@@ -242,10 +242,7 @@ class Reads:
             self._alarm = None
 
     def _start_sse(self, path: str, start: int | None, request: Request) -> SseStart:
-        head = self._streams.touched_head(path)
-        position = rules.resolve_start(head, start)
-        if start is not None:
-            self._streams.reader.check_aligned(head, position)
+        head, position = self._streams.open_at(path, start)
         fields = [*EVENT_STREAM]
         if encoding_of(decode_record(head.record).content_type) is Encoding.BASE64:
             fields.append((names.STREAM_SSE_DATA_ENCODING, "base64"))

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 
 from durable_streams.http import control, ui, writes
 from durable_streams.http.addresses import Addresses
-from durable_streams.http.batch_append import post_batch
 from durable_streams.http.cors import METHODS, preflight
 from durable_streams.http.errors import answer_of, answer_to_fault, problem
-from durable_streams.http.follow_many import start_follow
+from durable_streams.http.extensions.batch_append import post_batch
+from durable_streams.http.extensions.follow_many import start_follow
+from durable_streams.http.extensions.streaming_append import Upload
 from durable_streams.http.messages import Answer, Pending, SseStart
-from durable_streams.http.streaming_append import Upload
 from durable_streams.protocol.conditions import refuse_conditions
 from durable_streams.protocol.errors import NotFoundError, ReservedPathError, StreamError
 from durable_streams.protocol.paths import RESERVED, parse_path
 
 if TYPE_CHECKING:
-    from durable_streams.config import ServerConfig
     from durable_streams.http.control import Health
     from durable_streams.http.messages import Request, Settle
     from durable_streams.http.reads import Reads
     from durable_streams.http.subscriptions import SubscriptionRoutes
-    from durable_streams.streams import Streams
+    from durable_streams.runtime.config import ServerConfig
+    from durable_streams.streams.service import Streams
 
 _HEALTH = frozenset({"/healthz", "/readyz"})
 

@@ -44,10 +44,10 @@ from durable_streams.subscriptions.wake_commands import WakeRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durable_streams.clock import Clock
     from durable_streams.http.addresses import Addresses
     from durable_streams.http.messages import Pending, Request, Settle
     from durable_streams.protocol.subscription import Subscription
+    from durable_streams.runtime.clock import Clock
     from durable_streams.subscriptions.keys import Keyring
     from durable_streams.subscriptions.links import Link
     from durable_streams.subscriptions.service import Described, Subscriptions

@@ -20,7 +20,7 @@ from durable_streams.protocol.read import part_of
 if TYPE_CHECKING:
     from durable_streams.protocol.head import Head
     from durable_streams.protocol.read import Whole
-    from durable_streams.streams import Streams
+    from durable_streams.streams.service import Streams
 
 _log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class WholeBody:
             raise NotFoundError(self._head.path)
 
     def _next(self) -> bytes:
-        payload = self._streams.reader.piece(self._head, self._position, self._whole.end)
+        payload = self._streams.piece(self._head, self._position, self._whole.end)
         part = part_of(self._whole, self._position, payload)
         self._position += len(payload)
         self.left_bytes -= len(part)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from durable_streams.http.messages import Pending, Request, Settle
     from durable_streams.protocol.append import Appended, Duplicate
     from durable_streams.protocol.create import Created
-    from durable_streams.streams import Streams
+    from durable_streams.streams.service import Streams
 
 
 def put(streams: Streams, path: str, request: Request, *, addresses: Addresses, settle: Settle) -> Pending:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from durable_streams.protocol.errors import InvalidHeaderError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from durable_streams.protocol.head import Record
 
 STREAM_TTL: Final = "Stream-TTL"
@@ -75,3 +77,11 @@ def is_expired(record: Record, touched_ms: int, now_ms: int) -> bool:
     """Whether the deadline has come."""
     deadline = deadline_ms(record, touched_ms)
     return deadline is not None and now_ms >= deadline
+
+
+def is_over(record: Record, touched_ms: int, now_ms: int, *, followed: Callable[[], bool]) -> bool:
+    """Whether the stream has ended: a live reader keeps a TTL from running out, and no expiry (§5.1).
+
+    ``followed`` is asked only where it matters.
+    """
+    return is_expired(record, touched_ms, now_ms) and (record.ttl_s is None or not followed())

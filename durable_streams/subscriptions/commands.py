@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from durable_streams.commands import SettledCommand
+from durable_streams.commit.command import SettledCommand
 from durable_streams.protocol.glob import literal_prefix
 from durable_streams.protocol.head import Record
 from durable_streams.protocol.producer import Fence
@@ -34,11 +34,11 @@ from durable_streams.subscriptions.wakes import subscription_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durable_streams.batch import Batch, Slot
-    from durable_streams.clock import Chance
+    from durable_streams.commit.batch import Batch, Slot
     from durable_streams.protocol.draft import Draft
     from durable_streams.protocol.errors import StreamError
     from durable_streams.protocol.subscription_config import Creation
+    from durable_streams.runtime.clock import Chance
     from durable_streams.subscriptions.wakes import Wakes
 
 R = TypeVar("R")
@@ -132,7 +132,6 @@ class CreateSubscription(OnSubscription[bool]):
         matcher = self.wakes.matcher
         matcher.add(self.path, creation.config.pattern, creation.config.wake_stream)
         matcher.link(self.path, creation.streams)
-        batch.watch = self.wakes  # appends later in this batch already count
         for stream in creation.streams:
             self.link(batch, slot, stream, bits=matcher.bits(self.path, stream))
         self._result = True

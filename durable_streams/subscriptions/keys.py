@@ -23,7 +23,7 @@ from durable_streams.engine.files import make_file, restrict, sync_directory
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from durable_streams.clock import Clock
+    from durable_streams.runtime.clock import Clock
 
 KEY_FILE: Final = "webhook-keys.json"
 OVERLAP_MS: Final = 24 * 3600 * 1000

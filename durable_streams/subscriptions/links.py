@@ -14,7 +14,7 @@ from durable_streams.subscriptions.matcher import EXPLICIT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from durable_streams.batch import Batch, Slot
+    from durable_streams.commit.batch import Batch, Slot
     from durable_streams.engine.base import Engine
     from durable_streams.protocol.head import Head
     from durable_streams.protocol.producer import Fence

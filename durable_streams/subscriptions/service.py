@@ -1,7 +1,6 @@
-"""The use cases of subscriptions, and the index over them that is kept up by commits.
+"""The use cases of subscriptions. Must not know: HTTP, how webhooks are sent.
 
-Owns: what is loaded at start, what a commit on a subscription sets off. Must not know: HTTP, how webhooks are sent.
-Invariant: whatever it sets off is a hint; the due index and the states in the store bring it back if it is lost.
+Invariant: every change goes through the committer.
 """
 
 from __future__ import annotations
@@ -10,29 +9,26 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from durable_streams.protocol.errors import StreamError
-from durable_streams.protocol.head import decode_record
-from durable_streams.protocol.subscription import Phase, Subscription, decode_subscription
+from durable_streams.protocol.subscription import Phase
 from durable_streams.protocol.subscription_config import PREFIX, head_path
 from durable_streams.protocol.subscription_errors import SubscriptionNotFoundError
 from durable_streams.subscriptions import commands, wake_commands
+from durable_streams.subscriptions.index import stored_subscription
 from durable_streams.subscriptions.links import SHOWN_MAX, cut, has_many, load_links, load_some
-from durable_streams.subscriptions.matcher import EXPLICIT, Matcher
 from durable_streams.subscriptions.wake_commands import Attempt
-from durable_streams.subscriptions.wakes import Wakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durable_streams.batch import Slot
-    from durable_streams.committer import Committer
+    from durable_streams.commit.committer import Committer
     from durable_streams.engine.base import Engine
-    from durable_streams.protocol.head import Head
-    from durable_streams.protocol.subscription import Event
+    from durable_streams.protocol.subscription import Event, Subscription
     from durable_streams.protocol.subscription_config import Creation
-    from durable_streams.runtime import Runtime
+    from durable_streams.runtime.clock import Chance
+    from durable_streams.subscriptions.index import SubscriptionIndex
     from durable_streams.subscriptions.links import Link
-    from durable_streams.subscriptions.tokens import Tokens
     from durable_streams.subscriptions.wake_commands import Claimed, WakeRequest
+    from durable_streams.subscriptions.wakes import Wakes
 
     Settle = Callable[[bool | StreamError], None]
 
@@ -52,21 +48,13 @@ class Described(NamedTuple):
 
 
 class Subscriptions:
-    """The subscriptions of one store. The loop's thread only.
+    """The subscriptions of one store. The loop's thread only."""
 
-    deliver: called with the path of every webhook subscription that is waking; may be called again for the same wake.
-    due: called with every deadline that a commit has set, Unix milliseconds.
-    """
-
-    def __init__(self, engine: Engine, committer: Committer, runtime: Runtime, *, tokens: Tokens) -> None:
-        self._engine, self._committer, self._chance = engine, committer, runtime.chance
-        self._matcher = Matcher()
-        self._wakes = Wakes(engine, self._matcher, runtime.chance, tokens=tokens)
-        self.deliver: Callable[[str], None] = lambda _path: None
-        self.due: Callable[[int], None] = lambda _due_ms: None
-        self._streams_applied = committer.on_applied
-        committer.on_applied = self._applied
-        committer.on_lost = self._lost
+    def __init__(
+        self, engine: Engine, committer: Committer, chance: Chance, *, wakes: Wakes, index: SubscriptionIndex
+    ) -> None:
+        self._engine, self._committer, self._chance = engine, committer, chance
+        self._wakes, self._index = wakes, index
 
     # --- at start ---
 
@@ -75,53 +63,10 @@ class Subscriptions:
         after = ""
         while heads := self._engine.scan(PREFIX, after, PAGE):
             for head in heads:
-                self._load(head)
+                subscription = self._index.load(head)
+                if subscription.linking:
+                    self._link_existing(head.path, "", lambda _outcome: None)
             after = heads[-1].path
-        self._watch()
-
-    def _load(self, head: Head) -> None:
-        subscription = _subscription(head)
-        config = subscription.config
-        self._matcher.add(head.path, config.pattern, config.wake_stream)
-        self._load_explicit(head, subscription)
-        if subscription.phase is not Phase.IDLE:
-            self._matcher.forget(head.path)
-        if subscription.linking:
-            self._link_existing(head.path, "", lambda _outcome: None)
-        if subscription.is_webhook and subscription.phase is Phase.WAKING:
-            self.deliver(head.path)
-
-    def _load_explicit(self, head: Head, subscription: Subscription) -> None:
-        if subscription.explicit_count:
-            links = load_links(self._engine, head.sid, {})
-            self._matcher.link(head.path, [link.path for link in links if link.bits & EXPLICIT])
-
-    def _watch(self) -> None:
-        self._committer.watch = self._wakes if self._matcher.paths else None
-
-    # --- what commits set off ---
-
-    def _applied(self, slot: Slot) -> None:
-        self._streams_applied(slot)
-        if not slot.path.startswith(PREFIX):
-            return
-        replaced = slot.before is not None and (slot.head is None or slot.before.sid != slot.head.sid)
-        if slot.before is not None and replaced:
-            self._matcher.remove(slot.path, _subscription(slot.before).config.wake_stream)
-        if slot.head is not None:
-            subscription = _subscription(slot.head)
-            self._matcher.add(slot.path, subscription.config.pattern, subscription.config.wake_stream)
-            if replaced:
-                self._load_explicit(slot.head, subscription)
-            if subscription.until_ms:
-                self.due(subscription.until_ms)
-            if subscription.is_webhook and subscription.phase is Phase.WAKING:
-                self.deliver(slot.path)
-        self._watch()
-
-    def _lost(self, slot: Slot) -> None:
-        if slot.path.startswith(PREFIX):
-            self._matcher.forget(slot.path)
 
     # --- use cases ---
 
@@ -140,7 +85,7 @@ class Subscriptions:
 
     def _is_linking(self, path: str) -> bool:
         (head,) = self._engine.load([path])
-        return head is not None and _subscription(head).linking
+        return head is not None and stored_subscription(head).linking
 
     def _link_existing(self, path: str, after: str, settle: Callable[[str | StreamError], None]) -> None:
         def linked(outcome: str | StreamError) -> None:
@@ -201,14 +146,14 @@ class Subscriptions:
         links: list[Link] = []
         for link in load_links(self._engine, head.sid, {}, after=after):
             if len(links) == limit:
-                return Described(subscription_id, _subscription(head), tuple(links), links[-1].path)
+                return Described(subscription_id, stored_subscription(head), tuple(links), links[-1].path)
             links.append(link)
-        return Described(subscription_id, _subscription(head), tuple(links), None)
+        return Described(subscription_id, stored_subscription(head), tuple(links), None)
 
     def scan(self, after: str, limit: int) -> tuple[list[tuple[str, Subscription]], str | None]:
         """Return one page of (id, subscription) in order of id, and the id to go on after."""
         heads = self._engine.scan(PREFIX, PREFIX + after if after else "", limit)
-        found = [(head.path.removeprefix(PREFIX), _subscription(head)) for head in heads]
+        found = [(head.path.removeprefix(PREFIX), stored_subscription(head)) for head in heads]
         return found, found[-1][0] if len(found) == limit else None
 
     def attempt(self, path: str) -> tuple[Subscription, Attempt] | None:
@@ -216,18 +161,11 @@ class Subscriptions:
         (head,) = self._engine.load([path])
         if head is None:
             return None
-        subscription = _subscription(head)
+        subscription = stored_subscription(head)
         if subscription.phase is not Phase.WAKING or not subscription.is_webhook:
             return None
-        if self._matcher.knows(path) and has_many(self._engine, head.sid):
-            links = load_some(self._engine, head.sid, list(islice(self._matcher.candidates(path), SHOWN_MAX)))
+        if self._wakes.matcher.knows(path) and has_many(self._engine, head.sid):
+            links = load_some(self._engine, head.sid, list(islice(self._wakes.matcher.candidates(path), SHOWN_MAX)))
         else:
             links = list(load_links(self._engine, head.sid, {}))
         return subscription, Attempt(head.sid, subscription.generation, subscription.wake_id, tuple(cut(links)))
-
-
-def _subscription(head: Head) -> Subscription:
-    encoded = decode_record(head.record).subscription
-    if encoded is None:
-        raise AssertionError(f"{head.path!r} holds no subscription")
-    return decode_subscription(encoded)

@@ -32,7 +32,7 @@ from durable_streams.subscriptions.wakes import subscription_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from durable_streams.batch import Batch, Slot
+    from durable_streams.commit.batch import Batch, Slot
     from durable_streams.protocol.draft import Draft
     from durable_streams.subscriptions.links import Link
     from durable_streams.subscriptions.tokens import Grant

@@ -45,9 +45,9 @@ from durable_streams.subscriptions.matcher import EXPLICIT, GLOB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from durable_streams.batch import Batch, Slot
-    from durable_streams.clock import Chance
+    from durable_streams.commit.batch import Batch, Slot
     from durable_streams.engine.base import Engine
+    from durable_streams.runtime.clock import Chance
     from durable_streams.subscriptions.matcher import Matcher
     from durable_streams.subscriptions.tokens import Tokens
 
@@ -70,6 +70,8 @@ class Wakes:
 
     def grew(self, batch: Batch, slot: Slot, start: int) -> None:
         """Wake the idle subscriptions of a stream that has grown (§7), linking it first where it is new (§6.2)."""
+        if not self.matcher.paths:
+            return
         for path, bits in self.matcher.match(slot.path):
             holder = batch.slot(path)
             subscription = subscription_of(holder)
@@ -89,6 +91,8 @@ class Wakes:
 
     def removed(self, batch: Batch, path: str) -> None:
         """A stream that comes back at this path starts at 0: so do explicit cursors; links by pattern go."""
+        if not self.matcher.paths:
+            return
         for holder_path, _ in self.matcher.match(path):
             holder = batch.slot(holder_path)
             fence = batch.fence(holder, path) if subscription_of(holder) is not None else None

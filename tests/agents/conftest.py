@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from durable_streams.client import astream
-from durable_streams.config import Bounds, ServerConfig
 from durable_streams.engine.memory import MemoryEngine
+from durable_streams.runtime.config import Bounds, ServerConfig
 from durable_streams.server import Server
 from tests.agents.upstream import ScriptedUpstream
 from tests.patience import HANG_S

@@ -13,7 +13,7 @@ from durable_streams.agents.codecs import Identity, UiChunks
 from durable_streams.agents.codecs.message import message_of
 from durable_streams.agents.codecs.ui_chunks import ending_of
 from durable_streams.agents.events import Ending, TextDelta, ToolCalled
-from durable_streams.agents.scope import Scope
+from durable_streams.agents.runs.scope import Scope
 from durable_streams.agents.sessions.endings import REAP, STOP, close_as, fence, finalize, reap, stop_as_handler
 from durable_streams.agents.sessions.places import JSON, Places
 from durable_streams.agents.sessions.rows import Generation, generation_row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from durable_streams.agents.scope import Scope
+from durable_streams.agents.runs.scope import Scope
 from durable_streams.agents.sessions.places import Places
 from durable_streams.client import ProducerClaim
 from tests.client.proxy import answer

@@ -12,7 +12,7 @@ import pytest
 from durable_streams.cli.options import UNITS, Size, in_units
 from durable_streams.cli.program import COMMANDS, program
 from durable_streams.cli.serve import server_config
-from durable_streams.config import Bounds, ServerConfig
+from durable_streams.runtime.config import Bounds, ServerConfig
 from tests.cli.running import run
 
 if TYPE_CHECKING:

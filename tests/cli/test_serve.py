@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from durable_streams.cli.serve import check_address, startup_text
-from durable_streams.config import ServerConfig
+from durable_streams.runtime.config import ServerConfig
 from tests.cli.running import done, run
 from tests.cli.test_options import KUBERNETES
 from tests.patience import HANG_S

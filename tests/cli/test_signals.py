@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.stopping import STOP_SIGNALS
+from durable_streams.runtime.stopping import STOP_SIGNALS
 from durable_streams.subscriptions.keys import KEY_FILE
 from tests.cli.running import PROGRAM, done, environment
 from tests.patience import HANG_S

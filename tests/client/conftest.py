@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from durable_streams.client import AsyncDurableStream, RetryPolicy
-from durable_streams.config import Bounds, ServerConfig
 from durable_streams.engine.memory import MemoryEngine
+from durable_streams.runtime.config import Bounds, ServerConfig
 from durable_streams.server import Server
 from tests.patience import HANG_S
 

@@ -21,8 +21,8 @@ from durable_streams.client import (
     StreamNotFoundError,
     astream,
 )
-from durable_streams.config import ServerConfig
 from durable_streams.engine.memory import MemoryEngine
+from durable_streams.runtime.config import ServerConfig
 from durable_streams.server import Server
 from tests.client.conftest import PAGE_BYTES
 from tests.client.proxy import CuttingProxy

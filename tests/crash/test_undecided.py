@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from durable_streams.config import ServerConfig
 from durable_streams.engine.lmdb.engine import LmdbEngine
+from durable_streams.runtime.config import ServerConfig
 from durable_streams.server import Server
 from tests.crash.calls import TEXT, Caller
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from durable_streams.engine.base import Chunk, EngineError, ProducerRow
 from durable_streams.engine.lmdb.engine import LmdbEngine
-from durable_streams.logs import configure_logs
+from durable_streams.runtime.logs import configure_logs
 from tests.engine.heads import create, head, read_bytes, replace
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.clock import ManualClock
 from durable_streams.engine.files import restrict
 from durable_streams.engine.lmdb.backup import backup
 from durable_streams.engine.lmdb.datadir import DATA_FILE, LOCK_FILE, STORE_FILE
 from durable_streams.engine.lmdb.engine import LmdbEngine
+from durable_streams.runtime.clock import ManualClock
 from durable_streams.subscriptions.keys import KEY_FILE, Keyring
 from tests.cli.running import done
 from tests.engine.stores import make_store

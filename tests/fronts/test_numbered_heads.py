@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_streams.http.lane_head import BODY_MAX_BYTES, _parse, parse_head
+from durable_streams.http.fronts.lane_head import BODY_MAX_BYTES, _parse, parse_head
 
 NUMBERS = st.one_of(st.integers(0, 10**10), st.just(BODY_MAX_BYTES), st.just(BODY_MAX_BYTES + 1)).map(str)
 VALUES = st.one_of(NUMBERS, NUMBERS.map(lambda number: "0" + number), st.sampled_from(["", "-1", "1_0", " 7", "x"]))

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from durable_streams.clock import ManualClock
-    from durable_streams.config import Bounds
     from durable_streams.engine.base import Engine
+    from durable_streams.runtime.clock import ManualClock
+    from durable_streams.runtime.config import Bounds
     from tests.http.wire import Client
 
 

@@ -7,8 +7,8 @@ import dataclasses
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from durable_streams.clock import ManualClock
-from durable_streams.config import Bounds, ServerConfig
+from durable_streams.runtime.clock import ManualClock
+from durable_streams.runtime.config import Bounds, ServerConfig
 from durable_streams.server import Server, make_engine
 from tests.http.wire import Client
 from tests.loops import StillLoop
@@ -42,7 +42,7 @@ class Site:
 
     def followers(self) -> int:
         """How many live readers the tail knows."""
-        return len(self.server.streams.hub.followers())
+        return len(self.server.streams._hub.followers())
 
 
 def bounded(**bounds: int) -> Bounds:

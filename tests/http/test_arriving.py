@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.http.arriving import FREE_BYTES
+from durable_streams.http.fronts.arriving import FREE_BYTES
 from tests.http.site import bounded, until
 from tests.http.wire import request_bytes
 

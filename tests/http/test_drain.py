@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.config import ServerConfig
 from durable_streams.protocol.offsets import format_offset
+from durable_streams.runtime.config import ServerConfig
+from durable_streams.runtime.stopping import StopSignals
 from durable_streams.server import serve as serve_until_told
-from durable_streams.stopping import StopSignals
 from tests.http.gated import GatedEngine
 from tests.http.site import QUIET, bounded, until
 from tests.http.site import running as running_again

@@ -13,7 +13,7 @@ from tests.loops import time_passes
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from durable_streams.clock import ManualClock
+    from durable_streams.runtime.clock import ManualClock
     from tests.http.conftest import Run
     from tests.http.site import Site
     from tests.http.wire import Client

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from durable_streams.config import KIB, MIB
 from durable_streams.engine.base import StorageFullError
 from durable_streams.engine.lmdb.engine import LmdbEngine
 from durable_streams.protocol.append import Append
 from durable_streams.protocol.errors import StoreFullError
+from durable_streams.runtime.config import KIB, MIB
 from tests.http.wire import Client, request_bytes
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
-from durable_streams.http.content_coding import CONTENT_ENCODING
-from durable_streams.http.lane_head import parse_head
-from durable_streams.http.streaming_append import APPEND_COUNT, APPEND_MODE
+from durable_streams.http.extensions.streaming_append import APPEND_COUNT, APPEND_MODE
+from durable_streams.http.fronts.content_coding import CONTENT_ENCODING
+from durable_streams.http.fronts.lane_head import parse_head
 from durable_streams.protocol import headers as names
 from durable_streams.protocol.conditions import CONDITIONS
 

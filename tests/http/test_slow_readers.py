@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.config import KIB, MIB
+from durable_streams.runtime.config import KIB, MIB
 from tests.http.site import bounded, until
 from tests.http.wire import EVENT_MAX_BYTES, Events, Wire, request_bytes
 from tests.loops import time_passes

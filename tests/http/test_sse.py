@@ -349,7 +349,7 @@ async def test_readers_that_leave_are_noticed(fronted: Site) -> None:
                 events.wire.writer.write_eof()
         await until(lambda: fronted.followers() == 0)
         await until(lambda: not fronted.server._readers.connected)
-        assert not fronted.server.streams.hub._tails
+        assert not fronted.server.streams._hub._tails
 
 
 async def test_a_delete_is_told_and_ends_the_connection(site: Site) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from durable_streams.config import MIB
 from durable_streams.engine.base import EngineFailedError
 from durable_streams.engine.memory import MemoryEngine
 from durable_streams.protocol.offsets import format_offset
+from durable_streams.runtime.config import MIB
 from tests.http.site import bounded, until
 from tests.http.test_pages import messages
 from tests.http.test_slow_readers import lines, narrow

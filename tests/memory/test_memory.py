@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from durable_streams.config import MIB
+from durable_streams.runtime.config import MIB
 from tests.http.wire import Client, request_bytes
 from tests.patience import pause
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from durable_streams.clock import ManualClock
+from durable_streams.runtime.clock import ManualClock
 from tests.model.expected import PAGE_MAX_BYTES, Expected, Judge, refused
 from tests.model.model import Model
 from tests.model.serving import NEVER_MS, Served

@@ -14,7 +14,7 @@ from tests.model.streams import OCTETS, Body, Claim, Creation, Life, Lifetime, S
 from tests.model.wire import HOST
 
 if TYPE_CHECKING:
-    from durable_streams.clock import ManualClock
+    from durable_streams.runtime.clock import ManualClock
 
 CLOSED = {"stream-closed": "true"}
 

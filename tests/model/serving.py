@@ -7,8 +7,8 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durable_streams.config import Bounds, ServerConfig
 from durable_streams.engine.lmdb.check import check_data_dir
+from durable_streams.runtime.config import Bounds, ServerConfig
 from durable_streams.server import Server, make_engine
 from tests.model.expected import PAGE_MAX_BYTES
 from tests.model.wire import Wire
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
-    from durable_streams.clock import Clock
+    from durable_streams.runtime.clock import Clock
 
 NEVER_MS = 3_600_000
 
@@ -83,7 +83,7 @@ class Served:
 
     async def waiting(self, count: int) -> None:
         """Return once this many long-polls wait."""
-        while len(self._server.streams.hub.followers()) < count:  # noqa: ASYNC110 - the server has no event for it
+        while len(self._server.streams._hub.followers()) < count:  # noqa: ASYNC110 - the server has no event for it
             await asyncio.sleep(0)
 
     def check(self) -> None:

@@ -15,6 +15,7 @@ from durable_streams.protocol.expiry import (
     deadline_ms,
     format_expires_at,
     is_expired,
+    is_over,
     parse_expires_at,
     parse_ttl,
 )
@@ -144,3 +145,26 @@ def test_the_longest_ttl_has_a_deadline_the_store_can_hold() -> None:
 
     assert latest is not None
     assert latest < 2**63
+
+
+@pytest.mark.parametrize(
+    ("record", "followed", "over"),
+    [
+        (Record("text/plain", ttl_s=1), False, True),
+        (Record("text/plain", ttl_s=1), True, False),
+        (Record("text/plain", expires_at_ms=1_000), False, True),
+        (Record("text/plain", expires_at_ms=1_000), True, True),
+        (Record("text/plain"), False, False),
+    ],
+)
+def test_a_live_reader_keeps_a_ttl_from_running_out_and_no_expiry(
+    record: Record, *, followed: bool, over: bool
+) -> None:
+    assert is_over(record, 0, 1_000, followed=lambda: followed) is over
+
+
+def test_nobody_is_asked_for_readers_before_the_deadline() -> None:
+    def asked() -> bool:
+        raise AssertionError("asked")
+
+    assert not is_over(Record("text/plain", ttl_s=1), 0, 999, followed=asked)

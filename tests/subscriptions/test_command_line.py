@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from durable_streams.clock import ManualClock
+from durable_streams.runtime.clock import ManualClock
 from durable_streams.subscriptions.keys import KEY_FILE, Keyring
 from tests.patience import HANG_S
 

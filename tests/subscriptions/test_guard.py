@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_streams.clock import ManualClock
 from durable_streams.delivery.guard import ForbiddenAddressError, check_url, guarded_socket, is_public
 from durable_streams.delivery.webhooks import WebhookClient
 from durable_streams.protocol.subscription import Event, Phase, Subscription
 from durable_streams.protocol.subscription_config import Config, Kind
 from durable_streams.protocol.subscription_errors import WebhookUrlRejectedError
+from durable_streams.runtime.clock import ManualClock
 from durable_streams.subscriptions.keys import Keyring
 from durable_streams.subscriptions.tokens import Tokens
 from durable_streams.subscriptions.wake_commands import Attempt

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from durable_streams.clock import ManualClock
 from durable_streams.engine.base import RefusedToStartError
 from durable_streams.protocol.subscription_errors import TokenExpiredError, TokenInvalidError
+from durable_streams.runtime.clock import ManualClock
 from durable_streams.subscriptions.keys import KEY_FILE, LOOK_INTERVAL_MS, OVERLAP_MS, Keyring
 from durable_streams.subscriptions.tokens import Grant, Tokens
 

@@ -16,25 +16,30 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from durable_streams.clock import Chance, ManualClock
-from durable_streams.committer import Committer
+from durable_streams.commit.committer import Audience, Committer
+from durable_streams.commit.heads import HeadCache
+from durable_streams.commit.writer import Writer
 from durable_streams.engine.memory import MemoryEngine
-from durable_streams.heads import HeadCache
-from durable_streams.packer import Packer
 from durable_streams.protocol.append import Append
 from durable_streams.protocol.create import Create
 from durable_streams.protocol.glob import matches
 from durable_streams.protocol.subscription import Phase
 from durable_streams.protocol.subscription_config import parse_creation
-from durable_streams.reader import Reader
 from durable_streams.runtime import Runtime
-from durable_streams.streams import Streams
-from durable_streams.subscriptions.matcher import EXPLICIT, GLOB
+from durable_streams.runtime.alarm import Alarm
+from durable_streams.runtime.clock import Chance, ManualClock
+from durable_streams.streams.packer import Packer
+from durable_streams.streams.publisher import Publisher
+from durable_streams.streams.reader import Reader
+from durable_streams.streams.service import Streams
+from durable_streams.streams.tail import Hub
+from durable_streams.subscriptions.index import SubscriptionIndex
+from durable_streams.subscriptions.matcher import EXPLICIT, GLOB, Matcher
 from durable_streams.subscriptions.service import Subscriptions
 from durable_streams.subscriptions.tokens import Grant, Tokens
 from durable_streams.subscriptions.wake_commands import Claimed, WakeRequest
-from durable_streams.tail import Hub
-from durable_streams.writer import Writer
+from durable_streams.subscriptions.wakes import Wakes
+from durable_streams.subscriptions.waking import WakingQueue
 from tests.patience import HANG_S
 
 if TYPE_CHECKING:
@@ -63,10 +68,14 @@ class World:
         runtime = Runtime(clock=self.clock, chance=self.chance)
         self.writer = Writer(self.loop)
         cache = HeadCache(self.engine, 16)
-        committer = Committer(self.engine, cache, self.writer, runtime=runtime)
-        reader = Reader(self.engine, 1 << 20, Packer())
-        self.streams = Streams(self.engine, committer, cache, reader=reader, hub=Hub(), runtime=runtime)
-        self.subscriptions = Subscriptions(self.engine, committer, runtime, tokens=Tokens(lambda: b"k" * 32))
+        hub, packer, alarm = Hub(), Packer(), Alarm(self.clock, 0)
+        wakes = Wakes(self.engine, Matcher(), self.chance, tokens=Tokens(lambda: b"k" * 32))
+        index = SubscriptionIndex(self.engine, wakes.matcher, waking=WakingQueue(), alarm=alarm)
+        audience = Audience((Publisher(hub, packer), index), watch=wakes, followed=hub.is_followed)
+        committer = Committer(self.engine, cache, self.writer, runtime=runtime, audience=audience)
+        reader = Reader(self.engine, 1 << 20, packer)
+        self.streams = Streams(self.engine, committer, cache, reader=reader, hub=hub, runtime=runtime)
+        self.subscriptions = Subscriptions(self.engine, committer, self.chance, wakes=wakes, index=index)
         self.subscriptions.load()
 
     def stop(self) -> None:

@@ -37,9 +37,9 @@ async def test_ten_due_of_many_cost_ten_commands(site: Site, api: Api) -> None:
     for number in range(DUE_COUNT):
         await site.client.put(f"jobs/{number * (COUNT // DUE_COUNT)}", body=b"x")
         await api.claimed(name=f"s{number * (COUNT // DUE_COUNT)}")
-    assert await site.server._upkeep._expire() == 0
+    assert await site.server._upkeep._deadlines.meet() == 0
     site.clock.advance_ms(1_000)
 
-    assert await site.server._upkeep._expire() == DUE_COUNT, "one command for each"
-    assert await site.server._upkeep._expire() == 0
+    assert await site.server._upkeep._deadlines.meet() == DUE_COUNT, "one command for each"
+    assert await site.server._upkeep._deadlines.meet() == 0
     assert len(await api.wakes()) == 2 * DUE_COUNT

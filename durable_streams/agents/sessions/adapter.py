@@ -26,7 +26,7 @@ from durable_streams.agents.sessions.reaper import Reaper
 from durable_streams.agents.sessions.rows import Generation, generation_row, row
 from durable_streams.agents.sessions.session import Session
 from durable_streams.client import ProducerClaim, SequenceGapError
-from durable_streams.clock import SystemClock
+from durable_streams.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from durable_streams.agents.sessions.prompts import Plan, Prompt
     from durable_streams.agents.sessions.settings import Settings
     from durable_streams.agents.sources.base import Source
-    from durable_streams.clock import Clock
+    from durable_streams.runtime.clock import Clock
 
 SESSIONS_PATH: Final = "agents/sessions"
 SESSIONS_KEPT: Final = 10_000

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durable_streams.agents.sessions.places import Places
-    from durable_streams.clock import Clock
+    from durable_streams.runtime.clock import Clock
 
 HOUR_MS: Final = 3_600_000
 TTL_S: Final = 4 * 3600

@@ -14,8 +14,8 @@ import orjson
 from durable_streams.agents.codecs.message import message_of
 from durable_streams.agents.codecs.ui_chunks import UiChunks, ending_of, terminal
 from durable_streams.agents.events import Ending
+from durable_streams.agents.runs.writer import GENERATOR
 from durable_streams.agents.sessions.rows import CONTROL, Generation, generation_row, message_row, row
-from durable_streams.agents.writer import GENERATOR
 from durable_streams.client import ProducerClaim, StaleEpochError, StreamClosedError, StreamNotFoundError
 
 if TYPE_CHECKING:

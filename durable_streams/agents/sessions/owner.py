@@ -14,16 +14,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from durable_streams.agents.codecs import Identity, UiChunks
-from durable_streams.agents.drive import drive
 from durable_streams.agents.errors import RunEndedError
 from durable_streams.agents.events import Ending
-from durable_streams.agents.run import Run
-from durable_streams.agents.scope import Scope
+from durable_streams.agents.runs.drive import drive
+from durable_streams.agents.runs.run import Run
+from durable_streams.agents.runs.scope import Scope
+from durable_streams.agents.runs.writer import StreamWriter
 from durable_streams.agents.sessions.beacon import hour_of
 from durable_streams.agents.sessions.endings import STOP, fail, row_claim
 from durable_streams.agents.sessions.prompts import history
 from durable_streams.agents.sessions.rows import Generation, generation_row
-from durable_streams.agents.writer import StreamWriter
 from durable_streams.client import DurableStreamError, FetchError, StaleEpochError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from durable_streams.agents.sessions.settings import Settings
     from durable_streams.agents.sessions.state import SessionState
     from durable_streams.agents.sources.base import Source
-    from durable_streams.clock import Clock
+    from durable_streams.runtime.clock import Clock
 
 
 class Owner:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from durable_streams.agents.sessions.rows import Generation
     from durable_streams.agents.sessions.session import Session
     from durable_streams.agents.sessions.settings import Settings
-    from durable_streams.clock import Clock
+    from durable_streams.runtime.clock import Clock
 
 LOOKS_AT_ONCE: Final = 16
 

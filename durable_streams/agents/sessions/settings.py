@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from durable_streams.agents.writer import Pace
+from durable_streams.agents.runs.writer import Pace
 
 Busy: TypeAlias = Literal["reject", "interrupt", "enqueue"]
 """What becomes of a new prompt while an answer is being written."""

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from durable_streams.agents.events import Event
-    from durable_streams.agents.run import Run
+    from durable_streams.agents.runs.run import Run
     from durable_streams.agents.tools import Tool
     from durable_streams.agents.wires.base import UIMessage
 

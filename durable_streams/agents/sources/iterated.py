@@ -11,7 +11,7 @@ from durable_streams.agents.events import Event, TextDelta
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from durable_streams.agents.run import Run
+    from durable_streams.agents.runs.run import Run
     from durable_streams.agents.sources.base import Source
 
 Iterated: TypeAlias = "AsyncIterable[str | Event] | Callable[[Run], AsyncIterable[str | Event]]"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
     from durable_streams.agents.events import Event
-    from durable_streams.agents.run import Run
+    from durable_streams.agents.runs.run import Run
 
 
 def chat_input(run: Run) -> dict[str, Any]:

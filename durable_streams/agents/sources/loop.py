@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from durable_streams.agents.events import Event
-    from durable_streams.agents.run import Run
+    from durable_streams.agents.runs.run import Run
     from durable_streams.agents.sources.base import Model
     from durable_streams.agents.tools import Tool
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     from durable_streams.agents.events import Event
-    from durable_streams.agents.run import Run
+    from durable_streams.agents.runs.run import Run
 
 
 class PydanticAI:

@@ -24,18 +24,18 @@ import orjson
 
 from durable_streams.http import answers
 from durable_streams.http.errors import event_of
+from durable_streams.http.live.feed import FeedStart
 from durable_streams.http.messages import SseStart
-from durable_streams.http.sse_feed import FeedStart
 from durable_streams.protocol.errors import InvalidJsonError, StreamError
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import START, parse_start
 from durable_streams.protocol.paths import parse_path
-from durable_streams.protocol.read import check_cursor, resolve_start
+from durable_streams.protocol.read import check_cursor
 from durable_streams.protocol.sse import Encoding, encoding_of
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Fields, Request
-    from durable_streams.streams import Streams
+    from durable_streams.streams.service import Streams
 
 FOLLOWED_MAX: Final = 1000
 """Streams on one connection."""
@@ -87,13 +87,9 @@ def start_follow(streams: Streams, request: Request) -> SseStart:
 
 
 def _start_one(streams: Streams, wanted: Wanted, label: bytes) -> FeedStart:
-    start = parse_start(wanted.offset)
-    head = streams.touched_head(parse_path(quote(wanted.path)))
-    check_cursor(head, start or 0, wanted.cursor)
-    position = resolve_start(head, start)
-    if start is not None:
-        streams.reader.check_aligned(head, position)
-    return FeedStart(head, position, label)
+    start, path = parse_start(wanted.offset), parse_path(quote(wanted.path))
+    check_cursor(streams.head(path), start or 0, wanted.cursor)
+    return FeedStart(*streams.open_at(path, start), label)
 
 
 def _introduced(feed: FeedStart) -> bytes:

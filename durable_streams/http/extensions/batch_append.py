@@ -43,9 +43,9 @@ from durable_streams.protocol.paths import parse_path
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Pending, Request, Settle
-    from durable_streams.many import AppendOutcome
     from durable_streams.protocol.append import Append
-    from durable_streams.streams import Streams
+    from durable_streams.streams.many import AppendOutcome
+    from durable_streams.streams.service import Streams
 
 NDJSON: Final = "application/x-ndjson"
 BATCH_LINES_MAX: Final = 4096

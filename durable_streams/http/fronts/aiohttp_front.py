@@ -18,13 +18,13 @@ from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from durable_streams.http import answers
-from durable_streams.http.arriving import ArrivingBodies, Patience
-from durable_streams.http.content_coding import decode_body
 from durable_streams.http.errors import answer_of, problem
-from durable_streams.http.half_closed import CONTINUE, GoneWatch
+from durable_streams.http.extensions.streaming_append import APPEND_MODE
+from durable_streams.http.fronts.arriving import ArrivingBodies, Patience
+from durable_streams.http.fronts.content_coding import decode_body
+from durable_streams.http.fronts.half_closed import CONTINUE, GoneWatch
 from durable_streams.http.messages import Answer, Request, SseStart
 from durable_streams.http.sending import StallWatch
-from durable_streams.http.streaming_append import APPEND_MODE
 from durable_streams.protocol.errors import BodyTooLargeError, InvalidHeaderError, RequestTimeoutError, StreamError
 from durable_streams.protocol.public_urls import check_authority
 from durable_streams.protocol.request_fields import CONTENT_ENCODING, HOST, gather
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawRequestMessage
     from aiohttp.streams import StreamReader
 
-    from durable_streams.config import Bounds
+    from durable_streams.http.extensions.streaming_append import Upload
+    from durable_streams.http.live.connection import LiveReaders
     from durable_streams.http.messages import BodySource
     from durable_streams.http.router import Router
-    from durable_streams.http.sse_connection import LiveReaders
-    from durable_streams.http.streaming_append import Upload
+    from durable_streams.runtime.config import Bounds
 
 _log = structlog.get_logger(__name__)
 _LINGER_S: Final = 1.0

@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from durable_streams.agents.codecs import Identity, UiChunks
-from durable_streams.agents.drive import drive
 from durable_streams.agents.errors import RunEndedError
 from durable_streams.agents.events import Ending
-from durable_streams.agents.run import Run
-from durable_streams.agents.scope import Scope
+from durable_streams.agents.runs.drive import drive
+from durable_streams.agents.runs.run import Run
+from durable_streams.agents.runs.scope import Scope
+from durable_streams.agents.runs.writer import StreamWriter
 from durable_streams.agents.sources.iterated import as_source
-from durable_streams.agents.writer import StreamWriter
 from durable_streams.client import AsyncDurableStream, DurableStreamError, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from durable_streams.agents.codecs import Codec
+    from durable_streams.agents.runs.writer import Pace
     from durable_streams.agents.sources.base import Source
     from durable_streams.agents.sources.iterated import Iterated
     from durable_streams.agents.wires.base import UIMessage
-    from durable_streams.agents.writer import Pace
 
 LAST_WORD_S = 5.0
 """How long a cancelled ``write`` tries to say so in the stream."""

@@ -6,32 +6,33 @@ Invariants: every change goes through the committer; every read sees committed s
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from durable_streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand
 from durable_streams.engine.base import EngineError
-from durable_streams.many import ManyCommand
-from durable_streams.protocol.errors import GoneError, NotFoundError, ReplacedError
-from durable_streams.protocol.expiry import deadline_ms, is_expired
+from durable_streams.protocol.errors import GoneError, NotFoundError
+from durable_streams.protocol.expiry import deadline_ms, is_over
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.paths import RESERVED
-from durable_streams.protocol.read import resolve_start
+from durable_streams.protocol.read import Page, resolve_start
+from durable_streams.streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand
+from durable_streams.streams.many import ManyCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
-    from durable_streams.batch import Slot
-    from durable_streams.committer import Committer
+    from durable_streams.commit.committer import Committer
+    from durable_streams.commit.heads import Entry, HeadCache
     from durable_streams.engine.base import Engine
-    from durable_streams.heads import Entry, HeadCache
-    from durable_streams.many import AppendOutcome
     from durable_streams.protocol.append import Append, Appended, Duplicate
     from durable_streams.protocol.create import Create, Created
     from durable_streams.protocol.errors import StreamError
     from durable_streams.protocol.head import Head
-    from durable_streams.reader import Reader
+    from durable_streams.protocol.sse import Encoding
     from durable_streams.runtime import Runtime
-    from durable_streams.tail import Hub
+    from durable_streams.streams.many import AppendOutcome
+    from durable_streams.streams.reader import Reader
+    from durable_streams.streams.tail import Follower, Hub
 
 _RESERVED_START: Final = f"{RESERVED}/"
 _RESERVED_END: Final = f"{RESERVED}/\U0010ffff"
@@ -44,14 +45,8 @@ class Streams:
     def __init__(
         self, engine: Engine, committer: Committer, cache: HeadCache, *, reader: Reader, hub: Hub, runtime: Runtime
     ) -> None:
-        self._engine, self._committer, self._cache, self.reader = engine, committer, cache, reader
-        self._packer = reader.packer
-        self._unpublished: list[tuple[Head, bytes]] = []
-        self.hub, self._clock, self._chance = hub, runtime.clock, runtime.chance
-        committer.on_applied = self._applied
-        committer.on_settled = self._publish
-        committer.followed = hub.is_followed
-        hub.on_left = self._left
+        self._engine, self._committer, self._cache, self._reader = engine, committer, cache, reader
+        self._hub, self._clock, self._chance = hub, runtime.clock, runtime.chance
 
     def submit_append(
         self, path: str, request: Append, settle: Callable[[Appended | Duplicate | StreamError], None]
@@ -72,7 +67,7 @@ class Streams:
     def submit_create(self, path: str, request: Create, settle: Callable[[Created | StreamError], None]) -> None:
         """Queue a creation, or a fork (§5.1, §4.2)."""
         self._committer.submit(
-            CreateCommand(path, request, settle, chance=self._chance, fork_base=self.reader.fork_base)
+            CreateCommand(path, request, settle, chance=self._chance, fork_base=self._reader.fork_base)
         )
 
     def submit_delete(
@@ -83,7 +78,7 @@ class Streams:
 
     def submit_expiry(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
         """Queue a look at whether a stream's time is over."""
-        self._committer.submit(ExpireCommand(path, settle, self.hub.is_followed))
+        self._committer.submit(ExpireCommand(path, settle))
 
     def head(self, path: str) -> Head:
         """Return a stream's committed head, without sliding its TTL (§5.5).
@@ -113,14 +108,19 @@ class Streams:
         return entry
 
     def _is_over(self, head: Head, touched_ms: int, now_ms: int) -> bool:
-        """Whether a stream has expired; a live reader keeps a TTL from running out (§5.1)."""
-        record = decode_record(head.record)
-        if not is_expired(record, touched_ms, now_ms):
-            return False
-        return record.ttl_s is None or not self.hub.is_followed(head.sid)
+        return is_over(
+            decode_record(head.record), touched_ms, now_ms, followed=partial(self._hub.is_followed, head.sid)
+        )
 
-    def _left(self, path: str, sid: int) -> None:
-        """The last live reader of a stream has left: its TTL starts anew, so that it can come back."""
+    def follow(self, head: Head, encoding: Encoding, follower: Follower, *, held: bytes = b"") -> None:
+        """Tell ``follower`` of everything committed from ``head.tail`` on; see ``Hub.follow``."""
+        self._hub.follow(head, encoding, follower, held=held)
+
+    def unfollow(self, sid: int, follower: Follower) -> None:
+        """Forget a follower. After the last one the stream's TTL starts anew, so that it can come back (§5.1)."""
+        path = self._hub.unfollow(sid, follower)
+        if path is None:
+            return
         try:
             entry = self._cache.entry(path)
         except EngineError:  # the store has failed; nothing lives on in it
@@ -135,7 +135,7 @@ class Streams:
         deadline = deadline_ms(decode_record(head.record), touched_ms)
         return None if deadline is None else max(0, deadline - self._clock.now_ms())
 
-    def begin_read(self, path: str, start: int | None) -> tuple[Head, int]:
+    def open_at(self, path: str, start: int | None) -> tuple[Head, int]:
         """Return a stream's head, its TTL slid, and the position at which a read begins: ``None`` is the tail (§5.6).
 
         Raises:
@@ -145,8 +145,25 @@ class Streams:
         head = self.touched_head(path)
         position = resolve_start(head, start)
         if start is not None:
-            self.reader.check_aligned(head, position)
+            self._reader.check_aligned(head, position)
         return head, position
+
+    @property
+    def page_max_bytes(self) -> int:
+        """Most bytes of a page, save that a single larger message goes whole."""
+        return self._reader.page_max_bytes
+
+    def page(self, head: Head, start: int, max_bytes: int | None = None) -> Page:
+        """Return the page from ``start`` on; see ``Reader.page``."""
+        return self._reader.page(head, start, max_bytes)
+
+    def piece(self, head: Head, start: int, end: int) -> bytes:
+        """Return stored bytes from ``start`` on, for an answer that holds all up to ``end``; see ``Reader.piece``."""
+        return self._reader.piece(head, start, end)
+
+    def last_messages(self, path: str, count: int) -> Generator[None, None, int]:
+        """Look for where the last ``count`` messages begin, in steps; see ``Reader.last_messages``."""
+        return self._reader.last_messages(self.head(path), count)
 
     def scan(self, prefix: str, after: str, limit: int) -> tuple[list[Head], str | None]:
         """Return one page of streams in path order, and the path to go on after, ``None`` at the end.
@@ -165,29 +182,3 @@ class Streams:
         if head.soft_deleted:
             return False
         return not self._is_over(head, self._cache.latest_touch_ms(head), now_ms)
-
-    def _applied(self, slot: Slot) -> None:
-        """Tell the tail what a commit did to one path."""
-        before, head = slot.before, slot.head
-        if before is not None and (head is None or head.sid != before.sid or head.soft_deleted):
-            self.hub.gone(before.sid, _ending_of(head, slot.path))
-            self._packer.forget(before.sid)
-        if head is not None and not head.soft_deleted:
-            payload = slot.pieces[0] if len(slot.pieces) == 1 else b"".join(slot.pieces)
-            if payload:
-                self._packer.appended(head.sid, head.tail - len(payload), head.tail, now_ms=head.touched_ms)
-            if self.hub.is_followed(head.sid):
-                self._unpublished.append((head, payload))
-
-    def _publish(self) -> None:
-        """Hand what a commit added to those who follow: writers are answered first, readers may be a thousand."""
-        unpublished, self._unpublished = self._unpublished, []
-        for head, payload in unpublished:
-            self.hub.publish(head, payload)
-
-
-def _ending_of(head: Head | None, path: str) -> StreamError:
-    """Return what has become of an incarnation of which ``head`` is what now stands at its path."""
-    if head is None:
-        return NotFoundError(path)
-    return GoneError(path) if head.soft_deleted else ReplacedError(path)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
     from durable_streams.engine.base import Engine
-    from durable_streams.packer import Packer
     from durable_streams.protocol.draft import Draft
     from durable_streams.protocol.head import Head, Record
+    from durable_streams.streams.packer import Packer
 
 TAIL_MESSAGES_MAX: Final = 10_000
 """Most messages that ``?tail=N`` may ask for."""

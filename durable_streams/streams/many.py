@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from durable_streams.commands import decide_on
 from durable_streams.protocol.errors import StreamError
+from durable_streams.streams.commands import decide_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from durable_streams.batch import Batch, Slot
+    from durable_streams.commit.batch import Batch, Slot
     from durable_streams.protocol.append import Append, Appended, Duplicate
 
 AppendOutcome: TypeAlias = "Appended | Duplicate | StreamError"

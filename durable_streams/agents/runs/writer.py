@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from durable_streams.agents.coalescer import Coalescer
 from durable_streams.agents.errors import AlreadyWrittenError, RunEndedError
+from durable_streams.agents.runs.coalescer import Coalescer
 from durable_streams.client import ProducerClaim, StaleEpochError, StreamClosedError, StreamNotFoundError
 
 if TYPE_CHECKING:

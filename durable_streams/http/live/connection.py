@@ -10,9 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from durable_streams.http import answers
-from durable_streams.http.half_closed import GoneWatch
+from durable_streams.http.fronts.half_closed import GoneWatch
+from durable_streams.http.live.feed import Feed
 from durable_streams.http.sending import StallWatch
-from durable_streams.http.sse_feed import Feed
 from durable_streams.protocol.cursor import next_cursor
 from durable_streams.protocol.sse import HEARTBEAT
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from durable_streams.http.messages import SseStart
     from durable_streams.protocol.transfer import Transfer
     from durable_streams.runtime import Runtime
-    from durable_streams.streams import Streams
+    from durable_streams.streams.service import Streams
 
 
 class LiveReaders:

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Final
 
 from durable_streams.http import answers
 from durable_streams.http.appends import fields_of, parse_fields, payload_of, require_type, status_of
-from durable_streams.http.content_coding import CONTENT_ENCODING, Unpacker
 from durable_streams.http.errors import answer_of
+from durable_streams.http.extensions.upload_pieces import Lines, Pieces
+from durable_streams.http.fronts.content_coding import CONTENT_ENCODING, Unpacker
 from durable_streams.http.messages import Answer
-from durable_streams.http.upload_pieces import Lines, Pieces
 from durable_streams.protocol import content_types
 from durable_streams.protocol import headers as names
 from durable_streams.protocol.append import Append
@@ -35,9 +35,9 @@ from durable_streams.protocol.producer import Part
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from durable_streams.many import AppendOutcome
     from durable_streams.protocol.append import Appended, Duplicate
-    from durable_streams.streams import Streams
+    from durable_streams.streams.many import AppendOutcome
+    from durable_streams.streams.service import Streams
 
 APPEND_MODE: Final = "Stream-Append-Mode"
 APPEND_COUNT: Final = "Stream-Append-Count"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from durable_streams.agents.events import Ending, Finished, Usage
 
 if TYPE_CHECKING:
-    from durable_streams.agents.run import Run
-    from durable_streams.agents.scope import Scope
+    from durable_streams.agents.runs.run import Run
+    from durable_streams.agents.runs.scope import Scope
+    from durable_streams.agents.runs.writer import StreamWriter
     from durable_streams.agents.sources.base import Source
-    from durable_streams.agents.writer import StreamWriter
 
 
 async def drive(source: Source, run: Run, *, writer: StreamWriter, scope: Scope) -> Ending:

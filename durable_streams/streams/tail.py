@@ -80,14 +80,10 @@ class Tail:
 
 
 class Hub:
-    """All tails with at least one follower. The loop's thread only.
-
-    on_left: called with path and sid when the last follower of a stream has left of its own accord.
-    """
+    """All tails with at least one follower. The loop's thread only."""
 
     def __init__(self) -> None:
         self._tails: dict[int, Tail] = {}
-        self.on_left: Callable[[str, int], None] = lambda _path, _sid: None
 
     def follow(self, head: Head, encoding: Encoding, follower: Follower, *, held: bytes = b"") -> None:
         """Tell ``follower`` of everything committed from ``head.tail`` on.
@@ -99,14 +95,16 @@ class Hub:
             tail = self._tails[head.sid] = Tail(head, encoding, held)
         tail.followers[follower] = None
 
-    def unfollow(self, sid: int, follower: Follower) -> None:
-        """Forget a follower; no error if it is not there."""
+    def unfollow(self, sid: int, follower: Follower) -> str | None:
+        """Forget a follower, no error if it is not there; return the stream's path if it was the last one."""
         tail = self._tails.get(sid)
-        if tail is not None:
-            tail.followers.pop(follower, None)
-            if not tail.followers:
-                del self._tails[sid]
-                self.on_left(tail.path, sid)
+        if tail is None:
+            return None
+        tail.followers.pop(follower, None)
+        if tail.followers:
+            return None
+        del self._tails[sid]
+        return tail.path
 
     def is_followed(self, sid: int) -> bool:
         """Whether a live reader holds this incarnation."""

@@ -18,14 +18,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from durable_streams.batch import Batch, Slot, Watch
+from durable_streams.commit.batch import Batch, Slot
+from durable_streams.commit.outcomes import commit_groups
+from durable_streams.commit.writer import LetGo
 from durable_streams.engine.base import EngineFailedError, Mutation, Outcome, StorageFullError
-from durable_streams.outcomes import commit_groups
 from durable_streams.protocol.errors import (
     OutcomeUnknownError,
     OverloadedError,
@@ -34,16 +36,17 @@ from durable_streams.protocol.errors import (
     StoreFullError,
     StreamError,
 )
-from durable_streams.writer import LetGo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from durable_streams.commit.batch import Watch
+    from durable_streams.commit.command import Command
+    from durable_streams.commit.heads import HeadCache
+    from durable_streams.commit.outcomes import Result
+    from durable_streams.commit.writer import Writer
     from durable_streams.engine.base import Engine
-    from durable_streams.heads import HeadCache
-    from durable_streams.outcomes import Result
     from durable_streams.runtime import Runtime
-    from durable_streams.writer import Writer
 
 CONFLICTS_MAX: Final = 16
 """How often a command is decided anew because another writer moved its stream, before it is told to try again."""
@@ -55,23 +58,33 @@ it for milliseconds."""
 _log = structlog.get_logger(__name__)
 
 
-class Command(Protocol):
-    """Something to decide inside a batch.
+class Observer(Protocol):
+    """Hears what became of each commit, on the loop's thread. Calls return at once and do not raise."""
 
-    size_bytes: what it adds to queue and batch bounds. conflicts: how often it has been decided in vain.
+    def applied(self, slot: Slot) -> None:
+        """What this slot holds is durable; those who asked for it are not answered yet."""
+
+    def lost(self, slot: Slot) -> None:
+        """What this slot held has come to nothing; it is decided again, or refused."""
+
+    def settled(self) -> None:
+        """Everybody in the commit has been answered."""
+
+
+def _nobody(_sid: int) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who hears of commits, and who is heard while they are decided.
+
+    observers: told in this order. watch: see ``Watch``. followed: whether a live reader holds this sid (§5.1).
     """
 
-    size_bytes: int
-    conflicts: int
-
-    def decide(self, batch: Batch) -> None:
-        """Change the batch and keep the result for ``settle``; refuse by a ``StreamError``, with nothing changed."""
-
-    def paths(self) -> Sequence[str]:
-        """Return the paths whose heads the decision rests on."""
-
-    def settle(self, error: StreamError | None) -> None:
-        """Answer: with the result kept, or with the error. Must not raise."""
+    observers: tuple[Observer, ...] = ()
+    watch: Watch | None = None
+    followed: Callable[[int], bool] = _nobody
 
 
 class _Flight:
@@ -91,8 +104,11 @@ class Committer:
     Thread: the loop's thread only; the engine is called in the writer's.
     """
 
-    def __init__(self, engine: Engine, cache: HeadCache, writer: Writer, *, runtime: Runtime) -> None:
+    def __init__(
+        self, engine: Engine, cache: HeadCache, writer: Writer, *, runtime: Runtime, audience: Audience | None = None
+    ) -> None:
         self._engine, self._cache, self._writer = engine, cache, writer
+        self._audience = audience or Audience()
         self._clock, self._chance, self._bounds = runtime.clock, runtime.chance, runtime.bounds
         self._queue: deque[Command] = deque()
         self._queued_bytes = 0
@@ -102,11 +118,6 @@ class Committer:
         self._idle.set()
         self._full_until_ms = 0
         self.failed = asyncio.Event()
-        self.on_applied: Callable[[Slot], None] = lambda _slot: None
-        self.on_settled: Callable[[], None] = lambda: None
-        self.on_lost: Callable[[Slot], None] = lambda _slot: None
-        self.watch: Watch | None = None
-        self.followed: Callable[[int], bool] = lambda _sid: False
 
     def submit(self, command: Command) -> None:
         """Queue a command; it is settled later, exactly once, or now if the queue is full or closed."""
@@ -152,8 +163,8 @@ class Committer:
         except Exception as fault:  # noqa: BLE001 whatever it is, those waiting must hear of it
             _fail(commands, fault)
             self._doubted.difference_update(commands)
-            if self.watch is not None:
-                self.watch.reset()
+            if self._audience.watch is not None:
+                self._audience.watch.reset()
             asyncio.get_running_loop().call_soon(self._kick)
             return
         if not flight.groups:
@@ -180,7 +191,7 @@ class Committer:
     def _decide(self, commands: list[Command]) -> _Flight:
         if self._engine.shared:
             self._look_again(commands)
-        batch = Batch(self._cache, self._clock.now_ms(), self.followed, watch=self.watch)
+        batch = Batch(self._cache, self._clock.now_ms(), self._audience.followed, watch=self._audience.watch)
         refusals: dict[Command, StreamError] = {}
         for command in commands:
             try:
@@ -218,7 +229,8 @@ class Committer:
         self._kick()  # first, so that the disk works while the answers are sent
         for command, error in settlements:
             _settle(command, error)
-        self.on_settled()
+        for observer in self._audience.observers:
+            observer.settled()
 
     def _note_room(self, flight: _Flight, results: list[Result]) -> None:
         """Be unready for a while if something did not fit, and ready again once bytes did and nothing did not."""
@@ -235,10 +247,12 @@ class Committer:
                     self._cache.forget(slot.path)
                 else:
                     self._cache.store(slot.head, slot.fences)
-                self.on_applied(slot)
+                for observer in self._audience.observers:
+                    observer.applied(slot)
                 continue
             self._cache.forget(slot.path)
-            self.on_lost(slot)
+            for observer in self._audience.observers:
+                observer.lost(slot)
             errors[slot.path] = None
             if result is Outcome.UNKNOWN:
                 errors[slot.path] = OutcomeUnknownError("another writer moved the stream while this was on its way")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from durable_streams.protocol.head import Head
     from durable_streams.protocol.read import Page
     from durable_streams.protocol.transfer import Transfer
-    from durable_streams.streams import Streams
-    from durable_streams.tail import Frame
+    from durable_streams.streams.service import Streams
+    from durable_streams.streams.tail import Frame
 
 _log = structlog.get_logger(__name__)
 
@@ -115,7 +115,7 @@ class Feed:
             head = streams.touched_head(self._path)
             if head.sid != self._sid:
                 raise ReplacedError(self._path)
-            page = streams.reader.page(head, self.position)
+            page = streams.page(head, self.position)
         except StreamError as why:  # deleted, expired or replaced while catching up
             self.on_gone(why)
             return
@@ -140,7 +140,7 @@ class Feed:
         """Take no more frames."""
         if self._live:
             self._live = False
-            self._connection.streams.hub.unfollow(self._sid, self)
+            self._connection.streams.unfollow(self._sid, self)
 
     def _show(self, page: Page) -> bytes:
         """Send a page, or what it says without bytes; return the bytes held back, the start of one character."""
@@ -165,7 +165,7 @@ class Feed:
     def _go_live(self, head: Head, held: bytes) -> None:
         if not self._shown:  # nothing was sent yet: say where we are, and that this is all (§8, offset=now)
             self._write_control(up_to_date=True, closed=False)
-        self._connection.streams.hub.follow(head, self._encoding, self, held=held)
+        self._connection.streams.follow(head, self._encoding, self, held=held)
         self._live = True
 
     def _write_control(self, shown: bytes = b"", *, up_to_date: bool, closed: bool) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from durable_streams.clock import Chance, Clock, SystemClock
-from durable_streams.config import Bounds
+from durable_streams.runtime.clock import Chance, Clock, SystemClock
+from durable_streams.runtime.config import Bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ Invariant: ``decide`` checks everything before it changes anything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
+from durable_streams.commit.command import SettledCommand
 from durable_streams.protocol import create as rules
 from durable_streams.protocol.append import Append, Appended, Duplicate, decide_append
 from durable_streams.protocol.conditions import check_tail
@@ -17,13 +18,11 @@ from durable_streams.protocol.expiry import deadline_ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from durable_streams.batch import Batch, Slot
-    from durable_streams.clock import Chance
+    from durable_streams.commit.batch import Batch, Slot
     from durable_streams.protocol.create import Create, Created, ForkRequest
     from durable_streams.protocol.draft import Draft
     from durable_streams.protocol.head import Record
-
-R = TypeVar("R")
+    from durable_streams.runtime.clock import Chance
 
 
 class ForkBase(Protocol):
@@ -31,29 +30,6 @@ class ForkBase(Protocol):
 
     def __call__(self, source: Draft, anchor: int, sub_offset: int) -> int:
         """Return the position; raise ``InvalidRequestError`` if there is none."""
-
-
-class SettledCommand(Generic[R]):
-    """Keeps the result of ``decide`` until the commit that holds it is durable."""
-
-    __slots__ = ("_result", "_settle", "conflicts", "path", "size_bytes")
-
-    def __init__(self, path: str, size_bytes: int, settle: Callable[[R | StreamError], None]) -> None:
-        self.path, self.size_bytes, self.conflicts = path, size_bytes, 0
-        self._settle = settle
-        self._result: R | None = None
-
-    def paths(self) -> Sequence[str]:
-        """Return the paths the decision rests on."""
-        return (self.path,)
-
-    def settle(self, error: StreamError | None) -> None:
-        """Answer, after the commit."""
-        result = self._result
-        if error is None and result is None:
-            msg = "a command was settled without a decision"
-            raise AssertionError(msg)
-        self._settle(error if error is not None else result)  # type: ignore[arg-type]
 
 
 class AppendCommand(SettledCommand["Appended | Duplicate"]):
@@ -164,13 +140,10 @@ class DeleteCommand(SettledCommand[bool]):
 class ExpireCommand(SettledCommand[bool]):
     """End a stream whose time is over, or move its due row to its present deadline. Result: whether it ended."""
 
-    __slots__ = ("_followed",)
+    __slots__ = ()
 
-    def __init__(
-        self, path: str, settle: Callable[[bool | StreamError], None], followed: Callable[[int], bool]
-    ) -> None:
+    def __init__(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
         super().__init__(path, 0, settle)
-        self._followed = followed
 
     def decide(self, batch: Batch) -> None:
         """Looking at the slot ends it if it is over; otherwise the row moves."""
@@ -179,7 +152,7 @@ class ExpireCommand(SettledCommand[bool]):
         self._result = draft is None
         if draft is None or draft.soft_deleted or draft.due_ms > batch.now_ms:
             return  # a soft-deleted one waits for its forks, not for a time
-        if self._followed(draft.sid):
+        if batch.followed(draft.sid):
             draft.touch(batch.now_ms)
         draft.due_ms = deadline_ms(draft.record, draft.touched_ms) or 0
         slot.changed = True

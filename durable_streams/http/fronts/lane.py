@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from durable_streams.http.arriving import FREE_BYTES
-from durable_streams.http.half_closed import CONTINUE, GoneWatch
-from durable_streams.http.lane_head import BODY_MAX_BYTES, HEAD_MAX_BYTES, parse_head, render_head
+from durable_streams.http.fronts.arriving import FREE_BYTES
+from durable_streams.http.fronts.half_closed import CONTINUE, GoneWatch
+from durable_streams.http.fronts.lane_head import BODY_MAX_BYTES, HEAD_MAX_BYTES, parse_head, render_head
 from durable_streams.http.messages import Request, SseStart
 from durable_streams.http.sending import Pump, unsent_bytes
 from durable_streams.protocol.errors import OverloadedError
@@ -32,12 +32,12 @@ from durable_streams.protocol.transfer import CHUNKED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durable_streams.config import Bounds
-    from durable_streams.http.arriving import ArrivingBodies
-    from durable_streams.http.lane_head import UsualHead
+    from durable_streams.http.fronts.arriving import ArrivingBodies
+    from durable_streams.http.fronts.lane_head import UsualHead
+    from durable_streams.http.live.connection import LiveReaders
     from durable_streams.http.messages import Answer, Pending
     from durable_streams.http.router import Router
-    from durable_streams.http.sse_connection import LiveReaders
+    from durable_streams.runtime.config import Bounds
 
 HELD_MAX_BYTES: Final = HEAD_MAX_BYTES + BODY_MAX_BYTES
 """Bytes held behind the request under way before the connection is no longer read from."""

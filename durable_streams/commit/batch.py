@@ -7,6 +7,7 @@ Invariant: nothing here is visible to a reader; a batch that loses is simply dro
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from durable_streams.engine.base import Chunk, Mutation, ProducerRow
@@ -15,12 +16,12 @@ from durable_streams.protocol.chunks import CHUNK_TARGET_BYTES, split_chunks
 from durable_streams.protocol.create import decide_delete, release
 from durable_streams.protocol.draft import Draft
 from durable_streams.protocol.errors import GoneError, NotFoundError
-from durable_streams.protocol.expiry import is_expired
+from durable_streams.protocol.expiry import is_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durable_streams.heads import HeadCache
+    from durable_streams.commit.heads import HeadCache
     from durable_streams.protocol.head import Head, Record
     from durable_streams.protocol.producer import Fence
 
@@ -96,7 +97,7 @@ class Batch:
     def __init__(
         self, cache: HeadCache, now_ms: int, followed: Callable[[int], bool], *, watch: Watch | None = None
     ) -> None:
-        self._cache, self._followed, self.watch = cache, followed, watch
+        self._cache, self.followed, self.watch = cache, followed, watch
         self.now_ms = now_ms
         self.slots: dict[str, Slot] = {}
 
@@ -118,9 +119,7 @@ class Batch:
             self.delete(slot)
 
     def _is_over(self, draft: Draft) -> bool:
-        if not is_expired(draft.record, draft.touched_ms, self.now_ms):
-            return False
-        return draft.record.ttl_s is None or not self._followed(draft.sid)
+        return is_over(draft.record, draft.touched_ms, self.now_ms, followed=partial(self.followed, draft.sid))
 
     def existing(self, path: str) -> tuple[Slot, Draft]:
         """Return slot and draft of a stream that clients may use.

@@ -1,0 +1,1 @@
+"""One attempt at an answer: driven, scoped, coalesced and written to its stream."""

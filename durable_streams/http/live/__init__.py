@@ -1,0 +1,1 @@
+"""Live reads: catching up by pages, then frames as they are committed."""
