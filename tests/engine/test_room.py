@@ -105,8 +105,16 @@ class Store:
 @linux_only
 @pytest.mark.slow
 @pytest.mark.usefixtures("limited")
-@pytest.mark.parametrize("map_size_bytes", [1 << 40, 2 * MIB], ids=["limit", "map"])
-@pytest.mark.parametrize("shape", [(400, 60), (1_000, 16), (5_000, 8), (70_000, 1)], ids=lambda shape: str(shape[0]))
+@pytest.mark.parametrize(
+    ("map_size_bytes", "shape"),
+    [
+        (1 << 40, (400, 60)),
+        (1 << 40, (1_000, 16)),
+        (1 << 40, (5_000, 8)),
+        (1 << 40, (70_000, 1)),
+        (2 * MIB, (5_000, 8)),
+    ],
+)
 def test_a_full_store_can_be_emptied_and_filled_again(
     tmp_path: Path, map_size_bytes: int, shape: tuple[int, int]
 ) -> None:
