@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from durable_streams.commit.batch import Slot
     from durable_streams.commit.command import Command
+    from durable_streams.commit.committer import Observer
     from durable_streams.protocol.draft import Draft
     from durable_streams.protocol.head import Head
 
@@ -65,17 +66,30 @@ class Heard:
         pass
 
 
+class Faulty:
+    """An observer that fails whatever it is told."""
+
+    def applied(self, slot: Slot) -> None:
+        raise LookupError(slot.path)
+
+    def lost(self, slot: Slot) -> None:
+        raise LookupError(slot.path)
+
+    def settled(self) -> None:
+        raise LookupError("settled")
+
+
 class Stage:
     """A committer on a scripted engine, and commands whose answers can be waited for; each counts its answers."""
 
-    def __init__(self, *, shared: bool = False) -> None:
+    def __init__(self, *, shared: bool = False, observers: tuple[Observer, ...] = ()) -> None:
         self.engine, self.clock = ScriptedEngine(shared=shared), ManualClock()
         runtime = Runtime(clock=self.clock, chance=Chance(1))
         self._chance = runtime.chance
         self.writer = Writer(asyncio.get_running_loop())
         cache = HeadCache(self.engine, 64)
         self.heard = Heard()
-        audience = Audience((self.heard,))
+        audience = Audience((*observers, self.heard))
         self.committer = Committer(self.engine, cache, self.writer, runtime=runtime, audience=audience)
         self.answers: dict[asyncio.Future[Any], int] = {}
 
@@ -447,3 +461,12 @@ class TestNegativeAnswers:
         stage.engine.rival_deletes("a")
 
         assert isinstance(await stage.append("a"), StreamClosedError)
+
+
+class TestObservers:
+    async def test_one_that_fails_keeps_nobody_from_an_answer_nor_from_the_next_commit(self) -> None:
+        async for stage in running(Stage(observers=(Faulty(),))):
+            answers = await asyncio.gather(stage.append("a"), stage.append("b"))
+
+            assert [type(answer) for answer in (*answers, await stage.append("a"))] == [Appended] * 3
+            assert stage.heard.applied_paths == ["a", "b", "a"]

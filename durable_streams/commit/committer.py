@@ -86,6 +86,21 @@ class Audience:
     watch: Watch | None = None
     followed: Callable[[int], bool] = _nobody
 
+    def applied(self, slot: Slot) -> None:
+        """Tell the observers."""
+        for observer in self.observers:
+            _tell(observer.applied, slot)
+
+    def lost(self, slot: Slot) -> None:
+        """Tell the observers."""
+        for observer in self.observers:
+            _tell(observer.lost, slot)
+
+    def settled(self) -> None:
+        """Tell the observers."""
+        for observer in self.observers:
+            _tell(observer.settled)
+
 
 class _Flight:
     """A decided batch on its way to the disk."""
@@ -229,8 +244,7 @@ class Committer:
         self._kick()  # first, so that the disk works while the answers are sent
         for command, error in settlements:
             _settle(command, error)
-        for observer in self._audience.observers:
-            observer.settled()
+        self._audience.settled()
 
     def _note_room(self, flight: _Flight, results: list[Result]) -> None:
         """Be unready for a while if something did not fit, and ready again once bytes did and nothing did not."""
@@ -247,12 +261,10 @@ class Committer:
                     self._cache.forget(slot.path)
                 else:
                     self._cache.store(slot.head, slot.fences)
-                for observer in self._audience.observers:
-                    observer.applied(slot)
+                self._audience.applied(slot)
                 continue
             self._cache.forget(slot.path)
-            for observer in self._audience.observers:
-                observer.lost(slot)
+            self._audience.lost(slot)
             errors[slot.path] = None
             if result is Outcome.UNKNOWN:
                 errors[slot.path] = OutcomeUnknownError("another writer moved the stream while this was on its way")
@@ -332,6 +344,14 @@ def _sort_out(
             error = OverloadedError("other writers kept moving the stream")
         settlements.append((command, error or flight.refusals.get(command)))
     return settlements, retried
+
+
+def _tell(call: Callable[..., None], *what: Slot) -> None:
+    """Tell one observer; what goes wrong with it must not keep writers from their answers, nor the next commit."""
+    try:
+        call(*what)
+    except Exception as fault:  # noqa: BLE001 our fault, told loudly; the commit itself stands
+        _log.error("an observer of commits failed", exc_info=fault)
 
 
 def _settle(command: Command, error: StreamError | None) -> None:
