@@ -144,7 +144,8 @@ class Reads:
         if unchanged:
             return Answer(304, fields)
         body = WholeBody(self._streams, head, whole)
-        return Answer(200, (*fields, answers.SUPPORTED), body.first(), body)
+        first = body.first()
+        return Answer(200, (*fields, answers.SUPPORTED), first, body if body.left_bytes else None)
 
     def _validated(self, head: Head, page: Page | Whole, asked: Asked) -> tuple[Fields, bool]:
         """Return the fields of a catch-up answer, and whether the client has it already (§10.1)."""

@@ -50,6 +50,8 @@ class WholeBody:
 
     def _next(self) -> bytes:
         payload = self._streams.piece(self._head, self._position, self._whole.end)
+        if not payload:
+            raise AssertionError("an answer is over when nothing of it is left")
         part = part_of(self._whole, self._position, payload)
         self._position += len(payload)
         self.left_bytes -= len(part)

@@ -85,10 +85,11 @@ class Reader:
         return self._stored(head.path, record, head.sid, start=start, end=last, max_bytes=self.page_max_bytes)
 
     def _stored(self, path: str, record: Record, sid: int, *, start: int, end: int, max_bytes: int) -> bytes:
-        """Return stored bytes from ``start``, at least one chunk, and no further chunk past ``max_bytes``."""
+        """Return stored bytes of ``[start, end)``, at least one chunk, and no further chunk past ``max_bytes``."""
         parts: list[bytes] = []
         position = start
-        for segment_sid, segment_start, segment_end in segments_of(record, sid, end):
+        for segment_sid, segment_start, inherited_end in segments_of(record, sid, end):
+            segment_end = min(inherited_end, end)  # an ancestor's share goes on behind the end of this read
             while segment_start <= position < segment_end:
                 chunks = self._engine.read(segment_sid, position, segment_end, max_bytes - (position - start))
                 if not chunks:

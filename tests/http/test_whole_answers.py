@@ -100,6 +100,24 @@ async def test_a_fork_is_read_through_its_sources(run: Run, engine_name: EngineN
         check_whole(await client.get("c"), b"[" + b",".join(sent) + b"]", sum(map(len, sent)) + 90)
 
 
+@pytest.mark.parametrize("own", [b"", b'"own"'])
+async def test_what_a_fork_inherits_is_read_in_pieces_too(run: Run, lane: bool, own: bytes) -> None:  # noqa: FBT001
+    """Of a source's chunk that is larger than a piece; and nothing follows the last one."""
+    engine, inherited = WatchedEngine(), b'"%b"' % (b"x" * (10 * PIECE - 3))
+    async with run(engine=engine, bounds=SMALL, lane=lane) as site:
+        client = site.client
+        await client.put("source", "application/json", inherited)
+        await client.fork("fork", "source")
+        if own:
+            await client.post("fork", own, "application/json")
+        engine.read_in.clear()
+        async with client.wire() as wire:
+            for _ in range(2):
+                await wire.send(request_bytes("GET", client.target("fork")))
+                assert (await wire.reply()).body == b"[%b]" % b",".join(filter(None, [inherited, own]))
+        assert len(engine.read_in) == 2 * (10 + bool(own))
+
+
 async def test_the_end_of_a_closed_stream_is_told(run: Run, lane: bool) -> None:  # noqa: FBT001
     async with run(bounds=SMALL, lane=lane) as site:
         await site.client.put("s", "text/plain", b"x" * 5 * PIECE)
