@@ -2,7 +2,8 @@
 # Run every test, phase by phase: run-tests.sh MAKE PYTHON [PYTEST_ARGUMENT...]
 #
 # Names each phase as it starts, and says at the end how long each took: before pytest's closing line, which stays the
-# last, or at once when a phase fails, which ends the run. With arguments for pytest, the vendors' packages are left out.
+# last, or at once when a phase fails, which ends the run. Tests run side by side, a worker for each core, groups of them
+# (`xdist_group`) first. With arguments for pytest those are all it gets, and the vendors' packages are left out.
 set -eu
 
 make=$1 python=$2
@@ -35,6 +36,7 @@ phase "npm packages" target npm-packages
 if [ $# -eq 0 ]; then
     phase "vendors' packages" target -j2 vendors-packages
     phase "tests with the vendors' packages" target test-sdks
+    set -- -n auto --dist loadgroup
 fi
 printf '\n== %s ==\n' pytest
 "$python" -m pytest -p tests.phases "$@"

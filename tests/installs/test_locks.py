@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 COMPLETE = os.environ.get("INSTALLS") == "complete"
 LOCKS = python_locks()
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+# One worker has the wheels: they are downloaded once.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("locks")]
 
 
 class Index(NamedTuple):
