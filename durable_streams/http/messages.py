@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from durable_streams.http.live.feed import FeedStart
+    from durable_streams.protocol.head import Head
 
 Fields = tuple[tuple[str, str], ...]
 Settle: TypeAlias = "Callable[[Answer | SseStart], None]"
@@ -55,6 +55,14 @@ class Answer(NamedTuple):
     def body_bytes(self) -> int:
         """The length of the whole body."""
         return len(self.body) + (0 if self.rest is None else self.rest.left_bytes)
+
+
+class FeedStart(NamedTuple):
+    """Where a feed begins. ``label``: bytes that go before each of its events, to tell streams apart; mostly none."""
+
+    head: Head
+    position: int
+    label: bytes = b""
 
 
 class SseStart(NamedTuple):

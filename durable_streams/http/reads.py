@@ -11,8 +11,7 @@ from durable_streams.http import answers
 from durable_streams.http.errors import answer_of
 from durable_streams.http.extensions.follow_many import EVENT_STREAM
 from durable_streams.http.extensions.tail_search import TailSearch
-from durable_streams.http.live.feed import FeedStart
-from durable_streams.http.messages import Answer, Pending, SseStart
+from durable_streams.http.messages import Answer, FeedStart, Pending, SseStart
 from durable_streams.http.whole import WholeBody
 from durable_streams.protocol import headers as names
 from durable_streams.protocol import read as rules

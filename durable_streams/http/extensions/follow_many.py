@@ -24,8 +24,7 @@ import orjson
 
 from durable_streams.http import answers
 from durable_streams.http.errors import event_of
-from durable_streams.http.live.feed import FeedStart
-from durable_streams.http.messages import SseStart
+from durable_streams.http.messages import FeedStart, SseStart
 from durable_streams.protocol.errors import InvalidJsonError, StreamError
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import START, parse_start

@@ -10,7 +10,7 @@ was written to the connection, none after it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -22,6 +22,7 @@ from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.sse import Encoding, control_event, data_event, encoding_of, whole_text_bytes
 
 if TYPE_CHECKING:
+    from durable_streams.http.messages import FeedStart
     from durable_streams.protocol.head import Head
     from durable_streams.protocol.read import Page
     from durable_streams.protocol.transfer import Transfer
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
     from durable_streams.streams.tail import Frame
 
 _log = structlog.get_logger(__name__)
-
-
-class FeedStart(NamedTuple):
-    """Where a feed begins. ``label``: bytes that go before each of its events, to tell streams apart; mostly none."""
-
-    head: Head
-    position: int
-    label: bytes = b""
 
 
 class FeedConnection(Protocol):
