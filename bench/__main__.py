@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from bench.peers import PEERS, Peer
 from bench.process import RunningServer
 from bench.report import chart, machine, table
-from bench.report.table import Row
+from bench.report.row import Row
 from bench.workloads import WORKLOADS
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.peers import PEERS
 from bench.report.bars import BARS, render
-from bench.report.table import Row
+from bench.report.row import Row
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Measurement
 

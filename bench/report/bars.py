@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.report.table import Row
+    from bench.report.row import Row
 
 FILES, MEMORY, JSONL = "Node, files", "Node, memory", "Rakaia, JSONL"
 BARE, NOOP = "floor: asyncio", "floor: aiohttp"

@@ -11,7 +11,7 @@ from bench.report.table import number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.report.table import Row
+    from bench.report.row import Row
 
 WIDTH, LABEL, BAR, GAP, TOP = 860, 150, 26, 14, 64
 ROOM = WIDTH - LABEL - 190

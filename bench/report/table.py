@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.report import bars
@@ -12,33 +11,12 @@ from bench.workloads.base import BUSY_SHARE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.peers import Peer
-    from bench.workloads import Workload
-    from bench.workloads.base import Measurement
+    from bench.report.row import Row
 
 HEAD = (
     "| workload | server | median (min to max) | ours is | ms: p50 / p99 | CPU µs | peak MiB: own, resident | more |",
     "|---|---|---|---|---|---|---|---|",
 )
-
-
-@dataclass
-class Row:
-    """One server under one workload. ``failures``: runs that gave no figure, and why."""
-
-    workload: Workload
-    peer: Peer
-    runs: list[Measurement] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    @property
-    def median(self) -> float | None:
-        return statistics.median(run.value for run in self.runs) if self.runs else None
-
-    def middle(self, name: str) -> float | None:
-        """Return the median of one more figure, ``None`` where no run has it."""
-        found = [run.more[name] for run in self.runs if name in run.more]
-        return statistics.median(found) if found else None
 
 
 def render(rows: Sequence[Row], machine: Sequence[str], sync_ms: Sequence[float], *, command: str) -> str:
