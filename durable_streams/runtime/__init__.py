@@ -1,4 +1,7 @@
-"""What a process runs with: time, chance, and the bounds of its work. Handed down from the composition root."""
+"""What a process runs with: time and chance, bounds and options, sockets, signals, logs.
+
+Handed down from the composition root. Must not know: streams.
+"""
 
 from __future__ import annotations
 

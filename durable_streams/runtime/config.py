@@ -83,7 +83,7 @@ class ServerConfig:
     data_dir: the store's directory.
     require_store: refuse to start where no complete store is, instead of beginning one.
     map_size_bytes: size of LMDB's sparse map, the store's upper bound.
-    lane: serve usual requests without aiohttp (``http/lane.py``).
+    lane: serve usual requests without aiohttp (``http/fronts/lane.py``).
     ui: serve the inspector at ``/_ui``; without it, nothing is there.
     cache_scope: ``public`` lets shared caches keep pages, ``private`` only the reader's own (§10.1).
     log_format: ``logfmt`` or ``json``.

@@ -1,4 +1,4 @@
-"""Heads on the lane: which requests are usual, and how an answer's head is written (``http/lane.py``).
+"""Heads on the lane: which requests are usual, and how an answer's head is written (``http/fronts/lane.py``).
 
 Owns: reading one request head strictly, or leaving it to aiohttp; writing heads as aiohttp writes them.
 Must not know: connections. Invariant: what is not understood whole is not usual.
