@@ -100,8 +100,10 @@ def decide_append(
         TailMovedError: ``if_match`` does not name the tail.
         StreamSeqConflictError: ``Stream-Seq`` not above the last.
     """
+    # §5.4: on a soft-deleted stream "all other direct operations" answer 410 Gone, as its deletion MUST.
     if draft.state and draft.soft_deleted:
         raise GoneError(draft.path)
+    # §5.2 Error Precedence: "servers SHOULD check the stream's closed status first".
     if draft.state and draft.closed:
         return _append_to_closed(draft, fence, request)
     payload = _checked_payload(draft, request)
@@ -109,6 +111,8 @@ def decide_append(
         raise ProducerRequiredError("this stream takes appends from producers only (Stream-Producer-Required)")
     reached = None
     if request.claim is not None:
+        # §5.2.1: "Servers MUST serialize validation + append operations per (stream, producerId) pair": one draft, one
+        # command after the other.
         accepted = judge(fence, request.claim, request.part, len(payload))
         if accepted is None:
             return Duplicate(draft.tail, closed=False, highest=fence)
@@ -121,6 +125,8 @@ def decide_append(
         _check_stream_seq(draft.record.stream_seq, request.stream_seq)
         draft.record = draft.record._replace(stream_seq=request.stream_seq)
     draft.tail += len(payload)
+    # §5.2: "the body (if any) is appended as the final data, and the stream transitions to the closed state in the same
+    # step".
     if request.close:
         draft.state |= CLOSED
         if request.claim is not None:
@@ -131,13 +137,17 @@ def decide_append(
 
 def _append_to_closed(draft: Draft, fence: Fence | None, request: Append) -> Duplicate:
     """§5.2.1 Stream Closure with Idempotent Producers; §5.3 for the bare close."""
+    # §5.2.1: "If the (producerId, epoch, seq) matches the request that closed the stream, return 204 No Content".
     if request.claim is not None and _came_before(request.claim, draft.record.closer, request):
         size_bytes = len(request.payload) if isinstance(request.payload, bytes) else 0
         if request.part is None or judge(fence, request.claim, request.part, size_bytes) is None:
             return Duplicate(draft.tail, closed=True, highest=fence)
+    # §5.2: "if the stream is already closed and the request includes Stream-Closed: true with an empty body, servers
+    # SHOULD return 204 No Content".
     if request.claim is None and request.close and request.payload == b"":
         check_tail(request.if_match, draft.tail, closed=True)
         return Duplicate(draft.tail, closed=True, highest=None)
+    # §5.2: to any other append "servers MUST return: 409 Conflict", Stream-Closed: true and the final offset.
     raise StreamClosedError(draft.tail)
 
 
@@ -150,9 +160,11 @@ def _came_before(claim: ProducerClaim, closer: Closer | None, request: Append) -
 
 def _checked_payload(draft: Draft, request: Append) -> bytes:
     payload = request.payload
+    # §5.2: "When the request body is empty, servers MUST NOT reject based on Content-Type".
     if payload == b"":
         return b""
     stored, received = draft.record.content_type, request.content_type
+    # §5.2: "Servers MUST return 409 Conflict when the content type is valid but does not match".
     if stored != received and content_types.media_type(stored) != content_types.media_type(received):
         raise ContentTypeMismatchError(stored, received)
     if isinstance(payload, StreamError):
@@ -170,5 +182,7 @@ def _check_write_fence(fence: Fence | None, request: Append) -> None:
 
 def _check_stream_seq(last: str | None, received: str) -> None:
     """§5.2: byte-wise lexicographic, strictly increasing, scoped per stream."""
+    # "opaque strings that MUST compare using simple byte-wise lexicographic ordering"; "If provided and less than or
+    # equal to the last appended sequence …, the server MUST return 409 Conflict".
     if last is not None and received.encode("utf-8") <= last.encode("utf-8"):
         raise StreamSeqConflictError(last, received)

@@ -73,10 +73,13 @@ def match_existing(existing: Draft, request: Create) -> Created:
         AlreadyExistsError: the creation is for a path that holds none, whatever the configuration.
         StreamExistsError: some part differs; it names which.
     """
+    # §5.4: a soft-deleted stream "blocks path re-creation via PUT (409 Conflict)".
     if existing.soft_deleted:
         raise PathBlockedError(existing.path)
     if request.must_not_exist:
         raise AlreadyExistsError(existing.path, existing.tail)
+    # §5.1: the server MUST "return 200 OK if the existing stream's configuration (content type, TTL/expiry, and closure
+    # status) matches the request, or return 409 Conflict if it does not".
     difference = _difference(existing, request)
     if difference is not None:
         raise StreamExistsError(existing.path, difference)
@@ -93,7 +96,9 @@ def _difference(existing: Draft, request: Create) -> str | None:
     differences = {
         "content type": content_types.media_type(asked_type) != content_types.media_type(record.content_type),
         "TTL or expiry": not inherits_again and asked_expiry != stored_expiry,
+        # §5.1: "servers MUST compare the Stream-Closed header in the request against the stream's … closure status".
         "closure status": request.closed != existing.closed,
+        # §4.2: "matching configuration — including Stream-Forked-From and Stream-Fork-Offset".
         "fork source": not _same_fork(fork, request.fork),
         "producer requirement": _differs(request.producer_required, record.producer_required, fork),
         "write fence": _differs(request.write_fenced, record.write_fenced, fork),
@@ -142,9 +147,11 @@ def check_source(source: Draft, request: Create) -> int:
     if source.soft_deleted:
         raise SourceGoneError(source.path)
     stored, received = source.record.content_type, request.content_type
+    # §4.2: it "MUST match the source stream's content type; servers MUST return 409 Conflict if it differs".
     if received is not None and content_types.media_type(received) != content_types.media_type(stored):
         raise ContentTypeMismatchError(stored, received)
     anchor = source.tail if asked.offset is None else asked.offset
+    # §5.1: "Servers MUST return 400 Bad Request if the offset exceeds the source stream's tail."
     if anchor > source.tail:
         raise OffsetBeyondTailError(anchor, source.tail)
     if _depth(source) >= FORK_DEPTH_MAX:
@@ -173,7 +180,7 @@ def lineage_up_to(source: Draft, base: int) -> tuple[Segment, ...]:
 def fork_record(source: Draft, request: Create, *, anchor: int, base: int) -> Record:
     """Return the record of a fork whose own bytes start at ``base``; expiry by the table of §4.2.
 
-    Writer state (producers, ``Stream-Seq``) is not inherited (§4.2 Producer state and fork boundaries).
+    Without any writer's state: "Forks MUST NOT inherit idempotent producer state … or per-writer Stream-Seq state".
     """
     asked = _asked_fork(request)
     inherits = request.ttl_s is None and request.expires_at_ms is None
@@ -210,8 +217,10 @@ def decide_delete(draft: Draft) -> bool:
     Raises:
         GoneError: already soft-deleted.
     """
+    # §5.4: "Deleting an already soft-deleted stream MUST return 410 Gone".
     if draft.soft_deleted:
         raise GoneError(draft.path)
+    # §5.4: with forks "the server MUST transition the stream to a soft-deleted state rather than fully removing it".
     if draft.refs == 0:
         return True
     draft.state |= SOFT_DELETED
@@ -224,5 +233,6 @@ def release(source: Draft) -> bool:
     if source.refs <= 0:
         msg = f"{source.path!r} has no reference to release"
         raise AssertionError(msg)
+    # §4.2: when the count reaches zero "and the source is also soft-deleted, the source is cleaned up too".
     source.refs -= 1
     return source.refs == 0 and source.soft_deleted

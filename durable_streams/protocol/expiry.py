@@ -37,6 +37,8 @@ def parse_ttl(value: str) -> int:
     Raises:
         InvalidHeaderError: any other form, or more than ``TTL_MAX_S``.
     """
+    # §5.1: "MUST be a non-negative integer in decimal notation without leading zeros, plus signs, decimal points, or
+    # scientific notation".
     if _TTL.fullmatch(value) is None or len(value) > len(str(TTL_MAX_S)) or int(value) > TTL_MAX_S:
         raise InvalidHeaderError(STREAM_TTL, "must be a whole number of seconds, such as 3600")
     return int(value)
@@ -68,6 +70,7 @@ def format_expires_at(expires_at_ms: int) -> str:
 
 def deadline_ms(record: Record, touched_ms: int) -> int | None:
     """Return when the stream expires, in Unix milliseconds, or ``None`` for never."""
+    # §5.1: "Each read or write operation resets the expiry countdown to this value." An expiry is absolute.
     if record.ttl_s is not None:
         return touched_ms + record.ttl_s * 1000
     return record.expires_at_ms
@@ -84,4 +87,5 @@ def is_over(record: Record, touched_ms: int, now_ms: int, *, followed: Callable[
 
     ``followed`` is asked only where it matters.
     """
+    # §5.1: "a stream with active live readers will not expire, even if no new data is being produced".
     return is_expired(record, touched_ms, now_ms) and (record.ttl_s is None or not followed())

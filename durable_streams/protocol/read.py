@@ -22,7 +22,10 @@ NO_STORE: Final = "no-store"
 class Page(NamedTuple):
     """Stored bytes ``[start, end)`` of one stream, and what was true of it when they were read.
 
-    up_to_date: ``end`` is the tail. closed: the stream is closed and ``end`` is its final offset (§5.6).
+    up_to_date: ``end`` is the tail. §5.6: it "MUST be present … when the response includes all data available in the
+        stream at the time the response was generated".
+    closed: the stream is closed and ``end`` is its final offset. §5.6: it "MUST be present when the stream is closed
+        and the client has reached the final offset at the time the response is generated".
     """
 
     sid: int
@@ -64,8 +67,10 @@ def resolve_start(head: Head, start: int | None) -> int:
         GoneError: the stream is soft-deleted.
         OffsetBeyondTailError: past the tail.
     """
+    # §5.4: "A soft-deleted stream returns 410 Gone for direct operations".
     if head.soft_deleted:
         raise GoneError(head.path)
+    # §8: `now` is "the current tail position", and the answer to it "MUST contain no data messages".
     if start is None:
         return head.tail
     if start > head.tail:
@@ -85,6 +90,7 @@ def check_incarnation(head: Head, position: int, shares: Callable[[int], bool]) 
     Raises:
         ReplacedError: the offset is another incarnation's: bytes would be skipped in silence.
     """
+    # §8: "Offsets remain valid for the lifetime of the stream (until deletion or expiration)", and no longer.
     if position == 0 or shares(head.sid):
         return
     fork = decode_record(head.record).fork
@@ -110,6 +116,7 @@ def segments_of(record: Record, sid: int, tail: int) -> tuple[tuple[int, int, in
     """Return (sid, start, end) of every store segment of a stream: its ancestors' shares, then its own (§4.2)."""
     if record.fork is None:
         return ((sid, 0, tail),)
+    # §4.2: "Reads on a fork return the inherited data followed by any data appended to the fork itself."
     segments, start = [], 0
     for segment in record.fork.lineage:
         segments.append((segment.sid, start, segment.end))
@@ -124,11 +131,13 @@ def page_bytes(content_type: str, payload: bytes, max_bytes: int) -> int:
     """
     if len(payload) <= max_bytes:
         return len(payload)
+    # §9.1.1: "servers MUST preserve message boundaries".
     return json_mode.cut(payload, max_bytes) if content_types.is_json(content_type) else max_bytes
 
 
 def body_of(page: Page) -> bytes:
     """Return the answer's body: the bytes, or the JSON array of the messages (§9.1.5)."""
+    # §9.1.5: "If no messages exist in the range, servers MUST return an empty JSON array".
     return json_mode.wrap(page.payload) if content_types.is_json(page.content_type) else page.payload
 
 
@@ -155,12 +164,14 @@ def etag(page: Page | Whole) -> str:
     no longer up to the tail. What a cache keeps, it keeps with the headers of a 304 that does not name them otherwise
     (RFC 9111 §3.2), so a tag that stayed would go on telling the client that it has everything.
     """
+    # §10.1: "When a stream is closed (without new data being appended), the ETag MUST change".
     state = ":c" if page.closed else ":u" if page.up_to_date else ""
     return f'"{page.sid:x}:{page.start}:{page.end}{state}"'
 
 
 def matches_etag(if_none_match: str | None, tag: str) -> bool:
     """Whether ``If-None-Match`` holds the tag: ``*``, a list, weak or strong (RFC 9110 §13.1.2)."""
+    # §10.1: to a tag "that matches the current ETag, servers MUST respond with 304 Not Modified (with no body)".
     if if_none_match is None:
         return False
     candidates = (candidate.strip().removeprefix("W/") for candidate in if_none_match.split(","))
@@ -177,6 +188,7 @@ def cache_control(page: Page | Whole, scope: str, remaining_ms: int | None) -> s
         scope: ``public`` or ``private``.
         remaining_ms: until the stream expires, ``None`` for never; nothing is cached beyond it, stale or not.
     """
+    # §10.1: at the tail the closure signal is "a distinct request/response": a kept one would hide it.
     if page.start == page.end:
         return NO_STORE
     remaining_s = CACHE_MAX_AGE_S + CACHE_STALE_S if remaining_ms is None else max(0, remaining_ms // 1000)
