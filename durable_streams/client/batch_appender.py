@@ -1,11 +1,15 @@
 """``BatchAppender``: the appends of many writers to many streams, in few requests.
 
-Theory. A request costs a client as much as twenty appends do once they are in it, and the server one commit. So appends
-under producer triples, which can be repeated without harm, gather here: the first leaves at once, from then on one
-request leaves every ``GATHER_S`` with all that has come. Each append's outcome comes back on a line of its own.
-Whatever an outcome says other than "stored", and whatever became of the request as a whole if the server refused it,
-the append is made alone, under the same triple: what comes of it then is what counts. So a refusal costs one more
-request and has every header it should have, and a server without the extension is served all the same.
+Owns: which appends share a request, when it leaves, and who is told what became of it. Must not know: what is appended.
+
+A request costs a client as much as twenty appends inside it, and costs the server one commit. So appends wait here for
+each other. The first leaves at once; from then on one request leaves every ``GATHER_S``, with all that has come. Every
+append has a producer triple, so repeating it does no harm.
+
+The answer has one outcome a line. An append that was stored is settled by its line. Any other is made again alone, as a
+POST of its own under the same triple, and that result counts: a refusal costs one more request, and comes with every
+header field it should have. If the server refuses the request as a whole, all its appends are made alone; so a server
+without the extension is served too.
 Invariant: an append whose answer was lost is repeated with the same bytes; nobody's cancellation touches the others'.
 """
 
@@ -35,16 +39,17 @@ if TYPE_CHECKING:
 GATHER_S: Final = 0.005
 """Shortest time between two requests."""
 IN_FLIGHT_MAX: Final = 16
-"""Requests on their way at once; several, so that one that hangs does not hold up the rest."""
+"""Requests under way at once. One that hangs does not hold up the rest."""
 LINES_MAX: Final = 1024
+"""Appends in one request."""
 BATCH_BYTES: Final = 256 * 1024
-"""A request is closed once it has reached so many bytes."""
+"""A request takes no further append once it has this many bytes."""
 LINE_MAX_BYTES: Final = 64 * 1024
-"""A larger append travels alone."""
+"""A larger append is made alone."""
 ASK_AGAIN_S: Final = 60.0
-"""A server that has no such resource is asked again after so long: it may have been replaced."""
+"""How long no request is tried on a server that refused one. It may be replaced by a server with the extension."""
 _OUR_FAULT: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
-"""Refusals that say something of one request, not of the next."""
+"""Refusals of one request that say nothing about the next one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -86,7 +91,7 @@ class BatchAppender:
         self._endpoint = Endpoint(url, headers=headers, params=params, client=client, timeout=timeout)
         self._retry = retry or RetryPolicy()
         self._loop = asyncio.get_running_loop()
-        # Whoever happens to be the first in a request must not be the one whose task it is: it outlives him.
+        # A context of its own: a request outlives the task whose append happens to be its first.
         self._context = Context()
         self._waiting: deque[_Line] = deque()
         self._posts: set[asyncio.Task[None]] = set()
@@ -143,7 +148,7 @@ class BatchAppender:
         )
 
     def _arrange(self) -> None:
-        """See to it that what waits leaves; what comes in this turn of the loop travels together."""
+        """Have the next request leave when it may. Appends that come in one turn of the loop share it."""
         if self._kick is not None or not self._waiting or len(self._posts) >= IN_FLIGHT_MAX:
             return
         if self._next_s > self._loop.time():
@@ -184,7 +189,7 @@ class BatchAppender:
             self._arrange()
 
     async def _carry(self, lines: list[_Line]) -> None:
-        """Make the request, again while there is no answer, and tell what became of each line."""
+        """Make the request, repeat it while it is not answered, and settle each line."""
         body = b"\n".join([line.raw for line in lines])
         in_doubt = False
 
@@ -206,7 +211,7 @@ class BatchAppender:
             self._refused(refusal.status)
             self._return(lines, in_doubt=in_doubt)
         except ValueError:
-            # A 2xx from something else than this resource: nobody knows what it has done.
+            # A 2xx that is not this resource's answer. It may have stored something.
             self._refused(HTTPStatus.NOT_FOUND)
             self._return(lines, in_doubt=True)
         else:
@@ -215,7 +220,7 @@ class BatchAppender:
     def _tell(self, lines: list[_Line], outcomes: list[Outcome], *, in_doubt: bool) -> None:
         for line, outcome in zip(lines, outcomes, strict=True):
             if not outcome.accepted:
-                # A store that fails may have stored it; what is refused for good was not.
+                # A status to retry may come from a store that failed after it had stored; other refusals store nothing.
                 self._return([line], in_doubt=in_doubt or outcome.status in RETRY_STATUSES)
             elif not line.settled.done():
                 duplicate = outcome.status == HTTPStatus.NO_CONTENT and bool(line.append.body)

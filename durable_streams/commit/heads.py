@@ -1,8 +1,12 @@
 """Heads in memory: what this process last saw of each stream it uses.
 
-Owns: a bounded cache of heads and producer fences, and read touches not yet written down.
-Must not know: who decides on them. Invariant: an entry is a hint; a write built on a stale one loses its
-compare-and-swap, and ``forget`` then makes the next look a fresh one.
+Owns: a bounded cache of heads and producer fences, and read touches that are not written down yet.
+Must not know: who decides on them.
+Invariant: an entry is a hint. A write built on a stale head loses its compare-and-swap; then the entry is dropped
+(``forget``), and the next look loads the head from the engine.
+
+A touch is the time of a read or write that slides a TTL (§5.1). Writes store it with their head. Reads must not cost a
+commit each, so a touch by a read is kept here, and written down when it is far enough from the stored one.
 """
 
 from __future__ import annotations
@@ -21,15 +25,15 @@ if TYPE_CHECKING:
     from durable_streams.protocol.head import Head
 
 FENCES_MAX: Final = 1024
-"""Fences kept per stream; one that was dropped is read again."""
+"""Fences kept for each stream. One that was dropped is loaded again."""
 TOUCH_SHARE: Final = 32
-"""A read touch is written down once it is a 32nd of the TTL newer than the stored one …"""
+"""A read touch is written down once it is newer than the stored one by this share of the TTL, a 32nd."""
 TOUCH_MIN_MS: Final = 1_000
-"""… but not oftener than this, so that reads cost no commits of their own."""
+"""A read touch that is newer by less than this is not written down, however short the TTL."""
 
 
 class Entry:
-    """One cached stream. ``touched_ms``: last touch known here, stored or not."""
+    """One cached stream. touched_ms: its last touch known here, Unix milliseconds, whether it is stored or not."""
 
     __slots__ = ("fences", "head", "touched_ms")
 
@@ -39,7 +43,12 @@ class Entry:
 
 
 class HeadCache:
-    """Least recently used heads, read through from the engine. Not thread-safe: the loop's thread only."""
+    """Heads loaded from the engine on demand. The loop's thread only.
+
+    Args:
+        engine: the store.
+        max_count: heads kept; beyond it the one used longest ago is dropped.
+    """
 
     def __init__(self, engine: Engine, max_count: int) -> None:
         self._engine, self._max_count = engine, max_count
@@ -47,7 +56,7 @@ class HeadCache:
         self._touches: dict[str, Touch] = {}
 
     def entry(self, path: str) -> Entry | None:
-        """Return what stands at a path, or ``None`` for nothing (absence is not cached)."""
+        """Return what stands at a path, ``None`` for nothing. That nothing stands there is not cached."""
         entry = self._entries.get(path)
         if entry is not None:
             self._entries.move_to_end(path)
@@ -62,7 +71,7 @@ class HeadCache:
         return entry
 
     def fence(self, path: str, sid: int, producer_id: str) -> Fence | None:
-        """Return a producer's committed fence on incarnation ``sid``."""
+        """Return a producer's committed fence on incarnation ``sid``, ``None`` for a producer not seen there."""
         entry = self._entries.get(path)
         if entry is None or entry.head.sid != sid:
             return as_fence(self._engine.load_producers([(sid, producer_id)])[0])
@@ -72,7 +81,7 @@ class HeadCache:
         return entry.fences[producer_id]
 
     def store(self, head: Head, fences: Mapping[str, Fence | None]) -> None:
-        """Take over a committed head and the fences committed with it, ``None`` for one removed."""
+        """Keep a committed head, and the fences committed with it by producer id: ``None`` for one removed."""
         entry = self._entries.get(head.path)
         if entry is None or entry.head.sid != head.sid:
             entry = self._keep(head)
@@ -83,7 +92,7 @@ class HeadCache:
             self._remember(entry, fences)
 
     def forget(self, path: str) -> None:
-        """Drop an entry: it was removed, or proved stale."""
+        """Drop an entry: its stream was removed, or the entry proved stale."""
         self._entries.pop(path, None)
 
     def latest_touch_ms(self, head: Head) -> int:
@@ -97,7 +106,12 @@ class HeadCache:
         return max(known_ms)
 
     def touch(self, entry: Entry, now_ms: int) -> None:
-        """Note a read or write that slides a TTL (§5.1); ``take_touches`` hands it to the engine in time."""
+        """Note a read or write that slides a TTL (§5.1); upkeep writes it down by ``take_touches``.
+
+        Args:
+            entry: the stream's.
+            now_ms: Unix milliseconds; an earlier time than the last one changes nothing.
+        """
         if now_ms <= entry.touched_ms:
             return
         entry.touched_ms = now_ms
@@ -116,7 +130,7 @@ class HeadCache:
         return touches
 
     def put_back(self, touches: list[Touch]) -> None:
-        """Have touches written down another time: now there was no room for them."""
+        """Keep touches for another time: the store had no room for them."""
         for touch in touches:
             self._touches.setdefault(touch.path, touch)
 

@@ -147,7 +147,7 @@ def _append_to_closed(draft: Draft, fence: Fence | None, request: Append) -> Dup
     if request.claim is None and request.close and request.payload == b"":
         check_tail(request.if_match, draft.tail, closed=True)
         return Duplicate(draft.tail, closed=True, highest=None)
-    # §5.2: to any other append "servers MUST return: 409 Conflict", Stream-Closed: true and the final offset.
+    # §5.2: to any other append "servers MUST return" 409 Conflict, Stream-Closed: true and the final offset.
     raise StreamClosedError(draft.tail)
 
 

@@ -1,7 +1,11 @@
 """Whether a body is one JSON text that every reader of the stream can parse (§9.1.4, RFC 8259).
 
-Owns: what is refused. Must not know: what becomes of the text. Invariant: small and large bodies are judged alike; a
-large one without an object being made of each of its values, which would take up to a tenth of a microsecond a byte.
+Owns: what is refused. Must not know: what becomes of the text.
+Invariant: the verdict on a text does not depend on its size.
+
+A small body is parsed, and its value thrown away. For a large one that would be too slow, up to 0.1 µs a byte, because
+a parser makes an object of every value. It is checked in four passes instead, each made of a few calls that run at the
+speed of memory: depth, structure, UTF-8, numbers. ``msgspec`` checks the structure while it skips values.
 """
 
 from __future__ import annotations
@@ -20,29 +24,33 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LARGE_BYTES: Final = 64 * 1024
-"""From here on values are skipped, not made."""
+"""Bodies of this size and more are checked without making their values."""
 _PARSER_DEPTH_MAX: Final = 1024
-"""Deepest nesting that orjson accepts, more than ``DEPTH_MAX``; so its refusal tells where that much further is."""
+"""The deepest nesting that orjson accepts. It is more than ``DEPTH_MAX``; see ``_is_too_deep``."""
 _TOO_LARGE: Final = (b"e000", b"0" * 200)
-"""One of these is in every text with a number beyond a double's range, once all its digits are noughts."""
+"""Signs of a number beyond a double's range. A text with such a number has at least one of them once every digit is
+replaced by 0: an exponent of three digits, or 200 digits in a row."""
 _NOUGHTS: Final = bytes.maketrans(b"E123456789", b"e000000000")
 _STRUCTURE: Final = b'[]{}"'
 _NO_STRUCTURE: Final = bytes(set(range(256)) - set(_STRUCTURE))
 _COLON_AS_COMMA: Final = bytes.maketrans(b":", b",")
 _NO_SCALARS: Final = b"[]{} \t\n\r"
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-"""Brackets as what they add to the depth, in signed bytes."""
+"""Each bracket as what it adds to the depth: a signed byte, +1 or -1."""
 _UP: Final = 1
 _RUN_COUNT: Final = 256
-"""Brackets counted at once."""
+"""Brackets in one step of ``_is_deeper``."""
 
 
 def check(body: bytes) -> None:
-    """Check a body.
+    """Check a body: "Servers MUST validate that appended data is valid JSON" (§9.1.4).
+
+    Args:
+        body: of any size.
 
     Raises:
-        InvalidJsonError: not one JSON text in UTF-8, ``NaN`` or ``Infinity``, a number beyond the range of a double
-            (RFC 8259 §6 lets us), or nested deeper than ``DEPTH_MAX``.
+        InvalidJsonError: not one JSON text in UTF-8; ``NaN`` or ``Infinity``; a number beyond the range of a double
+            (RFC 8259 §6 lets a receiver set limits); or nested deeper than ``DEPTH_MAX``.
     """
     try:
         if len(body) < LARGE_BYTES:
@@ -54,7 +62,9 @@ def check(body: bytes) -> None:
 
 
 def decoded(decode: Callable[[bytes], T], text: bytes) -> T:
-    """Decode by a typed decoder of msgspec, which recurses as deep as the text is nested.
+    """Decode a text by a typed decoder of msgspec.
+
+    Such a decoder calls itself for each level of nesting, so a deep text can exhaust the stack.
 
     Raises:
         InvalidJsonError: not of the decoder's form, or nested too deep.
@@ -80,8 +90,8 @@ def _check_small(body: bytes) -> None:
     try:
         orjson.loads(body)
     except orjson.JSONDecodeError:
-        # Lone surrogate escapes are JSON (RFC 8259 §8.2) and browsers send them; only the parser minds. With any other
-        # escape in their place everything else is judged as ever.
+        # Escapes of lone surrogates are JSON (RFC 8259 §8.2), and browsers send them. orjson refuses them. With others
+        # in their place the rest of the text is judged as usual.
         body = paired(body)
         orjson.loads(body)
     if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_too_deep(body):
@@ -89,7 +99,11 @@ def _check_small(body: bytes) -> None:
 
 
 def _is_too_deep(body: bytes) -> bool:
-    """Whether a valid text is deeper than ``DEPTH_MAX``: then the parser refuses it this much further down."""
+    """Whether a valid text is nested deeper than ``DEPTH_MAX``.
+
+    The parser has a limit of its own, which is higher. The text is wrapped in as many arrays as the two limits differ
+    by; then the parser refuses it exactly if it is too deep.
+    """
     further = _PARSER_DEPTH_MAX - DEPTH_MAX
     try:
         orjson.loads(b"[" * further + body + b"]" * further)
@@ -99,7 +113,7 @@ def _is_too_deep(body: bytes) -> bool:
 
 
 def _check_large(body: bytes) -> None:
-    """Leave to each what it does fast: depth (first: nothing deeper is skipped), structure, characters, numbers."""
+    """Check depth, structure, UTF-8 and numbers, in this order: ``skip`` must not meet a text that is too deep."""
     if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_deeper(_steps(body)):
         _refuse_depth()
     skip(body)
@@ -111,7 +125,11 @@ def _check_large(body: bytes) -> None:
 
 
 def _check_scalars(body: bytes) -> None:
-    """Parse the numbers and strings of a valid text, as if all stood in one array. Strings may be altered by that."""
+    """Parse the numbers and strings of a valid text as one flat array.
+
+    Colons become commas, and brackets and blanks go, inside strings too. That alters strings but no number, and numbers
+    are what is looked for.
+    """
     flat = body.translate(_COLON_AS_COMMA, _NO_SCALARS)
     while b",," in flat:
         flat = flat.replace(b",,", b",")
@@ -119,7 +137,7 @@ def _check_scalars(body: bytes) -> None:
 
 
 def _steps(body: bytes) -> bytes:
-    """Return the brackets that stand outside strings: of a valid text, or of one up to where it is not."""
+    """Return the brackets outside strings as steps of depth. Of a text that is not valid: those before the fault."""
     if b"\\" in body:
         body = body.replace(rb"\\", b"").replace(rb"\"", b"")
     steps = body.translate(_STEPS, _NO_STRUCTURE)

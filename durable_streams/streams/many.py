@@ -2,7 +2,11 @@
 
 Owns: the order of the appends within the command, and whether one refusal ends it.
 Must not know: how the appends arrived.
-Invariant: all accepted appends of one command are in one commit, whole.
+Invariant: the appends that a command accepts are applied by one commit, all of them or none.
+
+A command is decided on heads from a cache. When another writer has moved one of those heads, the engine refuses the
+group of mutations that rests on it, and the whole command is decided again. Appends already applied in another group
+would then be made twice. So every stream that the command looked at goes into one group, those that refused included.
 """
 
 from __future__ import annotations
@@ -25,9 +29,10 @@ class ManyCommand:
     """Appends to any number of streams. Implements ``Command``.
 
     Args:
-        appends: (path, request) in order.
-        settle: called once, with one outcome per append in order, or with the error that met all of them.
-        stop_at_refusal: whether what comes after a refused append is left out; then fewer outcomes are settled.
+        appends: (path, request), decided in this order.
+        settle: called once: with a list of outcomes, one for each append in order, or with the error that met all.
+        stop_at_refusal: whether the first refusal ends the command. The appends after it are then not decided, and the
+            list of outcomes ends with the refusal.
     """
 
     __slots__ = ("_appends", "_outcomes", "_settle", "_stop_at_refusal", "conflicts", "size_bytes")
@@ -49,10 +54,11 @@ class ManyCommand:
         return [path for path, _ in self._appends]
 
     def decide(self, batch: Batch) -> None:
-        """Decide the appends one after the other; those accepted win or lose together.
+        """Decide the appends one after the other, and link all their streams into one group of mutations.
 
-        So do the streams that refused, and those not come to: what a refusal rests on may come to nothing, and then all
-        is decided again, or fails, and an append that had stood alone would be there twice.
+        A stream that refused is linked too. Its refusal rests on a head, and perhaps on an append that another command
+        of this batch made there. If the engine does not apply that, this command is decided again, so none of its
+        appends may have been applied by itself. The same is true of streams behind a refusal that ends the command.
         """
         self._outcomes = []
         first: Slot | None = None
@@ -76,6 +82,7 @@ class ManyCommand:
 
 
 def _together(batch: Batch, first: Slot | None, slot: Slot) -> Slot:
+    """Link a slot into the group of the command's first slot, which is returned."""
     first = first or slot
     batch.link(first, slot)
     return first

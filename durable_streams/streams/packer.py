@@ -1,7 +1,11 @@
 """Packing: which streams hold runs of small chunks worth merging, and when.
 
-Owns: a bounded list of candidates; a restart forgets it, and the next read of such a stream notes it again.
-Must not know: how chunks are merged. Invariant: a candidate's range lies below the committed tail.
+Owns: which ranges to pack, in two bounded lists. Must not know: how chunks are merged (``engine/lmdb/pack.py``).
+Invariant: a range to pack lies below the committed tail.
+
+A run is a sequence of small chunks that follow one another in one stream. Each commit adds to a run. A run is ready to
+be packed when it is long, or when its stream has not been appended to for a while. A page that was gathered from many
+rows is ready at once. Nothing is lost with a restart: the next read of such a page notes it again.
 """
 
 from __future__ import annotations
@@ -12,21 +16,24 @@ from typing import Final
 from durable_streams.engine.base import PACKED_BYTES
 
 CANDIDATES_MAX: Final = 16_384
-"""Streams remembered; beyond it the one noted first is dropped and stays as it is until it is read."""
+"""Runs kept, one a stream. Beyond it the oldest run is dropped; its chunks stay small until they are read."""
 COLD_MS: Final = 5_000
-"""A stream not appended to for this long is packed if ``ROWS_MIN`` rows are worth it."""
+"""A run of ``ROWS_MIN`` rows is ready once its stream has not been appended to for this long."""
 ROWS_MIN: Final = 16
+"""A shorter run is not worth packing."""
 ROWS_READ_MIN: Final = 64
-"""A page that took this many rows to read is worth packing."""
+"""A page gathered from this many rows is ready at once."""
 LOOKS_MAX: Final = 256
-"""Runs looked at in one round."""
+"""Runs that one call of ``take`` looks at to find cold ones."""
 RUN_BYTES: Final = 8 * PACKED_BYTES
-"""Handed out while a stream grows. An engine may merge what it appends by itself: little is left to do, or nothing."""
+"""A run of this length is ready while its stream still grows. An engine may have merged its rows already; then packing
+finds little to do, or nothing."""
 SMALL_BYTES: Final = PACKED_BYTES // 4
+"""A larger chunk is part of no run."""
 
 
 class _Run:
-    """Small chunks ``[start, end)`` of one stream, not packed yet."""
+    """Small chunks ``[start, end)`` of one stream, not packed yet. noted_ms: when the last of them was committed."""
 
     __slots__ = ("end", "noted_ms", "rows", "start")
 
@@ -35,14 +42,21 @@ class _Run:
 
 
 class Packer:
-    """Notes what commits and reads see; hands out ranges to pack. The loop's thread only."""
+    """Is told of commits and reads, and hands out ranges to pack. The loop's thread only."""
 
     def __init__(self) -> None:
         self._runs: dict[int, _Run] = {}
         self._ready: dict[int, tuple[int, int]] = {}
 
     def appended(self, sid: int, start: int, end: int, *, now_ms: int) -> None:
-        """Note one committed chunk."""
+        """Add one committed chunk to its stream's run, or begin a run with it.
+
+        Args:
+            sid: the incarnation.
+            start: the chunk's offset.
+            end: the offset behind it.
+            now_ms: Unix milliseconds.
+        """
         if end - start > SMALL_BYTES:
             return
         run = self._runs.get(sid)
@@ -56,7 +70,7 @@ class Packer:
             self._make_ready(sid, run.start, run.end)
 
     def read(self, sid: int, start: int, end: int, *, rows: int) -> None:
-        """Note a page that was gathered from ``rows`` rows."""
+        """Make the range of a page ready if it was gathered from many rows (``ROWS_READ_MIN``)."""
         if rows >= ROWS_READ_MIN and len(self._ready) < CANDIDATES_MAX:
             self._make_ready(sid, start, end)
 
@@ -79,7 +93,7 @@ class Packer:
         self._make_ready(sid, start, end)
 
     def _look_for_cold(self, now_ms: int) -> None:
-        """Look at the runs begun first; one still warm goes to the back, so that a round costs a few looks at most."""
+        """Make runs of cold streams ready. Looks at the first ``LOOKS_MAX`` runs; a warm one goes to the back."""
         for sid in tuple(islice(self._runs, LOOKS_MAX)):
             run = self._runs.pop(sid)
             if now_ms - run.noted_ms < COLD_MS:
@@ -94,6 +108,6 @@ class Packer:
         self._runs[sid] = run
 
     def _make_ready(self, sid: int, start: int, end: int) -> None:
-        """Add a range to what is ready of its stream: a fast writer makes one after the other before any is packed."""
+        """Add a range to what is ready of its stream. A fast writer fills several runs before the first is packed."""
         known = self._ready.get(sid)
         self._ready[sid] = (start, end) if known is None else (min(start, known[0]), max(end, known[1]))

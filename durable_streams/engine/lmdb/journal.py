@@ -7,9 +7,9 @@ Invariants:
 2. The pieces of an incarnation in the overlay follow one another without a gap and lie beyond all its stored chunks.
 3. The other databases by themselves are one earlier committed state; the overlay on top of them is the present one.
 
-A commit that appends 100 bytes to each of 64 streams puts a chunk into 64 leaf pages, and so writes and syncs 64 pages
-of 4 KiB. As one row of the journal it is 4 pages. When the overlay is full its rows go to their places in one
-transaction: by then there are many for each page. After a crash the journal is read back into the overlay.
+Why: a commit that appends 100 bytes to each of 64 streams puts a chunk into each of 64 leaf pages. It writes and syncs
+64 pages of 4 KiB. As one row of the journal it is 4 pages. When the overlay is full, its rows go to their places in one
+transaction, and by then many of them share a page. After a crash the journal is read back into the overlay.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
     from durable_streams.engine.lmdb.rows import Stamp
 
 JOURNAL_MAX_BYTES: Final = 2 << 20
-"""Size of the overlay at which its rows go to their places, whatever they are …"""
+"""An overlay of this size is full: its rows go to their places."""
 LARGE_FACTOR: Final = 4
+"""An overlay is full at this fraction of its size, a fourth, if its streams have ``PIECES_MEAN_MIN`` pieces each."""
 PIECES_MEAN_MIN: Final = 8
-"""… and a fourth of it is enough when each stream has so many pieces: then every page is worth writing."""
+"""Pieces a stream, on average, from which on they fill enough of a page for it to be written."""
 ROW_MEAN_BYTES: Final = 200
-"""What a row counts for beside the stream's own bytes."""
+"""What a row adds to the size of the overlay beside the stream's own bytes."""
 CHUNK_MEAN_MAX_BYTES: Final = 2048
-"""Commits whose chunks are larger on average go to their places at once: they fill pages, and need not be put twice."""
+"""A commit whose chunks are larger on average is not journaled. They fill pages, and would be written twice."""
 
 _ENTRY = struct.Struct(">BHI")
 """Kind, size of the key, size of the row; key and row follow."""
@@ -45,7 +46,7 @@ _HEAD, _CHUNK, _PRODUCER = range(3)
 
 
 def encode_entries(plan: Plan) -> bytes:
-    """Encode the rows of a plan that ``is_journaled``."""
+    """Encode the rows of a plan that ``Overlay.takes``, as one row of the journal."""
     parts: list[bytes] = []
     for kind, rows in ((_HEAD, plan.heads), (_CHUNK, plan.chunks), (_PRODUCER, plan.producers)):
         for key, row in rows.items():
@@ -72,7 +73,7 @@ def decode_entries(row: Buffer) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 class Pieces:
-    """The newest bytes of one incarnation: consecutive chunks. Only ever added to, so that readers need no lock."""
+    """The newest bytes of one incarnation, in consecutive chunks. Only ever added to, so readers need no lock."""
 
     __slots__ = ("_offsets", "_payloads", "end", "start")
 
@@ -104,7 +105,14 @@ class Pieces:
             yield Chunk(self._offsets[first], b"".join(self._payloads[first:]))
 
     def read(self, start: int, end: int, max_bytes: int, *, found: list[Chunk]) -> None:
-        """Add to ``found`` the chunks from ``start`` to ``end``, cut to fit, up to ``max_bytes``; one in any case."""
+        """Add to ``found`` the chunks from ``start`` to ``end``.
+
+        Args:
+            start: the offset of the first byte; the first chunk is cut to begin there.
+            end: the offset behind the last byte; the last chunk is cut to stop there.
+            max_bytes: of all added chunks together, but for the first of ``found``, which may be larger.
+            found: chunks before ``start``, or nothing.
+        """
         index = bisect_right(self._offsets, start) - 1
         end = min(end, self.end)
         while start < end:
@@ -127,8 +135,8 @@ class Pieces:
 class Overlay:
     """What the journal holds: newest rows by key, and pieces by sid.
 
-    Thread: changed by the writer's only; whoever reads takes the overlay first and begins the transaction then, for it
-    is replaced by an empty one just after its rows have gone to their places.
+    Thread: only the writer's changes it. A reader takes the overlay first and begins its transaction after that: the
+    overlay is replaced by an empty one just after its rows have gone to their places; the other order could miss them.
     """
 
     def __init__(self) -> None:
@@ -143,15 +151,21 @@ class Overlay:
         return bool(self.heads)
 
     def is_full(self, max_bytes: int) -> bool:
-        """Whether its rows should go to their places: few pieces a stream are not worth it until it is very large."""
+        """Whether its rows should go to their places.
+
+        Args:
+            max_bytes: its size at which they do in any case; with many pieces a stream, a ``LARGE_FACTOR``-th of it.
+        """
         if self.size_bytes * LARGE_FACTOR < max_bytes:
             return False
         return self.size_bytes >= max_bytes or self._piece_count >= PIECES_MEAN_MIN * len(self.pieces)
 
     def takes(self, plan: Plan, is_beyond: Callable[[int, int], bool]) -> bool:
-        """Whether the plan may be journaled: it only appends, and in small pieces.
+        """Whether the plan may be journaled: it only appends, in small pieces, behind all that is stored.
 
-        ``is_beyond`` (sid, offset): whether no stored chunk of the incarnation holds a byte at or after the offset.
+        Args:
+            plan: of one commit.
+            is_beyond: told a sid and an offset, whether no stored chunk of the incarnation has a byte there or later.
         """
         return (
             plan.only_appends
@@ -176,7 +190,7 @@ class Overlay:
         return True
 
     def add_pieces(self, plan: Plan) -> None:
-        """Take the chunks of a plan; nobody reads them yet, for no head leads there."""
+        """Take the chunks of a plan. Nobody reads them before ``show``, because no head leads to them."""
         for sid, (offset, payload) in plan.appended:
             pieces = self.pieces.get(sid)
             if pieces is None:
@@ -185,7 +199,7 @@ class Overlay:
         self._count(plan.chunk_bytes, piece_count=len(plan.appended))
 
     def show(self, plan: Plan) -> None:
-        """Show the heads and producers of a plan whose journal row is durable: all heads at once, and last."""
+        """Show readers the producers and then the heads of a plan. Its journal row must be durable."""
         self.stamps.update(plan.stamps)
         self._show(plan.heads, plan.producers)
 

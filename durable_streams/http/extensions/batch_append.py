@@ -1,8 +1,9 @@
 """``POST {root}/__ds/batch``: appends to many streams in one request and one commit (an extension, §11.1).
 
 Owns: the form of the request and of its answer. Must not know: how appends are decided.
+Invariant: each line means what a POST of its own would mean; its fields become the header fields of one.
 
-The body is NDJSON, one append a line:
+The body is NDJSON. A line is one append:
 
     {"path": "a/b", "json": [1, {"x": 1.0}]}                                    JSON as it stands, kept byte for byte
     {"path": "log", "content_type": "text/plain", "body": "text"}               text, stored as UTF-8
@@ -10,8 +11,9 @@ The body is NDJSON, one append a line:
     {"path": "a/b", "json": 2, "producer": ["id", 0, 7], "stream_seq": "9", "close": true}
     {"path": "jobs/a", "json": 3, "write_token": "…"}                           as ``Stream-Write-Token``
 
-The answer is 200 with NDJSON, one outcome a line and in order: ``{"status": 204, "next_offset": "…"}``, with ``closed``
-where it is, or ``{"status": 409, "code": "…", "detail": "…"}``. A malformed line refuses the whole request.
+The answer is 200 with NDJSON. A line is the outcome of one append, in the order of the request:
+``{"status": 204, "next_offset": "…"}``, with ``"closed": true`` if the stream is closed now, or
+``{"status": 409, "code": "…", "detail": "…"}``. One malformed line refuses the whole request, and nothing is appended.
 """
 
 from __future__ import annotations
@@ -49,14 +51,17 @@ if TYPE_CHECKING:
 
 NDJSON: Final = "application/x-ndjson"
 BATCH_LINES_MAX: Final = 4096
-"""Appends in one request: they are decided without a pause."""
+"""Appends in one request. All of them are decided in one turn of the loop, so their number has a bound."""
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
-    """One append. Exactly one of ``json``, ``body`` and ``base64``, or none with ``close``.
+    """One append. It has one of ``json``, ``body`` and ``base64``, or none of them together with ``close``.
 
-    path: the stream's path as it is, not percent-encoded. producer: id, epoch, seq. if_match: an offset, or a value of
-    the header field.
+    path: the stream's path as it is, not percent-encoded.
+    json: any JSON value; its bytes are kept as they are.
+    content_type: empty for the default, which is JSON's with ``json`` and none otherwise.
+    producer: id, epoch, seq (§5.2.1).
+    if_match: an offset alone, or a value of the ``If-Match`` field.
     """
 
     path: str
@@ -72,7 +77,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _FIELD: Final = re.compile(r'\*|"|W/|[ \t,]')
-"""How an ``if_match`` begins that is written as the header field is; any other is the offset alone."""
+"""How an ``if_match`` begins that has the form of the header field. Any other is an offset alone."""
 _LINE_S_OWN: Final = (
     names.STREAM_CLOSED,
     names.STREAM_SEQ,
@@ -81,7 +86,7 @@ _LINE_S_OWN: Final = (
     names.PRODUCER_EPOCH,
     names.PRODUCER_SEQ,
 )
-"""Header fields of an append that say nothing about a batch: each line says it for itself."""
+"""Header fields that are about one append. In a batch each line says them for itself, so the request must not."""
 
 _decode_line = msgspec.json.Decoder(Line).decode
 
@@ -89,9 +94,14 @@ _decode_line = msgspec.json.Decoder(Line).decode
 def post_batch(streams: Streams, request: Request, settle: Settle) -> Pending:
     """Append to many streams at once.
 
+    Args:
+        streams: the use cases.
+        request: its body is NDJSON as above; blank lines are left out.
+        settle: called once with the answer, after the commit.
+
     Raises:
-        InvalidHeaderError: a field that is about one append, of which a batch has many.
-        InvalidJsonError: a line that is not of the form above, or too many lines.
+        InvalidHeaderError: the request has a field that is about one append.
+        InvalidJsonError: no line, more than ``BATCH_LINES_MAX``, or one that is not of the form above.
     """
     for name in _LINE_S_OWN:
         if name in request.headers:
