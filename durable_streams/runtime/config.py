@@ -1,6 +1,8 @@
-"""Every bound and option of the server, with its unit and default.
+"""What an operator may set: bounds and options of the server, with units and defaults.
 
-Owns: defaults. A queue, batch, body, buffer or wait without a bound here is a bug.
+Owns: the bounds that depend on a machine, its memory and its clients. A bound that no operator has reason to change
+stands in the module that keeps it; ``docs/limits.md`` lists those. A queue, batch, body, buffer or wait with a bound in
+neither place is a bug.
 """
 
 from __future__ import annotations
