@@ -30,6 +30,11 @@ def commit_groups(
 ) -> list[Result]:
     """Commit groups, each whole or not at all; return what became of each.
 
+    Args:
+        engine: the store.
+        groups: mutations that are applied together, in order.
+        on_written: called when only the sync is left, as ``Engine.commit`` says; ``None`` for nobody.
+
     Raises:
         EngineFailedError: nothing is certain; or ``RESUBMITS_MAX`` answers in a row said nothing.
     """

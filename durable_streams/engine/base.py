@@ -139,7 +139,9 @@ class Engine(Protocol):
         A refused group leaves its neighbours alone. Groups are applied in order, and a later group sees the earlier
         ones; so does a later mutation within a group.
 
-        ``on_written``, if given, may be called once everything but making it durable is done.
+        Args:
+            groups: mutations that are applied together, in order.
+            on_written: may be called once everything but making it durable is done, in the calling thread.
 
         Raises:
             StorageFullError: nothing at all was applied.
@@ -151,6 +153,12 @@ class Engine(Protocol):
         The first chunk is cut to begin at ``start`` and the last to stop at ``end``. Stops before the chunk with which
         the sum would exceed ``max_bytes``, but always returns at least one chunk, however large, when there is one.
         Stops at a gap. Empty when nothing is stored at ``start``. What was appended in pieces may come back as one.
+
+        Args:
+            sid: the incarnation.
+            start: offset of the first byte.
+            end: offset behind the last byte; past what is stored is allowed.
+            max_bytes: of all chunks together, but for the first.
         """
 
     def read_before(self, sid: int, end: int) -> Chunk | None:
@@ -167,7 +175,12 @@ class Engine(Protocol):
         """Return up to ``limit`` heads whose path starts with ``prefix`` and sorts after ``after``, in UTF-8 order."""
 
     def due(self, now_ms: int, limit: int) -> list[Due]:
-        """Return up to ``limit`` index rows with ``due_ms <= now_ms``, earliest first."""
+        """Return index rows with ``due_ms <= now_ms``, earliest first.
+
+        Args:
+            now_ms: Unix milliseconds.
+            limit: most rows.
+        """
 
     def collect(self, limit: int) -> int:
         """Remove up to ``limit`` rows of dropped sids in one transaction; return how many it removed.
@@ -182,8 +195,14 @@ class Engine(Protocol):
     def pack(self, sid: int, start: int, end: int, limit: int) -> int:  # noqa: PLR0917 - a range and its bound
         """Merge runs of consecutive small chunks within ``[start, end)`` into chunks of up to ``PACKED_BYTES``.
 
-        Looks at up to ``limit`` rows, in one transaction. Bytes and offsets stay as they are. Returns where to go on,
-        at or past ``end`` when there is nothing more.
+        One transaction. Bytes and offsets stay as they are. Returns where to go on, at or past ``end`` when there is
+        nothing more.
+
+        Args:
+            sid: the incarnation.
+            start: offset to begin at.
+            end: offset to stop at, not past what is committed.
+            limit: most rows looked at.
         """
 
     def probe(self) -> None:

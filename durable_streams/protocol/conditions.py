@@ -71,6 +71,11 @@ def parse_must_not_exist(headers: Mapping[str, str]) -> bool:
 def check_tail(tags: frozenset[str] | None, tail: int, *, closed: bool) -> None:
     """Check an ``If-Match`` against the stream's tail.
 
+    Args:
+        tags: as ``parse_if_match`` returned them; ``None`` without a condition.
+        tail: the stream's.
+        closed: whether it is closed; told to a client whose condition fails.
+
     Raises:
         TailMovedError: none of the tags is the tail.
     """

@@ -69,7 +69,12 @@ def format_expires_at(expires_at_ms: int) -> str:
 
 
 def deadline_ms(record: Record, touched_ms: int) -> int | None:
-    """Return when the stream expires, in Unix milliseconds, or ``None`` for never."""
+    """Return when the stream expires, in Unix milliseconds, or ``None`` for never.
+
+    Args:
+        record: the stream's, with its TTL or expiry.
+        touched_ms: its last read or write, Unix milliseconds; looked at for a TTL only.
+    """
     # §5.1: "Each read or write operation resets the expiry countdown to this value." An expiry is absolute.
     if record.ttl_s is not None:
         return touched_ms + record.ttl_s * 1000
@@ -85,7 +90,11 @@ def is_expired(record: Record, touched_ms: int, now_ms: int) -> bool:
 def is_over(record: Record, touched_ms: int, now_ms: int, *, followed: Callable[[], bool]) -> bool:
     """Whether the stream has ended: a live reader keeps a TTL from running out, and no expiry (§5.1).
 
-    ``followed`` is asked only where it matters.
+    Args:
+        record: the stream's.
+        touched_ms: its last read or write, Unix milliseconds.
+        now_ms: Unix milliseconds.
+        followed: whether a live reader holds it; asked only of a TTL that has run out.
     """
     # §5.1: "a stream with active live readers will not expire, even if no new data is being produced".
     return is_expired(record, touched_ms, now_ms) and (record.ttl_s is None or not followed())

@@ -61,7 +61,11 @@ class Whole(NamedTuple):
 
 
 def resolve_start(head: Head, start: int | None) -> int:
-    """Return the first byte to read; ``None`` means the tail (``now``, §8).
+    """Return the first byte to read.
+
+    Args:
+        head: the stream.
+        start: the offset asked for; ``None`` means the tail (``now``, §8).
 
     Raises:
         GoneError: the stream is soft-deleted.
@@ -102,7 +106,12 @@ def check_incarnation(head: Head, position: int, shares: Callable[[int], bool]) 
 
 
 def check_cursor(head: Head, position: int, cursor: str | None) -> None:
-    """``check_incarnation`` by the mark in a cursor, if it has one.
+    """``check_incarnation`` by the mark in a cursor.
+
+    Args:
+        head: what stands at the path now.
+        position: the offset that came with the cursor.
+        cursor: as the client echoed it; ``None``, or one without a mark, lets any offset pass.
 
     Raises:
         ReplacedError: as there.
@@ -125,9 +134,12 @@ def segments_of(record: Record, sid: int, tail: int) -> tuple[tuple[int, int, in
 
 
 def page_bytes(content_type: str, payload: bytes, max_bytes: int) -> int:
-    """Return how many of the bytes read go into one page: at most ``max_bytes``, whole messages in JSON mode.
+    """Return how many of the bytes read go into one page.
 
-    One message larger than the page goes whole (§9.1.1).
+    Args:
+        content_type: the stream's; in JSON mode a page holds whole messages, and one larger than the page goes whole.
+        payload: the bytes read, in JSON mode from the start of a message on.
+        max_bytes: of a page.
     """
     if len(payload) <= max_bytes:
         return len(payload)

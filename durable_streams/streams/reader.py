@@ -47,15 +47,24 @@ SLICE_CHUNKS: Final = 256
 
 
 class Reader:
-    """Reads committed bytes of streams through their segments."""
+    """Reads committed bytes of streams through their segments.
+
+    Args:
+        engine: the store.
+        page_max_bytes: most bytes read at once, save that a single larger message goes whole.
+        packer: is told how many rows each read took.
+    """
 
     def __init__(self, engine: Engine, page_max_bytes: int, packer: Packer) -> None:
         self._engine, self.page_max_bytes, self.packer = engine, page_max_bytes, packer
 
     def page(self, head: Head, start: int, max_bytes: int | None = None) -> Page:
-        """Return the page of a stream from ``start`` on, a byte position that is not past ``head.tail``.
+        """Return the page of a stream from ``start`` on (§5.6).
 
-        ``max_bytes`` makes it smaller than ``page_max_bytes``, never larger.
+        Args:
+            head: the stream, as it is to be seen.
+            start: a byte position from 0 to ``head.tail``, between two messages on a JSON stream.
+            max_bytes: most bytes of this page; ``None``, or more than ``page_max_bytes``, means that.
 
         Raises:
             NotFoundError: the bytes are gone: the stream was deleted by another process.
@@ -75,8 +84,13 @@ class Reader:
     def piece(self, head: Head, start: int, end: int) -> bytes:
         """Return stored bytes of ``[start, end)`` from ``start`` on, at least one, at most a page of them.
 
-        For who sends all of them in one answer: a piece stops anywhere, within a message or a character too, so that no
+        For an answer that holds all of them. A piece stops anywhere, within a message or a character too, so that no
         more than a page is held of a message however large.
+
+        Args:
+            head: the stream, as it is to be seen.
+            start: a byte position below ``end``.
+            end: where the answer ends, not past ``head.tail``.
 
         Raises:
             NotFoundError: the bytes are gone.
@@ -127,9 +141,13 @@ class Reader:
                 return
 
     def last_messages(self, head: Head, count: int) -> Generator[None, None, int]:
-        """Look for where the last ``count`` messages of a JSON stream begin, 0 if there are fewer; it is returned.
+        """Look for where the last messages of a JSON stream begin, 0 if there are fewer; it is returned.
 
-        Stops after every ``SLICE_BYTES`` or ``SLICE_CHUNKS``, so that others come in between.
+        Yields after every ``SLICE_BYTES`` or ``SLICE_CHUNKS``, so that others come in between.
+
+        Args:
+            head: the stream, as it is to be seen.
+            count: messages, 0 to ``TAIL_MESSAGES_MAX``.
 
         Raises:
             InvalidQueryError: not a JSON stream, or the messages are too large to be found this way.
@@ -159,6 +177,11 @@ class Reader:
 
     def fork_base(self, source: Draft, anchor: int, sub_offset: int) -> int:
         """Return the position ``sub_offset`` bytes, or messages on a JSON stream, past ``anchor`` (§4.2).
+
+        Args:
+            source: the stream to fork, as the batch has it.
+            anchor: a byte position from 0 to the source's tail.
+            sub_offset: bytes or messages, from 0.
 
         Raises:
             OffsetInsideMessageError: the anchor tears a message.

@@ -51,7 +51,13 @@ class Streams:
     def submit_append(
         self, path: str, request: Append, settle: Callable[[Appended | Duplicate | StreamError], None]
     ) -> None:
-        """Queue an append; ``settle`` is called once, when its commit is durable or it is refused (§5.2)."""
+        """Queue an append (§5.2).
+
+        Args:
+            path: the stream's.
+            request: what to append.
+            settle: called once: when the commit is durable, or with the refusal; at once if the queue is full.
+        """
         self._committer.submit(AppendCommand(path, request, settle))
 
     def submit_many(
@@ -61,7 +67,13 @@ class Streams:
         *,
         stop_at_refusal: bool,
     ) -> None:
-        """Queue appends to be decided together and committed in one transaction; see ``ManyCommand``."""
+        """Queue appends to be decided together and committed in one transaction.
+
+        Args:
+            appends: (path, request), in order.
+            settle: called once: with an outcome for each append, or with the error that met all.
+            stop_at_refusal: whether the first refusal ends them; see ``ManyCommand``.
+        """
         self._committer.submit(ManyCommand(appends, settle, stop_at_refusal=stop_at_refusal))
 
     def submit_create(self, path: str, request: Create, settle: Callable[[Created | StreamError], None]) -> None:
@@ -73,7 +85,13 @@ class Streams:
     def submit_delete(
         self, path: str, settle: Callable[[bool | StreamError], None], if_match: frozenset[str] | None = None
     ) -> None:
-        """Queue a deletion (§5.4); settled with whether the stream went at once rather than soft."""
+        """Queue a deletion (§5.4).
+
+        Args:
+            path: the stream's.
+            settle: called once: with True if the stream went at once, False if it is kept for its forks.
+            if_match: tags one of which must name the tail; ``None`` for no condition.
+        """
         self._committer.submit(DeleteCommand(path, settle, if_match))
 
     def submit_expiry(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
@@ -136,7 +154,11 @@ class Streams:
         return None if deadline is None else max(0, deadline - self._clock.now_ms())
 
     def open_at(self, path: str, start: int | None) -> tuple[Head, int]:
-        """Return a stream's head, its TTL slid, and the position at which a read begins: ``None`` is the tail (§5.6).
+        """Return a stream's head, its TTL slid, and the position at which a read begins (§5.6).
+
+        Args:
+            path: the stream's.
+            start: the offset asked for; ``None`` is the tail.
 
         Raises:
             NotFoundError, GoneError: no such stream.
@@ -154,7 +176,7 @@ class Streams:
         return self._reader.page_max_bytes
 
     def page(self, head: Head, start: int, max_bytes: int | None = None) -> Page:
-        """Return the page from ``start`` on; see ``Reader.page``."""
+        """Return the page from ``start`` on; ``max_bytes`` and errors as in ``Reader.page``."""
         return self._reader.page(head, start, max_bytes)
 
     def piece(self, head: Head, start: int, end: int) -> bytes:
@@ -168,7 +190,10 @@ class Streams:
     def scan(self, prefix: str, after: str, limit: int) -> tuple[list[Head], str | None]:
         """Return one page of streams in path order, and the path to go on after, ``None`` at the end.
 
-        Looks at ``limit`` heads; expired and deleted ones are left out of the page. Control paths count for nothing.
+        Args:
+            prefix: what the paths start with; empty for all.
+            after: the path behind which the page starts; empty for the first page.
+            limit: heads looked at. Expired and deleted streams are among them and left out, so a page may be shorter.
         """
         now_ms = self._clock.now_ms()
         heads = self._engine.scan(prefix, after, limit)

@@ -88,7 +88,11 @@ class Hub:
     def follow(self, head: Head, encoding: Encoding, follower: Follower, *, held: bytes = b"") -> None:
         """Tell ``follower`` of everything committed from ``head.tail`` on.
 
-        ``held`` are bytes just before the tail that the follower could not be shown yet (text only).
+        Args:
+            head: the stream, as the follower has seen it.
+            encoding: how the stream's frames are shown.
+            follower: is told until it is forgotten or the stream has gone.
+            held: bytes of text just before the tail that the follower was not shown, as their character is not whole.
         """
         tail = self._tails.get(head.sid)
         if tail is None:

@@ -208,7 +208,7 @@ class AiohttpFront:
         return asyncio.get_running_loop().call_later(self._bounds.request_timeout_ms / 1000, cut)
 
     async def shutdown(self, timeout_s: float) -> None:
-        """Let requests under way finish within the time, then close all connections."""
+        """Let requests under way finish within ``timeout_s`` seconds, then close all connections."""
         self._server.pre_shutdown()
         await self._server.shutdown(timeout_s)
 

@@ -105,7 +105,7 @@ class LaneFront:
             connection.close_when_idle()
 
     async def drain(self, timeout_s: float) -> None:
-        """Let answers under way go out within the time, then cut what is left."""
+        """Let answers under way go out within ``timeout_s`` seconds, then cut what is left."""
         self._drained = self._loop.create_future()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -356,7 +356,7 @@ class LaneConnection(asyncio.Protocol):
             )
 
     def cut_if_late(self, now_s: float) -> None:
-        """Close a connection that has been idle, or in the middle of something, for too long."""
+        """Close a connection that has been idle, or amid something, for too long at ``now_s`` of the loop's clock."""
         bounds = self._front.bounds
         if self._paused:
             self._note_progress(now_s)
