@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from durable_streams.commit.command import SettledCommand
 from durable_streams.protocol.glob import literal_prefix
 from durable_streams.protocol.head import Record
-from durable_streams.protocol.producer import Fence
 from durable_streams.protocol.subscription import (
     Event,
     Move,
@@ -27,7 +26,7 @@ from durable_streams.protocol.subscription_errors import (
     SubscriptionExistsError,
     SubscriptionNotFoundError,
 )
-from durable_streams.subscriptions.links import stream_state
+from durable_streams.subscriptions.links import LinkRow, link_row, stream_state
 from durable_streams.subscriptions.matcher import EXPLICIT, GLOB
 from durable_streams.subscriptions.wakes import subscription_of
 
@@ -82,14 +81,14 @@ class OnSubscription(SettledCommand[R]):
 
     def link(self, batch: Batch, slot: Slot, stream: str, *, bits: int) -> bool:
         """Link a stream at its tail, or add to the bits of its link; True if there was none by these bits."""
-        fence = batch.fence(slot, stream)
-        if fence is not None and fence.epoch & bits == bits:
+        row = link_row(batch, slot, stream)
+        if row is not None and row.bits & bits == bits:
             return False
-        if fence is not None:
-            self.wakes.put_link(slot, stream, Fence(fence.epoch | bits, fence.seq))
+        if row is not None:
+            self.wakes.put_link(slot, stream, row._replace(bits=row.bits | bits))
             return True
         tail, _ = stream_state(batch, stream)
-        self.wakes.put_link(slot, stream, Fence(bits, tail))
+        self.wakes.put_link(slot, stream, LinkRow(bits, tail))
         batch.link(slot, batch.slots[stream])  # the tail may be of an append that still can be lost
         return True
 
@@ -199,11 +198,11 @@ class RemoveStream(OnSubscription[bool]):
     def decide(self, batch: Batch) -> None:
         """Take the explicit bit away; a link by pattern stays."""
         slot, _, subscription = self.present(batch)
-        fence = batch.fence(slot, self._stream)
-        self._result = fence is not None and bool(fence.epoch & EXPLICIT)
-        if fence is not None and self._result:
-            bits = fence.epoch & ~EXPLICIT
-            self.wakes.put_link(slot, self._stream, Fence(bits, fence.seq) if bits else None)
+        row = link_row(batch, slot, self._stream)
+        self._result = row is not None and row.is_explicit
+        if row is not None and self._result:
+            bits = row.bits & ~EXPLICIT
+            self.wakes.put_link(slot, self._stream, row._replace(bits=bits) if bits else None)
             count = subscription.explicit_count - 1
             self.wakes.put(slot, subscription._replace(explicit_count=count))
 

@@ -1,7 +1,8 @@
 """The links of one subscription: which streams, by what, and how far acknowledged.
 
-Owns: their place in the store. A link is a producer row of the subscription's incarnation: the id is the stream's path,
-the epoch its link bits, the seq its cursor as a byte position. Must not know: what a cursor's move means.
+Owns: their place in the store, where engines know rows of producers only. A link is the row of a producer on the
+subscription's incarnation whose id is the stream's path; ``encode_link`` and ``decode_link`` say what its numbers are.
+Must not know: what a cursor's move means.
 """
 
 from __future__ import annotations
@@ -9,19 +10,44 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from durable_streams.protocol.offsets import format_offset
+from durable_streams.protocol.producer import Fence
 from durable_streams.subscriptions.matcher import EXPLICIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from durable_streams.commit.batch import Batch, Slot
-    from durable_streams.engine.base import Engine
+    from durable_streams.engine.base import Engine, ProducerRow
     from durable_streams.protocol.head import Head
-    from durable_streams.protocol.producer import Fence
 
 PAGE: Final = 1_000
 SHOWN_MAX: Final = 1_000
 """Links shown to a worker at once; of a subscription with more, only pending ones."""
+
+
+class LinkRow(NamedTuple):
+    """What is stored of a link.
+
+    bits: by what the stream is linked, ``EXPLICIT`` and ``GLOB``; never 0. acked: the cursor, a byte position.
+    """
+
+    bits: int
+    acked: int
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether the stream is linked by name, be it by pattern too."""
+        return bool(self.bits & EXPLICIT)
+
+
+def encode_link(row: LinkRow) -> Fence:
+    """Return the numbers by which the store keeps a link: the bits as an epoch, the cursor as a seq."""
+    return Fence(epoch=row.bits, seq=row.acked)
+
+
+def decode_link(stored: Fence | ProducerRow) -> LinkRow:
+    """Return the link that ``encode_link`` made these numbers of."""
+    return LinkRow(bits=stored.epoch, acked=stored.seq)
 
 
 class Link(NamedTuple):
@@ -74,20 +100,19 @@ def load_links(engine: Engine, sid: int, overlay: Mapping[str, Fence | None], *,
         overlay: links changed by a batch but not committed yet, ``None`` for removed ones.
         after: only paths that sort after this.
     """
-    added = sorted((path for path, link in overlay.items() if link is not None), key=str.encode)
     while True:
         rows = engine.scan_producers(sid, after, PAGE)
         last = len(rows) < PAGE
-        present = {row.producer_id: (row.epoch, row.seq) for row in rows}
+        present: dict[str, Fence | ProducerRow] = {row.producer_id: row for row in rows}
         end = rows[-1].producer_id if rows else after
-        for path in added:
-            if path.encode() > after.encode() and (last or path.encode() <= end.encode()):
-                present[path] = (0, 0)
-        paths = sorted((path for path in present if overlay.get(path, True) is not None), key=str.encode)
+        for path, changed in overlay.items():
+            if changed is None:
+                present.pop(path, None)
+            elif path.encode() > after.encode() and (last or path.encode() <= end.encode()):
+                present[path] = changed
+        paths = sorted(present, key=str.encode)
         for path, head in zip(paths, engine.load(paths), strict=True):
-            link = overlay.get(path)
-            bits, acked = (link.epoch, link.seq) if link is not None else present[path]
-            yield Link(path, bits, acked, *_committed(head))
+            yield Link(path, *decode_link(present[path]), *_committed(head))
         if last:
             return
         after = end
@@ -97,7 +122,7 @@ def load_some(engine: Engine, sid: int, streams: Sequence[str]) -> list[Link]:
     """Return the links of these streams that stand, as committed."""
     rows = engine.load_producers([(sid, stream) for stream in streams])
     found = zip(rows, engine.load(streams), strict=True)
-    return [Link(row.producer_id, row.epoch, row.seq, *_committed(head)) for row, head in found if row is not None]
+    return [Link(row.producer_id, *decode_link(row), *_committed(head)) for row, head in found if row is not None]
 
 
 def has_many(engine: Engine, sid: int) -> bool:
@@ -110,10 +135,16 @@ def cut(links: list[Link]) -> list[Link]:
     return links if len(links) <= SHOWN_MAX else [link for link in links if link.is_pending][:SHOWN_MAX]
 
 
+def link_row(batch: Batch, slot: Slot, stream: str) -> LinkRow | None:
+    """Return what is stored of one link as this batch leaves it."""
+    stored = batch.fence(slot, stream)
+    return None if stored is None else decode_link(stored)
+
+
 def load_link(batch: Batch, slot: Slot, stream: str) -> Link | None:
     """Return one link as this batch leaves it."""
-    fence = batch.fence(slot, stream)
-    return None if fence is None else Link(stream, fence.epoch, fence.seq, *stream_state(batch, stream))
+    row = link_row(batch, slot, stream)
+    return None if row is None else Link(stream, *row, *stream_state(batch, stream))
 
 
 def _committed(head: Head | None) -> tuple[int, int]:

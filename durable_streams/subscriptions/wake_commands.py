@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from durable_streams.protocol.errors import InvalidOffsetError, StreamError
 from durable_streams.protocol.offsets import parse_offset
-from durable_streams.protocol.producer import Fence
 from durable_streams.protocol.subscription import (
     Event,
     Move,
@@ -26,7 +25,7 @@ from durable_streams.protocol.subscription_errors import (
     InvalidSubscriptionError,
 )
 from durable_streams.subscriptions.commands import OnSubscription
-from durable_streams.subscriptions.links import stream_state
+from durable_streams.subscriptions.links import link_row, stream_state
 from durable_streams.subscriptions.wakes import subscription_of
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from durable_streams.commit.batch import Batch, Slot
     from durable_streams.protocol.draft import Draft
-    from durable_streams.subscriptions.links import Link
+    from durable_streams.subscriptions.links import Link, LinkRow
     from durable_streams.subscriptions.tokens import Grant
     from durable_streams.subscriptions.wakes import Wakes
 
@@ -212,10 +211,10 @@ class ReportDelivery(OnSubscription[bool]):
 
     def _ack_all(self, batch: Batch, slot: Slot, links: Sequence[Link]) -> None:
         for link in links:
-            fence = batch.fence(slot, link.path)
+            row = link_row(batch, slot, link.path)
             tail, sid = stream_state(batch, link.path)
-            if fence is not None and sid == link.sid and fence.seq < link.tail <= tail:
-                self.wakes.put_link(slot, link.path, Fence(fence.epoch, link.tail))
+            if row is not None and sid == link.sid and row.acked < link.tail <= tail:
+                self.wakes.put_link(slot, link.path, row._replace(acked=link.tail))
 
 
 def _require_pull(subscription: Subscription) -> None:
@@ -229,20 +228,20 @@ def _check_fence(subscription: Subscription, draft: Draft, request: WakeRequest,
     check_wake(subscription, (request.grant.generation, request.generation, request.wake_id), now_ms)
 
 
-def _checked_acks(batch: Batch, slot: Slot, acks: Sequence[tuple[str, str]]) -> dict[str, Fence]:
+def _checked_acks(batch: Batch, slot: Slot, acks: Sequence[tuple[str, str]]) -> dict[str, LinkRow]:
     """Return the links after these acks (§7: last processed, inclusive)."""
-    moved: dict[str, Fence] = {}
+    moved: dict[str, LinkRow] = {}
     for stream, offset in acks:
-        fence = moved.get(stream) or batch.fence(slot, stream)
-        if fence is None:
+        row = moved.get(stream) or link_row(batch, slot, stream)
+        if row is None:
             raise InvalidAckError(stream, "the stream is not linked")
         try:
             position = parse_offset(offset)
         except InvalidOffsetError as refusal:
             raise InvalidAckError(stream, str(refusal)) from None
-        if position < fence.seq:
+        if position < row.acked:
             raise InvalidAckError(stream, "the offset is behind the cursor")
         if position > stream_state(batch, stream)[0]:
             raise InvalidAckError(stream, "the offset is beyond the stream's tail")
-        moved[stream] = Fence(fence.epoch, position)
+        moved[stream] = row._replace(acked=position)
     return moved

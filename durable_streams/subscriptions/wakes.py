@@ -15,7 +15,6 @@ import orjson
 import structlog
 
 from durable_streams.protocol import content_types
-from durable_streams.protocol.producer import Fence
 from durable_streams.protocol.subscription import (
     Event,
     Facts,
@@ -34,13 +33,16 @@ from durable_streams.protocol.subscription_errors import SubscriptionError
 from durable_streams.subscriptions.links import (
     SHOWN_MAX,
     Link,
+    LinkRow,
     cut,
+    encode_link,
     has_many,
+    link_row,
     load_link,
     load_links,
     stream_state,
 )
-from durable_streams.subscriptions.matcher import EXPLICIT, GLOB
+from durable_streams.subscriptions.matcher import GLOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,15 +79,15 @@ class Wakes:
             subscription = subscription_of(holder)
             if subscription is None:
                 continue
-            fence = batch.fence(holder, slot.path)
-            if fence is None:
+            row = link_row(batch, holder, slot.path)
+            if row is None:
                 if not bits & GLOB:
                     continue  # links by name are made and removed by commands only
-                fence = Fence(GLOB, start)
-                self.put_link(holder, slot.path, fence)
+                row = LinkRow(GLOB, start)
+                self.put_link(holder, slot.path, row)
                 batch.link(holder, slot)
             self.matcher.note(path, slot.path)
-            if subscription.phase is Phase.IDLE and slot.draft is not None and slot.draft.tail > fence.seq:
+            if subscription.phase is Phase.IDLE and slot.draft is not None and slot.draft.tail > row.acked:
                 batch.link(holder, slot)
                 self.apply(batch, holder, Event.PENDING, self.facts(batch, pending=slot.path))
 
@@ -95,10 +97,10 @@ class Wakes:
             return
         for holder_path, _ in self.matcher.match(path):
             holder = batch.slot(holder_path)
-            fence = batch.fence(holder, path) if subscription_of(holder) is not None else None
-            if fence is not None:
+            row = link_row(batch, holder, path) if subscription_of(holder) is not None else None
+            if row is not None:
                 batch.link(holder, batch.slots[path])
-                self.put_link(holder, path, Fence(fence.epoch, 0) if fence.epoch & EXPLICIT else None)
+                self.put_link(holder, path, row._replace(acked=0) if row.is_explicit else None)
 
     def permits(self, batch: Batch, path: str, write_token: str) -> bool:
         """Whether a write token is that of a running claim on a subscription of this stream."""
@@ -152,9 +154,9 @@ class Wakes:
         slot.draft.due_ms = subscription.until_ms
         slot.changed = True
 
-    def put_link(self, slot: Slot, stream: str, link: Fence | None) -> None:
+    def put_link(self, slot: Slot, stream: str, row: LinkRow | None) -> None:
         """Put or, with ``None``, remove a link."""
-        slot.fences[stream] = link
+        slot.fences[stream] = None if row is None else encode_link(row)
         slot.changed = True
 
     def pending(self, batch: Batch, slot: Slot) -> str | None:
