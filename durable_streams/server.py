@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -18,6 +19,7 @@ from durable_streams.commit.committer import Audience, Committer
 from durable_streams.commit.heads import HeadCache
 from durable_streams.commit.writer import Writer
 from durable_streams.delivery.dispatcher import Dispatcher
+from durable_streams.delivery.guard import check_url
 from durable_streams.delivery.webhooks import WebhookClient
 from durable_streams.http.addresses import Addresses
 from durable_streams.http.control import Health
@@ -152,10 +154,17 @@ class Server:
         self.committer = Committer(self.engine, cache, self._writer, runtime=runtime, audience=audience)
         reader = Reader(self.engine, config.bounds.page_limit_bytes, packer)
         self.streams = Streams(self.engine, self.committer, cache, reader=reader, hub=hub, runtime=runtime)
-        self.subscriptions = Subscriptions(self.engine, self.committer, runtime.chance, wakes=wakes, index=index)
+        self.subscriptions = Subscriptions(
+            self.committer,
+            runtime,
+            wakes=wakes,
+            index=index,
+            tokens=self._tokens,
+            check_webhook=partial(check_url, allow_local=config.allow_local_webhooks),
+        )
         deadlines = Deadlines(self.engine, self.streams, self.subscriptions, alarm=alarm, runtime=runtime)
         self._upkeep = Upkeep(self.engine, cache, self._writer, deadlines=deadlines, packer=packer, runtime=runtime)
-        client = WebhookClient(self._keyring, self._tokens, runtime.clock, allow_local=config.allow_local_webhooks)
+        client = WebhookClient(self._keyring, allow_local=config.allow_local_webhooks)
         self._dispatcher = Dispatcher(waking, self.subscriptions, client)
         self._compose_fronts(config)
         self.subscriptions.load()
@@ -164,7 +173,8 @@ class Server:
     def _compose_fronts(self, config: ServerConfig) -> None:
         self._reads = Reads(self.streams, self._runtime, cache_scope=config.cache_scope)
         self._readers = LiveReaders(self.streams, self._runtime)
-        health, routes = Health(self.engine, self.committer), self._compose_routes(config)
+        health = Health(self.engine, self.committer)
+        routes = SubscriptionRoutes(self.subscriptions, self._keyring, addresses=Addresses(config))
         router = Router(self.streams, self._reads, health, subscriptions=routes, config=config)
         self._front = AiohttpFront(router, self._readers, config.bounds)
         self._lane: LaneFront | None = None
@@ -176,16 +186,6 @@ class Server:
         self._keyring = Keyring(config.data_dir / KEY_FILE if self.engine.durable else None, self._runtime.clock)
         self._keyring.open()
         self._tokens = Tokens(self._keyring.token_secret)
-
-    def _compose_routes(self, config: ServerConfig) -> SubscriptionRoutes:
-        return SubscriptionRoutes(
-            self.subscriptions,
-            self._keyring,
-            self._tokens,
-            clock=self._runtime.clock,
-            addresses=Addresses(config),
-            allow_local=config.allow_local_webhooks,
-        )
 
     def _upkeep_ended(self, task: asyncio.Task[None]) -> None:
         """Upkeep ends only when the store has failed, or by a fault of ours: either way, stop serving."""

@@ -18,13 +18,10 @@ from durable_streams.delivery.guard import guarded_socket
 from durable_streams.protocol.subscription import Event
 from durable_streams.protocol.subscription_config import PREFIX
 from durable_streams.subscriptions.links import link_fields
-from durable_streams.subscriptions.tokens import TOKEN_LIFE_MS, Grant
 
 if TYPE_CHECKING:
     from durable_streams.protocol.subscription import Subscription
-    from durable_streams.runtime.clock import Clock
     from durable_streams.subscriptions.keys import Keyring
-    from durable_streams.subscriptions.tokens import Tokens
     from durable_streams.subscriptions.wake_commands import Attempt
 
 RESPONSE_MAX_BYTES: Final = 64 * 1024
@@ -43,8 +40,8 @@ def callback_url(subscription: Subscription, subscription_id: str) -> str:
 class WebhookClient:
     """Sends signed webhooks. ``close`` when done."""
 
-    def __init__(self, keyring: Keyring, tokens: Tokens, clock: Clock, *, allow_local: bool) -> None:
-        self._keyring, self._tokens, self._clock = keyring, tokens, clock
+    def __init__(self, keyring: Keyring, *, allow_local: bool) -> None:
+        self._keyring = keyring
         connector = aiohttp.TCPConnector(
             limit=CONNECTIONS_MAX,
             # Refuses by address at connect time: whatever a name meant when it was checked, this is what it means now.
@@ -64,7 +61,7 @@ class WebhookClient:
 
     async def send(self, subscription_id: str, subscription: Subscription, attempt: Attempt) -> Event:
         """Deliver one wake; return ``DONE``, ``DELIVERED`` or ``FAILED``, never raise."""
-        body = self._body(subscription_id, subscription, attempt)
+        body = _body(subscription_id, subscription, attempt)
         headers = {"Content-Type": "application/json", "Webhook-Signature": self._keyring.signature(body)}
         timeout_s = min(TIMEOUT_MS, subscription.config.lease_ttl_ms) / 1000
         try:
@@ -87,18 +84,18 @@ class WebhookClient:
             _log.warning("webhook failed", subscription=subscription_id, error=f"{type(fault).__name__}: {fault}")
             return Event.FAILED
 
-    def _body(self, subscription_id: str, subscription: Subscription, attempt: Attempt) -> bytes:
-        grant = Grant(subscription_id, attempt.sid, attempt.generation, self._clock.now_ms() + TOKEN_LIFE_MS)
-        return orjson.dumps(
-            {
-                "subscription_id": subscription_id,
-                "wake_id": attempt.wake_id,
-                "generation": attempt.generation,
-                "streams": [link_fields(link) for link in attempt.links],
-                "callback_url": callback_url(subscription, subscription_id),
-                "callback_token": self._tokens.make("callback", grant),
-            }
-        )
+
+def _body(subscription_id: str, subscription: Subscription, attempt: Attempt) -> bytes:
+    return orjson.dumps(
+        {
+            "subscription_id": subscription_id,
+            "wake_id": attempt.wake_id,
+            "generation": attempt.generation,
+            "streams": [link_fields(link) for link in attempt.links],
+            "callback_url": callback_url(subscription, subscription_id),
+            "callback_token": attempt.callback_token,
+        }
+    )
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

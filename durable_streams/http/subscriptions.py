@@ -1,28 +1,29 @@
-"""Subscription control under ``{root}/__ds/subscriptions`` and the key set (§6, §7).
+"""Subscription control under ``{root}/__ds/subscriptions`` and the key set (§6, §7): which request means what.
 
-Owns: how these requests are read and answered, errors in the form of §7 included. Must not know: what they do.
+Owns: how these requests are read. Must not know: what they do, how their answers look (``subscription_answers.py``).
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from durable_streams.delivery.guard import check_url
-from durable_streams.http import answers
-from durable_streams.http.errors import TABLE, answer_of, problem
+from durable_streams.http.errors import problem
 from durable_streams.http.messages import LATER, Answer
-from durable_streams.protocol.errors import InvalidRequestError, PathTooLongError, StreamError
-from durable_streams.protocol.expiry import format_expires_at
-from durable_streams.protocol.offsets import format_offset
+from durable_streams.http.subscription_answers import (
+    JWKS,
+    described_fields,
+    granted_answer,
+    json_answer,
+    refused,
+    settling,
+    subscription_fields,
+)
+from durable_streams.protocol.errors import InvalidRequestError, PathTooLongError
 from durable_streams.protocol.paths import RESERVED, parse_path
-from durable_streams.protocol.subscription import Phase
 from durable_streams.protocol.subscription_config import (
     ACKS_MAX,
     TEXT_MAX_BYTES,
-    Kind,
     parse_creation,
     parse_id,
     parse_object,
@@ -30,15 +31,11 @@ from durable_streams.protocol.subscription_config import (
     parse_streams,
 )
 from durable_streams.protocol.subscription_errors import (
-    AlreadyClaimedError,
-    InvalidAckError,
     InvalidSubscriptionError,
     SubscriptionError,
     TokenInvalidError,
     TooManyAcksError,
 )
-from durable_streams.subscriptions.links import link_fields
-from durable_streams.subscriptions.tokens import TOKEN_LIFE_MS, Grant
 from durable_streams.subscriptions.wake_commands import WakeRequest
 
 if TYPE_CHECKING:
@@ -46,48 +43,29 @@ if TYPE_CHECKING:
 
     from durable_streams.http.addresses import Addresses
     from durable_streams.http.messages import Pending, Request, Settle
-    from durable_streams.protocol.subscription import Subscription
-    from durable_streams.runtime.clock import Clock
     from durable_streams.subscriptions.keys import Keyring
-    from durable_streams.subscriptions.links import Link
-    from durable_streams.subscriptions.service import Described, Subscriptions
-    from durable_streams.subscriptions.tokens import Tokens
-    from durable_streams.subscriptions.wake_commands import Claimed
+    from durable_streams.subscriptions.service import Subscriptions
 
 COLLECTION: Final = f"{RESERVED}/subscriptions"
-JWKS: Final = f"{RESERVED}/jwks.json"
 LINKS_MAX: Final = 10_000
 """Links that one GET shows; ``streams_next_after`` leads to more."""
 LIST_MAX: Final = 1_000
 LIST_DEFAULT: Final = 100
 JWKS_FIELDS: Final = (("Content-Type", "application/jwk-set+json"), ("Cache-Control", "public, max-age=300"))
-_JSON: Final = ("Content-Type", "application/json")
 _BEARER: Final = re.compile(r"Bearer +([!-~]+)", re.IGNORECASE)
 _COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
-_INVALID_OFFSET: Final = "INVALID_OFFSET"
 
 
 class SubscriptionRoutes:
     """Answers what concerns subscriptions.
 
     Args:
-        subscriptions, keyring, tokens, clock: what it works with.
+        subscriptions, keyring: what it works with.
         addresses: by which URL receivers reach this server.
-        allow_local: whether webhooks may go to loopback.
     """
 
-    def __init__(
-        self,
-        subscriptions: Subscriptions,
-        keyring: Keyring,
-        tokens: Tokens,
-        *,
-        clock: Clock,
-        addresses: Addresses,
-        allow_local: bool,
-    ) -> None:
-        self._subscriptions, self._keyring, self._tokens, self._clock = subscriptions, keyring, tokens, clock
-        self._addresses, self._allow_local = addresses, allow_local
+    def __init__(self, subscriptions: Subscriptions, keyring: Keyring, *, addresses: Addresses) -> None:
+        self._subscriptions, self._keyring, self._addresses = subscriptions, keyring, addresses
         self._actions: dict[str, Callable[[str, Request, Settle], Answer | Pending]] = {
             "streams": self._add_streams,
             "callback": lambda name, request, settle: self._ack(name, request, settle, webhook=True),
@@ -143,8 +121,8 @@ class SubscriptionRoutes:
         if _COUNT.fullmatch(limit) is None or not 1 <= int(limit) <= LIST_MAX:
             raise InvalidSubscriptionError(f"limit must be a number from 1 to {LIST_MAX}")
         found, next_after = self._subscriptions.scan(query.get("after", ""), int(limit))
-        listed = [self._fields(subscription_id, subscription) for subscription_id, subscription in found]
-        return _json(200, {"subscriptions": listed, "next_after": next_after})
+        listed = [subscription_fields(*one, keyring=self._keyring) for one in found]
+        return json_answer(200, {"subscriptions": listed, "next_after": next_after})
 
     def _base(self, subscription_id: str, request: Request, settle: Settle) -> Answer | Pending:
         match request.method:
@@ -154,17 +132,15 @@ class SubscriptionRoutes:
                 after = dict(request.query).get("streams_after", "")
                 return self._described(200, subscription_id, after)
             case "DELETE":
-                self._subscriptions.submit_delete(subscription_id, _settling(settle, lambda _there: Answer(204)))
+                self._subscriptions.submit_delete(subscription_id, settling(settle, lambda _there: Answer(204)))
                 return LATER
             case _:
                 return _not_allowed("GET, HEAD, PUT, DELETE")
 
     def _create(self, subscription_id: str, request: Request, settle: Settle) -> Pending:
         creation = parse_creation(request.body)
-        if creation.config.webhook_url is not None:
-            check_url(creation.config.webhook_url, allow_local=self._allow_local)
         base_url = self._addresses.stream_root(request)
-        answer = _settling(settle, lambda fresh: self._described(201 if fresh else 200, subscription_id, ""))
+        answer = settling(settle, lambda fresh: self._described(201 if fresh else 200, subscription_id, ""))
         self._subscriptions.submit_create(subscription_id, creation, base_url, settle=answer)
         return LATER
 
@@ -172,12 +148,12 @@ class SubscriptionRoutes:
         streams = parse_streams(parse_object(request.body).get("streams"))
         if not streams:
             raise InvalidSubscriptionError("streams must name at least one stream")
-        self._subscriptions.submit_add_streams(subscription_id, streams, _settling(settle, lambda _done: Answer(204)))
+        self._subscriptions.submit_add_streams(subscription_id, streams, settling(settle, lambda _done: Answer(204)))
         return LATER
 
     def _remove_stream(self, subscription_id: str, encoded: str, settle: Settle) -> Pending:
         stream = _decoded_stream(encoded)
-        self._subscriptions.submit_remove_stream(subscription_id, stream, _settling(settle, lambda _was: Answer(204)))
+        self._subscriptions.submit_remove_stream(subscription_id, stream, settling(settle, lambda _was: Answer(204)))
         return LATER
 
     # --- wakes ---
@@ -186,119 +162,39 @@ class SubscriptionRoutes:
         worker = parse_object(request.body).get("worker")
         if not isinstance(worker, str) or not 0 < len(worker.encode()) <= TEXT_MAX_BYTES:
             raise InvalidSubscriptionError(f"worker must be a string of 1 to {TEXT_MAX_BYTES} bytes")
-        answer = _settling(settle, lambda claimed: self._claimed(subscription_id, claimed))
-        self._subscriptions.submit_claim(subscription_id, worker, answer)
+        self._subscriptions.submit_claim(subscription_id, worker, settling(settle, granted_answer))
         return LATER
-
-    def _claimed(self, subscription_id: str, claimed: Claimed) -> Answer:
-        grant = Grant(subscription_id, claimed.sid, claimed.generation, self._clock.now_ms() + TOKEN_LIFE_MS)
-        return _json(
-            200,
-            {
-                "wake_id": claimed.wake_id,
-                "generation": claimed.generation,
-                "token": self._tokens.make("claim", grant),
-                "write_token": self._tokens.make("write", grant),
-                "streams": [link_fields(link) for link in claimed.links],
-                "lease_ttl_ms": claimed.lease_ttl_ms,
-            },
-        )
 
     def _ack(self, subscription_id: str, request: Request, settle: Settle, *, webhook: bool) -> Pending:
         wake = self._wake_request(subscription_id, request)
-        answer = _settling(settle, lambda next_wake: _json(200, {"ok": True, "next_wake": wake.done and next_wake}))
+        answer = settling(settle, lambda woke: json_answer(200, {"ok": True, "next_wake": wake.done and woke}))
         self._subscriptions.submit_ack(subscription_id, wake, answer, webhook=webhook)
         return LATER
 
     def _release(self, subscription_id: str, request: Request, settle: Settle) -> Pending:
         wake = self._wake_request(subscription_id, request)
-        self._subscriptions.submit_release(subscription_id, wake, _settling(settle, lambda _woke: Answer(204)))
+        self._subscriptions.submit_release(subscription_id, wake, settling(settle, lambda _woke: Answer(204)))
         return LATER
 
     def _wake(self, subscription_id: str, _request: Request, settle: Settle) -> Pending:
         """Wake now: an extension (§11.1)."""
-        self._subscriptions.submit_wake(subscription_id, _settling(settle, lambda _woke: Answer(204)))
+        self._subscriptions.submit_wake(subscription_id, settling(settle, lambda _woke: Answer(204)))
         return LATER
 
     def _wake_request(self, subscription_id: str, request: Request) -> WakeRequest:
         bearer = _BEARER.fullmatch(request.headers.get("Authorization", ""))
         if bearer is None:
             raise TokenInvalidError("the Authorization header must hold a bearer token")
-        grant = self._tokens.open_wake(bearer[1], subscription_id, self._clock.now_ms())
+        grant = self._subscriptions.open_wake_token(subscription_id, bearer[1])
         fields = parse_object(request.body)
         generation, wake_id, done = fields.get("generation"), fields.get("wake_id"), fields.get("done", False)
         if type(generation) is not int or not isinstance(wake_id, str) or not isinstance(done, bool):
             raise InvalidSubscriptionError("generation must be a number, wake_id a string, done true or false")
         return WakeRequest(grant, generation, wake_id, _parse_acks(fields.get("acks")), done)
 
-    # --- representations ---
-
     def _described(self, status: int, subscription_id: str, after: str) -> Answer:
         described = self._subscriptions.describe(subscription_id, after, LINKS_MAX)
-        return _json(status, self._whole(described))
-
-    def _whole(self, described: Described) -> dict[str, Any]:
-        fields = self._fields(described.id, described.subscription)
-        fields["streams"] = [_linked(link) for link in described.links]
-        if described.next_after is not None:
-            fields["streams_next_after"] = described.next_after
-        return fields
-
-    def _fields(self, subscription_id: str, subscription: Subscription) -> dict[str, Any]:
-        """§6.3; ``phase`` and what follows it are extensions."""
-        config = subscription.config
-        fields: dict[str, Any] = {
-            "id": subscription_id,
-            "subscription_id": subscription_id,
-            "type": config.kind,
-            "pattern": config.pattern,
-            "webhook": None,
-            "wake_stream": config.wake_stream,
-            "lease_ttl_ms": config.lease_ttl_ms,
-            "created_at": format_expires_at(subscription.created_ms),
-            "status": "failed" if subscription.failures else "active",
-            "description": config.description,
-            "phase": subscription.phase,
-            "generation": subscription.generation,
-        }
-        if config.kind is Kind.WEBHOOK:
-            jwks_url = f"{subscription.base_url}/{JWKS}"
-            signing = {"alg": "ed25519", "kid": self._keyring.kid, "jwks_url": jwks_url}
-            fields["webhook"] = {"url": config.webhook_url, "signing": signing}
-        if subscription.holder:
-            fields["holder"] = subscription.holder
-            fields["lease_expires_at"] = format_expires_at(subscription.until_ms)
-        if subscription.phase is Phase.RETRYING:
-            fields["next_attempt_at"] = format_expires_at(subscription.until_ms)
-        return fields
-
-
-def refused(refusal: SubscriptionError) -> Answer:
-    """Return a refusal in the form of §7."""
-    status, code = TABLE[type(refusal)]
-    error: dict[str, object] = {"code": code.upper().replace("-", "_"), "message": str(refusal)}
-    if isinstance(refusal, InvalidAckError):
-        error["code"] = _INVALID_OFFSET
-    if isinstance(refusal, AlreadyClaimedError):
-        error |= {"current_holder": refusal.current_holder, "generation": refusal.generation}
-    return _json(status, {"error": error})
-
-
-def _settling(settle: Settle, answer: Callable[[Any], Answer]) -> Callable[[Any], None]:
-    """Return what settles a command by an answer made of its result, or of its refusal."""
-
-    def settled(outcome: object) -> None:
-        try:
-            if isinstance(outcome, StreamError):
-                raise outcome
-            made = answer(outcome)
-        except SubscriptionError as refusal:
-            made = refused(refusal)
-        except StreamError as refusal:
-            made = answer_of(refusal)
-        settle(made)
-
-    return settled
+        return json_answer(status, described_fields(described, keyring=self._keyring))
 
 
 def _parse_acks(value: object) -> tuple[tuple[str, str], ...]:
@@ -323,14 +219,6 @@ def _decoded_stream(encoded: str) -> str:
         return parse_path(encoded)
     except (InvalidRequestError, PathTooLongError) as refusal:
         raise InvalidSubscriptionError(str(refusal)) from None
-
-
-def _linked(link: Link) -> dict[str, object]:
-    return {"path": link.path, "link_type": link.link_type, "acked_offset": format_offset(link.acked)}
-
-
-def _json(status: int, fields: dict[str, Any]) -> Answer:
-    return Answer(status, (_JSON, answers.NO_STORE), orjson.dumps(fields))
 
 
 def _not_allowed(methods: str) -> Answer:

@@ -1,6 +1,7 @@
-"""The use cases of subscriptions. Must not know: HTTP, how webhooks are sent.
+"""The use cases of subscriptions.
 
-Invariant: every change goes through the committer.
+Owns: which tokens go out with a wake, and who may speak of one. Must not know: HTTP, how webhooks are sent, which URLs
+they may go to. Invariant: every change goes through the committer.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ from durable_streams.protocol.subscription_errors import SubscriptionNotFoundErr
 from durable_streams.subscriptions import commands, wake_commands
 from durable_streams.subscriptions.index import stored_subscription
 from durable_streams.subscriptions.links import SHOWN_MAX, cut, has_many, load_links, load_some
+from durable_streams.subscriptions.tokens import TOKEN_LIFE_MS, Grant
 from durable_streams.subscriptions.wake_commands import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durable_streams.commit.committer import Committer
-    from durable_streams.engine.base import Engine
     from durable_streams.protocol.subscription import Event, Subscription
     from durable_streams.protocol.subscription_config import Creation
-    from durable_streams.runtime.clock import Chance
+    from durable_streams.runtime import Runtime
     from durable_streams.subscriptions.index import SubscriptionIndex
     from durable_streams.subscriptions.links import Link
+    from durable_streams.subscriptions.tokens import Tokens
     from durable_streams.subscriptions.wake_commands import Claimed, WakeRequest
     from durable_streams.subscriptions.wakes import Wakes
 
@@ -47,14 +49,38 @@ class Described(NamedTuple):
     next_after: str | None
 
 
+class Granted(NamedTuple):
+    """A claim that won, with its tokens: one to ack and release by, one to write to fenced streams by."""
+
+    claimed: Claimed
+    token: str
+    write_token: str
+
+
 class Subscriptions:
-    """The subscriptions of one store. The loop's thread only."""
+    """The subscriptions of one store. The loop's thread only.
+
+    Args:
+        committer, runtime: what it works with.
+        wakes: what all commands on subscriptions share, the store included.
+        index: is told of the subscriptions that stand at start.
+        tokens: makes and opens them.
+        check_webhook: raises ``WebhookUrlRejectedError`` for a URL that wakes must not be delivered to.
+    """
 
     def __init__(
-        self, engine: Engine, committer: Committer, chance: Chance, *, wakes: Wakes, index: SubscriptionIndex
+        self,
+        committer: Committer,
+        runtime: Runtime,
+        *,
+        wakes: Wakes,
+        index: SubscriptionIndex,
+        tokens: Tokens,
+        check_webhook: Callable[[str], None],
     ) -> None:
-        self._engine, self._committer, self._chance = engine, committer, chance
-        self._wakes, self._index = wakes, index
+        self._committer, self._clock, self._chance = committer, runtime.clock, runtime.chance
+        self._engine, self._wakes, self._index = wakes.engine, wakes, index
+        self._tokens, self._check_webhook = tokens, check_webhook
 
     # --- at start ---
 
@@ -71,7 +97,13 @@ class Subscriptions:
     # --- use cases ---
 
     def submit_create(self, subscription_id: str, creation: Creation, base_url: str, *, settle: Settle) -> None:
-        """Create or re-confirm (§6.2); settled with whether it is new, when all standing streams are linked."""
+        """Create or re-confirm (§6.2); settled with whether it is new, when all standing streams are linked.
+
+        Raises:
+            WebhookUrlRejectedError: its wakes would go where they must not (§12.8); nothing is queued.
+        """
+        if creation.config.webhook_url is not None:
+            self._check_webhook(creation.config.webhook_url)
         path = head_path(subscription_id)
 
         def created(outcome: bool | StreamError) -> None:  # noqa: FBT001 what the command settles with
@@ -109,9 +141,28 @@ class Subscriptions:
         """Remove a link by name (§6.4)."""
         self._committer.submit(commands.RemoveStream(self._wakes, head_path(subscription_id), settle, stream=stream))
 
-    def submit_claim(self, subscription_id: str, worker: str, settle: Callable[[Claimed | StreamError], None]) -> None:
+    def submit_claim(self, subscription_id: str, worker: str, settle: Callable[[Granted | StreamError], None]) -> None:
         """Claim (§7.2)."""
-        self._committer.submit(wake_commands.Claim(self._wakes, head_path(subscription_id), settle, worker=worker))
+
+        def claimed(outcome: Claimed | StreamError) -> None:
+            settle(outcome if isinstance(outcome, StreamError) else self._granted(subscription_id, outcome))
+
+        self._committer.submit(wake_commands.Claim(self._wakes, head_path(subscription_id), claimed, worker=worker))
+
+    def _granted(self, subscription_id: str, claimed: Claimed) -> Granted:
+        grant = self._grant(subscription_id, claimed.sid, claimed.generation)
+        return Granted(claimed, self._tokens.make("claim", grant), self._tokens.make("write", grant))
+
+    def _grant(self, subscription_id: str, sid: int, generation: int) -> Grant:
+        return Grant(subscription_id, sid, generation, self._clock.now_ms() + TOKEN_LIFE_MS)
+
+    def open_wake_token(self, subscription_id: str, token: str) -> Grant:
+        """Return what the token of a callback, ack or release says (§12.9).
+
+        Raises:
+            TokenInvalidError, TokenExpiredError: it does not speak of this subscription, or no longer.
+        """
+        return self._tokens.open_wake(token, subscription_id, self._clock.now_ms())
 
     def submit_ack(self, subscription_id: str, request: WakeRequest, settle: Settle, *, webhook: bool) -> None:
         """Ack, or call back (§7.1, §7.2); settled with whether a new wake follows."""
@@ -168,4 +219,6 @@ class Subscriptions:
             links = load_some(self._engine, head.sid, list(islice(self._wakes.matcher.candidates(path), SHOWN_MAX)))
         else:
             links = list(load_links(self._engine, head.sid, {}))
-        return subscription, Attempt(head.sid, subscription.generation, subscription.wake_id, tuple(cut(links)))
+        generation, wake_id = subscription.generation, subscription.wake_id
+        token = self._tokens.make("callback", self._grant(path.removeprefix(PREFIX), head.sid, generation))
+        return subscription, Attempt(head.sid, generation, wake_id, tuple(cut(links)), token)

@@ -62,12 +62,13 @@ class Claimed(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One delivery of one wake: which, and what its receiver was shown."""
+    """One delivery of one wake: which, what its receiver was shown, and the token that it calls back by."""
 
     sid: int
     generation: int
     wake_id: str
     links: tuple[Link, ...]
+    callback_token: str
 
 
 class Claim(OnSubscription[Claimed]):

@@ -17,7 +17,6 @@ from durable_streams.protocol.subscription_config import Config, Kind
 from durable_streams.protocol.subscription_errors import WebhookUrlRejectedError
 from durable_streams.runtime.clock import ManualClock
 from durable_streams.subscriptions.keys import Keyring
-from durable_streams.subscriptions.tokens import Tokens
 from durable_streams.subscriptions.wake_commands import Attempt
 
 if TYPE_CHECKING:
@@ -165,12 +164,11 @@ def test_for_development_loopback_is_allowed_and_nothing_else(url: str, *, passe
 
 async def sent(url: str, *, allow_local: bool) -> Event:
     """Deliver to a URL that was never checked, as of a name that has come to mean something else."""
-    clock = ManualClock()
-    keyring = Keyring(None, clock)
-    client = WebhookClient(keyring, Tokens(keyring.token_secret), clock, allow_local=allow_local)
+    client = WebhookClient(Keyring(None, ManualClock()), allow_local=allow_local)
     config = Config(Kind.WEBHOOK, "a/*", url, None, 5_000, None)
     try:
-        return await client.send("s", Subscription(config, "", "http://x", 0, Phase.WAKING, 1), Attempt(1, 1, "w", ()))
+        subscription = Subscription(config, "", "http://x", 0, Phase.WAKING, 1)
+        return await client.send("s", subscription, Attempt(1, 1, "w", (), "token"))
     finally:
         await client.close()
 

@@ -35,9 +35,9 @@ from durable_streams.streams.service import Streams
 from durable_streams.streams.tail import Hub
 from durable_streams.subscriptions.index import SubscriptionIndex
 from durable_streams.subscriptions.matcher import EXPLICIT, GLOB, Matcher
-from durable_streams.subscriptions.service import Subscriptions
+from durable_streams.subscriptions.service import Granted, Subscriptions
 from durable_streams.subscriptions.tokens import Grant, Tokens
-from durable_streams.subscriptions.wake_commands import Claimed, WakeRequest
+from durable_streams.subscriptions.wake_commands import WakeRequest
 from durable_streams.subscriptions.wakes import Wakes
 from durable_streams.subscriptions.waking import WakingQueue
 from tests.patience import HANG_S
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from durable_streams.subscriptions.service import Described
+    from durable_streams.subscriptions.wake_commands import Claimed
 
     Submit = Callable[[Callable[[Any], None]], None]
 
@@ -69,13 +70,16 @@ class World:
         self.writer = Writer(self.loop)
         cache = HeadCache(self.engine, 16)
         hub, packer, alarm = Hub(), Packer(), Alarm(self.clock, 0)
-        wakes = Wakes(self.engine, Matcher(), self.chance, tokens=Tokens(lambda: b"k" * 32))
+        tokens = Tokens(lambda: b"k" * 32)
+        wakes = Wakes(self.engine, Matcher(), self.chance, tokens=tokens)
         index = SubscriptionIndex(self.engine, wakes.matcher, waking=WakingQueue(), alarm=alarm)
         audience = Audience((Publisher(hub, packer), index), watch=wakes, followed=hub.is_followed)
         committer = Committer(self.engine, cache, self.writer, runtime=runtime, audience=audience)
         reader = Reader(self.engine, 1 << 20, packer)
         self.streams = Streams(self.engine, committer, cache, reader=reader, hub=hub, runtime=runtime)
-        self.subscriptions = Subscriptions(self.engine, committer, self.chance, wakes=wakes, index=index)
+        self.subscriptions = Subscriptions(
+            committer, runtime, wakes=wakes, index=index, tokens=tokens, check_webhook=lambda _url: None
+        )
         self.subscriptions.load()
 
     def stop(self) -> None:
@@ -167,8 +171,8 @@ class Histories(RuleBasedStateMachine):
         self.wake_deleted = self.wake_deleted or "wake" in self.deleted
         answers = self.world.together([self._submit(op) for op in batch])
         for op, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Claimed):
-                self.claims[op.name] = answer
+            if isinstance(answer, Granted):
+                self.claims[op.name] = answer.claimed
 
     @rule(by_ms=st.sampled_from([1, LEASE_MS // 2, LEASE_MS]))
     def pass_time(self, by_ms: int) -> None:
@@ -323,7 +327,8 @@ class TestOneCommit:
     def test_a_wake_released_with_a_new_append_wakes_for_it(self, world: World) -> None:
         world.together([world.subscribe("one")])
         world.together([world.put("a/x", b"1")])
-        (claim,) = world.together([lambda settle: world.subscriptions.submit_claim("one", "w", settle)])
+        (granted,) = world.together([lambda settle: world.subscriptions.submit_claim("one", "w", settle)])
+        claim = granted.claimed
         grant = Grant("one", claim.sid, claim.generation, world.clock.now_ms() + 1)
         request = WakeRequest(grant, claim.generation, claim.wake_id, (("a/x", f"{1:016}"),), done=True)
         done = lambda settle: world.subscriptions.submit_ack("one", request, settle, webhook=False)  # noqa: E731 as above
