@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from collections.abc import Callable  # noqa: TC003 in the type of a NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from urllib.parse import SplitResult, urlsplit
 
 from durable_streams.protocol.subscription_errors import WebhookUrlRejectedError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+if TYPE_CHECKING:
     AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
 _LOCAL_NAMES: Final = frozenset({"localhost", "local", "internal", "intranet", "lan", "home", "corp", "localdomain"})
@@ -40,6 +40,18 @@ class ForbiddenAddressError(OSError):
     """A connection to an address that webhooks must not reach."""
 
 
+class _Target(NamedTuple):
+    """What the rules look at.
+
+    host: without the dot at its end. address: the host, if it is one. home: loopback, where that is allowed.
+    """
+
+    parts: SplitResult
+    host: str
+    address: Address | None
+    home: bool
+
+
 def check_url(url: str, *, allow_local: bool) -> None:
     """Check the URL of a subscription to be created, without resolving its host.
 
@@ -53,24 +65,21 @@ def check_url(url: str, *, allow_local: bool) -> None:
     """
     if not url.isascii() or any(character <= " " or character in "\\\x7f" for character in url):
         raise WebhookUrlRejectedError("a webhook URL is plain ASCII without blanks")
+    target = _target(url, allow_local=allow_local)
+    for is_broken, rule in _RULES:
+        if is_broken(target):
+            raise WebhookUrlRejectedError(rule)
+
+
+def _target(url: str, *, allow_local: bool) -> _Target:
     try:
         parts = urlsplit(url)
         host, _ = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         raise WebhookUrlRejectedError("the webhook URL is malformed") from None
-    if not host or parts.username is not None or parts.password is not None or parts.fragment:
-        raise WebhookUrlRejectedError("a webhook URL has a host, and neither credentials nor a fragment")
-    local = _is_local_host(host)
-    if parts.scheme != "https" and not (parts.scheme == "http" and local and allow_local):
-        raise WebhookUrlRejectedError("a webhook URL must be https")
-    if local and allow_local:
-        return
     address = _literal(host)
-    if address is not None and not is_public(address):
-        raise WebhookUrlRejectedError("the webhook URL's address is not a public one")
-    last = host.rpartition(".")[2]
-    if address is None and (last in _LOCAL_NAMES or "." not in host or _is_number(last)):
-        raise WebhookUrlRejectedError("the webhook URL's host is not a public name")
+    is_loopback = host == "localhost" or (address is not None and address.is_loopback)
+    return _Target(parts, host, address, home=allow_local and is_loopback)
 
 
 def _literal(host: str) -> Address | None:
@@ -80,14 +89,38 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-def _is_local_host(host: str) -> bool:
-    address = _literal(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
+def _says_too_much_or_little(target: _Target) -> bool:
+    parts = target.parts
+    return not target.host or parts.username is not None or parts.password is not None or bool(parts.fragment)
+
+
+def _is_readable_by_others(target: _Target) -> bool:
+    return target.parts.scheme != "https" and not (target.home and target.parts.scheme == "http")
+
+
+def _is_private_address(target: _Target) -> bool:
+    return not target.home and target.address is not None and not is_public(target.address)
+
+
+def _is_private_name(target: _Target) -> bool:
+    if target.home or target.address is not None:
+        return False
+    last = target.host.rpartition(".")[2]
+    return last in _LOCAL_NAMES or "." not in target.host or _is_number(last)
 
 
 def _is_number(label: str) -> bool:
     """Whether a host that ends so is an address in a form that resolvers still take: 127.1, 0x7f000001, 0177.1."""
     return label.isdigit() or label.lower().startswith("0x")
+
+
+_RULES: Final[tuple[tuple[Callable[[_Target], bool], str], ...]] = (
+    (_says_too_much_or_little, "a webhook URL has a host, and neither credentials nor a fragment"),
+    (_is_readable_by_others, "a webhook URL must be https"),
+    (_is_private_address, "the webhook URL's address is not a public one"),
+    (_is_private_name, "the webhook URL's host is not a public name"),
+)
+"""Who breaks a rule, and what it says. In this order: a client is told of the first."""
 
 
 def is_public(address: Address) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ rows = st.builds(LinkRow, st.sampled_from([GLOB, EXPLICIT, GLOB | EXPLICIT]), st
 paths = st.text(st.sampled_from("ab/é\U0001f600"), min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @given(rows)
 def test_a_row_says_what_was_put_into_it(row: LinkRow) -> None:
     """As a batch has it, and as the store gives it."""
@@ -28,6 +30,7 @@ def test_a_row_says_what_was_put_into_it(row: LinkRow) -> None:
     assert row.is_explicit == (row.bits != GLOB)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(paths, rows), st.dictionaries(paths, st.none() | rows), st.just("") | paths)
 @example(MANY, {"m0999": None, "m0999/": LinkRow(EXPLICIT, 1), "m1000": LinkRow(EXPLICIT, 2), "n": MANY["m0001"]}, "")
 @example(MANY, {"m0000": None, "m0999": LinkRow(EXPLICIT, 1), "m1000": None}, "m0000")
