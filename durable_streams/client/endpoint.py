@@ -146,12 +146,15 @@ class Endpoint:
                 if not 200 <= response.status < 300:  # noqa: PLR2004 2xx
                     await _refuse(response, self.url, method=method, sent=sent)
                 yield response
-        except _HOPELESS as fault:
-            raise FetchError(_sentence(fault), url=self.url) from fault
         except _FAULTS as fault:
-            status = None if response is None else response.status
-            error = FetchError(_sentence(fault), status=status, url=self.url)
-            raise Interrupted(error, may_be_applied=not isinstance(fault, _NOT_SENT)) from fault
+            raise _failure(fault, response, self.url) from fault
+
+
+def _failure(fault: Exception, response: aiohttp.ClientResponse | None, url: str) -> FetchError | Interrupted:
+    if isinstance(fault, _HOPELESS):
+        return FetchError(_sentence(fault), url=url)
+    error = FetchError(_sentence(fault), status=None if response is None else response.status, url=url)
+    return Interrupted(error, may_be_applied=not isinstance(fault, _NOT_SENT))
 
 
 async def _refuse(response: aiohttp.ClientResponse, url: str, *, method: str, sent: Mapping[str, str]) -> None:

@@ -46,16 +46,7 @@ def configure_logs(log_format: LogFormat) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
     handler = _StderrHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                _renderer(log_format),
-            ],
-        )
-    )
+    handler.setFormatter(_formatter(log_format, shared))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(capture=True)
 
@@ -72,6 +63,17 @@ class _StderrHandler(logging.Handler):
         with contextlib.suppress(Exception):
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
+
+
+def _formatter(log_format: LogFormat, shared: list[Processor]) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            _renderer(log_format),
+        ],
+    )
 
 
 def _renderer(log_format: LogFormat) -> Processor:
