@@ -9,26 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from durable_streams.agents.codecs import Identity, UiChunks
-from durable_streams.agents.errors import RunEndedError
 from durable_streams.agents.events import Ending
-from durable_streams.agents.runs.drive import drive
+from durable_streams.agents.runs.conduct import Conductor
 from durable_streams.agents.runs.run import Run
-from durable_streams.agents.runs.scope import Scope
-from durable_streams.agents.runs.writer import StreamWriter
 from durable_streams.agents.sources.iterated import as_source
-from durable_streams.client import AsyncDurableStream, DurableStreamError, FetchError
+from durable_streams.client import AsyncDurableStream
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from durable_streams.agents.codecs import Codec
     from durable_streams.agents.runs.writer import Pace
     from durable_streams.agents.sources.base import Source
     from durable_streams.agents.sources.iterated import Iterated
     from durable_streams.agents.wires.base import UIMessage
-
-LAST_WORD_S = 5.0
-"""How long a cancelled ``write`` tries to say so in the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,35 +67,40 @@ async def write(
         if stream is not to:
             exits.push_async_callback(stream.aclose)
         await stream.create_stream(content_type=codec.content_type)
-        writer = StreamWriter(stream, codec, pace=pace)
+        conductor = Conductor(stream, codec, pace=pace)
         identity = identity or _made_up()
-        writer.begin(identity)
-        # A task of its own: what ends writing can then cancel the source, wherever it waits, and nothing else.
-        scope = Scope()
-        run = Run(identity, messages, writer)
-        driving = asyncio.create_task(drive(as_source(source), run, writer=writer, scope=scope))
-        writer.on_failure = lambda _error: driving.cancel()
+        conductor.writer.begin(identity)
+        run = Run(identity, messages, conductor.writer)
+        conductor.start(as_source(source), _ready(run))
         try:
-            ending = await driving
-        except asyncio.CancelledError:
-            await asyncio.shield(asyncio.ensure_future(scope.end(driving)))
-            task = asyncio.current_task()
-            if writer.failure is not None and task is not None and not task.cancelling():
-                raise writer.failure from None
-            await _last_word(writer, Ending("aborted", reason="cancelled"))
+            return await _concluded(conductor)
+        except BaseException:
+            await conductor.release()
             raise
-        except Exception as error:
-            await _last_word(writer, Ending("failed", reason=str(error) or type(error).__name__))
-            raise
-        result = await writer.end(ending)
-        return Written(ending, result.offset)
 
 
-async def _last_word(writer: StreamWriter, ending: Ending) -> None:
-    """Record an ending; the exception on its way is the one to show, whatever comes of this."""
-    with contextlib.suppress(TimeoutError, RunEndedError, DurableStreamError, FetchError):
-        async with asyncio.timeout(LAST_WORD_S):
-            await asyncio.shield(asyncio.ensure_future(writer.end(ending)))
+async def _concluded(conductor: Conductor) -> Written:
+    writer = conductor.writer
+    try:
+        ended = await conductor.ended()
+    except asyncio.CancelledError:
+        ending = Ending("aborted", reason="cancelled")
+        conductor.stop(ending)
+        await conductor.last_word(ending)
+        raise
+    if ended.error is not None:
+        if ended.error is not writer.failure:
+            await conductor.last_word(ended.ending)
+        raise ended.error
+    result = await writer.end(ended.ending)
+    return Written(ended.ending, result.offset)
+
+
+def _ready(run: Run) -> Callable[[], Awaitable[Run]]:
+    async def prepare() -> Run:
+        return run
+
+    return prepare
 
 
 def _made_up() -> Identity:

@@ -55,9 +55,9 @@ class StreamWriter:
         codec: makes chunks of events.
         pace: how deltas are gathered.
         epoch: of the producer; above 0 only for an owner that takes over.
+        on_failure: called once, from the loop, when an error has ended writing.
 
     Attributes:
-        on_failure: called once, from the loop, with the error that ends writing.
         failure: that error.
     """
 
@@ -68,6 +68,7 @@ class StreamWriter:
         *,
         pace: Pace | None = None,
         epoch: int = 0,
+        on_failure: Callable[[], object] | None = None,
     ) -> None:
         pace = pace or Pace()
         self._stream, self._codec, self._epoch = stream, codec, epoch
@@ -85,7 +86,7 @@ class StreamWriter:
         self._waiters: set[asyncio.Future[None]] = set()
         self._ending = False
         self.failure: Exception | None = None
-        self.on_failure: Callable[[Exception], object] | None = None
+        self._on_failure = on_failure
 
     def begin(self, identity: Identity) -> None:
         """Write what comes first; it leaves at once."""
@@ -221,8 +222,8 @@ class StreamWriter:
     def _fail(self, error: Exception) -> None:
         self.failure = error
         self._cancel_departure()
-        if self.on_failure is not None:
-            self._loop.call_soon(self.on_failure, error)
+        if self._on_failure is not None:
+            self._loop.call_soon(self._on_failure)
 
     def _raise_failure(self) -> None:
         if self.failure is not None:

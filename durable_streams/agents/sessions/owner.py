@@ -11,15 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from durable_streams.agents.codecs import Identity, UiChunks
 from durable_streams.agents.errors import RunEndedError
 from durable_streams.agents.events import Ending
-from durable_streams.agents.runs.drive import drive
+from durable_streams.agents.runs.conduct import Conductor
 from durable_streams.agents.runs.run import Run
-from durable_streams.agents.runs.scope import Scope
-from durable_streams.agents.runs.writer import StreamWriter
 from durable_streams.agents.sessions.beacon import hour_of
 from durable_streams.agents.sessions.endings import STOP, fail, row_claim
 from durable_streams.agents.sessions.prompts import history
@@ -29,6 +28,7 @@ from durable_streams.client import DurableStreamError, FetchError, StaleEpochErr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from durable_streams.agents.runs.conduct import Ended
     from durable_streams.agents.sessions.beacon import Beacon
     from durable_streams.agents.sessions.places import Places
     from durable_streams.agents.sessions.session import Session
@@ -62,19 +62,15 @@ class Owner:
         self.generation = generation
         self._row_seq = 0
         self._row_lock = asyncio.Lock()
-        self._stop: Ending | None = None
-        self._stopping = asyncio.Event()
-        self._driving: asyncio.Task[Ending] | None = None
-        self._scope = Scope()
-        self._cancelling: asyncio.Task[None] | None = None
+        codec = UiChunks()
+        # Stored already: the stream was created with it.
+        codec.begin(self._identity())
+        self._conductor = Conductor(places.stream(generation.stream), codec, pace=settings.pace)
         self._ended = asyncio.Event()
 
     def request_stop(self, ending: Ending) -> None:
         """Cancel the source and write the tidy ending; the first request counts."""
-        if self._stop is None:
-            self._stop = ending
-            self._stopping.set()
-            self._cancel()
+        self._conductor.stop(ending)
 
     async def ended(self) -> None:
         """Wait until this owner has written its ending or found another's."""
@@ -98,55 +94,29 @@ class Owner:
             self._ended.set()
 
     async def _answer(self, source: Source, request: Mapping[str, object]) -> None:
-        generation = self.generation
-        identity = Identity(generation.message_id, generation.id, self._session.sid)
-        codec = UiChunks()
-        codec.begin(identity)
-        writer = StreamWriter(self._places.stream(generation.stream), codec, pace=self._settings.pace)
-        self._driving = asyncio.create_task(self._drive(source, identity, writer=writer, request=request))
-        writer.on_failure = lambda _error: self._cancel()
-        if self._stop is not None:
-            self._cancel()
+        self._conductor.start(source, partial(self._prepare, request))
         try:
-            ending = await self._ending(self._driving, writer)
-            if ending is not None and writer.failure is not None:
-                await fail(self._places, generation, ending)
-            elif ending is not None:
-                await writer.end(ending, STOP if self._stop is ending else None)
+            await self._conclude(await self._conductor.ended())
         except RunEndedError:
             pass
         finally:
-            writer.abandon()
-            self._cancel()
-            if self._cancelling is not None:
-                await self._cancelling
+            await self._conductor.release()
 
-    async def _drive(
-        self, source: Source, identity: Identity, *, writer: StreamWriter, request: Mapping[str, object]
-    ) -> Ending:
-        self._scope.enter()
+    async def _prepare(self, request: Mapping[str, object]) -> Run:
         await self._take_turn()
         messages = history(self._session.state, self.generation.prompt_id)
-        return await drive(source, Run(identity, messages, writer, request), writer=writer, scope=self._scope)
+        return Run(self._identity(), messages, self._conductor.writer, request)
 
-    async def _ending(self, driving: asyncio.Task[Ending], writer: StreamWriter) -> Ending | None:
-        """Wait for the source and return the ending to write; ``None`` if somebody else has ended the run."""
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait([driving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        now_ms = self._clock.now_ms()
-        if self._stop is not None:
-            # Written at once: how long the source takes to let go, and what it makes of it, changes nothing.
-            return self._stop
-        # Cancelled without a stop: by a refused append, or by a refused lease, that is, by somebody else's ending.
-        error = writer.failure or (
-            RunEndedError(self.generation.stream) if driving.cancelled() else driving.exception()
-        )
-        if isinstance(error, RunEndedError):
-            return None
-        if error is not None:
-            return Ending("failed", reason=str(error) or type(error).__name__, at_ms=now_ms)
-        return replace(driving.result(), at_ms=now_ms)
+    async def _conclude(self, ended: Ended) -> None:
+        writer = self._conductor.writer
+        ending = ended.ending if ended.stopped else replace(ended.ending, at_ms=self._clock.now_ms())
+        if writer.failure is not None:
+            await fail(self._places, self.generation, ending)
+        else:
+            await writer.end(ending, STOP if ended.stopped else None)
+
+    def _identity(self) -> Identity:
+        return Identity(self.generation.message_id, self.generation.id, self._session.sid)
 
     async def _take_turn(self) -> None:
         generation = self.generation
@@ -178,7 +148,7 @@ class Owner:
                 await self._session.append(claim, [generation_row(self.generation)])
             except StaleEpochError:
                 # The final row is written: whatever this process believes, the run is over.
-                self._cancel()
+                self._conductor.yield_to_other()
                 raise
             self._row_seq += 1
 
@@ -188,7 +158,3 @@ class Owner:
         asked = self._session.state.controls[gid].get("stop") or {}
         ending = Ending("aborted", asked.get("reason"), asked.get("by"), asked.get("at") or self._clock.now_ms())
         self.request_stop(ending)
-
-    def _cancel(self) -> None:
-        if self._driving is not None and self._cancelling is None:
-            self._cancelling = asyncio.create_task(self._scope.end(self._driving))

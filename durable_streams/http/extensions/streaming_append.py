@@ -33,7 +33,7 @@ from durable_streams.protocol.errors import EmptyBodyError, InvalidHeaderError, 
 from durable_streams.protocol.producer import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from durable_streams.protocol.append import Appended, Duplicate
     from durable_streams.streams.many import AppendOutcome
@@ -84,7 +84,7 @@ class Upload:
         self._status = 204
         self._refusal: StreamError | None = None
         self._idle = asyncio.Event()
-        self.on_refused: Callable[[], None] | None = None
+        self.turned_away: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def feed(self, arrived: bytes, *, flushed: bool) -> bool:
         """Take bytes from the client; return whether to read on.
@@ -104,7 +104,6 @@ class Upload:
 
     async def finish(self) -> Answer:
         """Append what is left, close if asked to, and answer once all is durable."""
-        self.on_refused = None
         if self._refusal is None:
             try:
                 if self._unpacker is not None:
@@ -120,7 +119,7 @@ class Upload:
 
     @property
     def refused(self) -> bool:
-        """Whether nothing more is taken; ``on_refused`` is called when that becomes so between two feeds."""
+        """Whether nothing more is taken; ``turned_away`` is done when that becomes so between two feeds."""
         return self._refusal is not None
 
     @property
@@ -191,8 +190,8 @@ class Upload:
         for outcome in [outcomes] if isinstance(outcomes, StreamError) else outcomes:
             if isinstance(outcome, StreamError):
                 self._refusal, self._ready, self._ready_bytes = outcome, [], 0
-                if self.on_refused is not None:
-                    self.on_refused()
+                if not self.turned_away.done():
+                    self.turned_away.set_result(None)
             else:
                 self._last = outcome
                 if status_of(outcome) == 200:  # noqa: PLR2004 some of it was new

@@ -281,7 +281,8 @@ class AiohttpFront:
         try:
             async with asyncio.timeout(None) as timeout:
                 patience = Patience(timeout, self._bounds.upload_idle_ms / 1000)
-                upload.on_refused = patience.lose  # then nobody waits for more
+                # Then nobody waits for more; a body that has ended waits for nothing.
+                upload.turned_away.add_done_callback(lambda _: patience.lose())
                 try:
                     if raw.can_read_body:  # aiohttp's reader of no body has no end
                         await _feed(upload, raw.content, patience, chunked=chunked)
