@@ -98,6 +98,7 @@ def hooks(tree: ast.AST, callables: set[str]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_no_module_assigns_a_hook_of_anothers_object() -> None:
     trees = {path: ast.parse(path.read_text("utf-8")) for path in modules()}
     callables = {name for tree in trees.values() for name, is_callable in declared(tree).items() if is_callable}

@@ -6,10 +6,11 @@ A run is between ``RUN_STARTED`` and ``RUN_FINISHED`` or ``RUN_ERROR``. A stop i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from durable_streams.agents.codecs import agui_names as names
 from durable_streams.agents.codecs.base import joined_deltas
 from durable_streams.agents.events import (
     INTERRUPTED,
@@ -33,10 +34,10 @@ from durable_streams.agents.events import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from durable_streams.agents.codecs.base import Chunk, Identity
     from durable_streams.agents.events import Event
-
-_DELTAS: Final = frozenset({"TEXT_MESSAGE_CONTENT", "REASONING_MESSAGE_CONTENT", "TOOL_CALL_ARGS"})
 
 
 class AguiEvents:
@@ -51,6 +52,23 @@ class AguiEvents:
         self._text_count = 0
         self._step_count = 0
         self._in_step = False
+        self._handlers: Mapping[type[Event], Callable[[Any], list[Chunk]]] = {
+            TextDelta: self._text,
+            TextEnded: lambda event: self._text_end(event.part),
+            ReasoningDelta: self._reasoning,
+            ReasoningEnded: lambda event: self._reasoning_end(event.part),
+            ToolInputDelta: lambda event: self._tool_input(event.call_id, event.tool, event.text),
+            ToolCalled: lambda event: self._tool_called(event.call_id, event.tool, event.input),
+            ToolRejected: self._tool_rejected,
+            ToolReturned: self._tool_returned,
+            ToolFailed: lambda event: self._result(event.call_id, event.error),
+            StepStarted: lambda _event: self._step_start(),
+            StepEnded: lambda _event: self._step_end(),
+            Cited: _cited,
+            Custom: lambda event: [_custom(event.name, event.value)],
+            Noted: lambda event: [_custom("metadata", dict(event.values))],
+            Finished: lambda _event: [],  # the ending says it
+        }
 
     @property
     def content_type(self) -> str:
@@ -60,7 +78,7 @@ class AguiEvents:
     def begin(self, identity: Identity) -> list[Chunk]:
         """Return ``RUN_STARTED``."""
         self._message_id, self._run_id, self._thread_id = identity.message_id, identity.run_id, identity.thread_id
-        return [self._of_run("RUN_STARTED")]
+        return [self._of_run(names.RUN_STARTED)]
 
     def end(self, ending: Ending) -> list[Chunk]:
         """Return the ends of what is open, and ``RUN_FINISHED`` or ``RUN_ERROR``."""
@@ -69,65 +87,33 @@ class AguiEvents:
         error = UNKNOWN if ending.how in {"lost", "failed"} else INTERRUPTED
         for call_id, state in list(self._calls.items()):
             if state == "input":
-                chunks.append({"type": "TOOL_CALL_END", "toolCallId": call_id})
+                chunks.append({"type": names.TOOL_CALL_END, "toolCallId": call_id})
             chunks += self._result(call_id, error)
         chunks += self._step_end()
         if ending.how == "finished":
-            return [*chunks, {**self._of_run("RUN_FINISHED"), "outcome": {"type": "success"}}]
+            return [*chunks, {**self._of_run(names.RUN_FINISHED), "outcome": {"type": "success"}}]
         if ending.how == "aborted":
             said = {"ending": ending.how, "by": ending.by, "reason": ending.reason}
-            return [*chunks, {**self._of_run("RUN_FINISHED"), "outcome": {"type": "cancelled"}, "result": said}]
-        return [*chunks, {**self._of_run("RUN_ERROR"), "message": ending.reason or ending.how, "code": ending.how}]
+            return [*chunks, {**self._of_run(names.RUN_FINISHED), "outcome": {"type": "cancelled"}, "result": said}]
+        return [*chunks, {**self._of_run(names.RUN_ERROR), "message": ending.reason or ending.how, "code": ending.how}]
 
     def merge(self, first: Chunk, second: Chunk) -> Chunk | None:
         """Join neighbouring deltas of one message or call."""
-        return joined_deltas(first, second, kinds=_DELTAS, same=("messageId", "toolCallId"))
+        return joined_deltas(first, second, kinds=names.DELTAS, same=("messageId", "toolCallId"))
 
     def encode(self, chunk: Chunk) -> bytes:
         """Return compact JSON."""
         return orjson.dumps(chunk, default=str)
 
-    def feed(self, event: Event) -> list[Chunk]:  # noqa: C901, PLR0911, PLR0912 the whole table in one place
+    def feed(self, event: Event) -> list[Chunk]:
         """Return the event's AG-UI events."""
-        match event:
-            case TextDelta(part, text):
-                return self._text(part, text)
-            case TextEnded(part):
-                return self._text_end(part)
-            case ReasoningDelta(part, text):
-                return self._reasoning(part, text)
-            case ReasoningEnded(part):
-                return self._reasoning_end(part)
-            case ToolInputDelta(call_id, tool, text):
-                return self._tool_input(call_id, tool, text)
-            case ToolCalled(call_id, tool, given):
-                return self._tool_called(call_id, tool, given)
-            case ToolRejected(call_id, tool, text, error):
-                return [*self._tool_called(call_id, tool, text), *self._result(call_id, error)]
-            case ToolReturned(call_id, output):
-                text = output if isinstance(output, str) else orjson.dumps(output, default=str).decode()
-                return self._result(call_id, text)
-            case ToolFailed(call_id, error):
-                return self._result(call_id, error)
-            case StepStarted():
-                return self._step_start()
-            case StepEnded():
-                return self._step_end()
-            case Cited(source_id, url, title):
-                return [_custom("source", {"sourceId": source_id, "url": url, "title": title})]
-            case Custom(name, value):
-                return [_custom(name, value)]
-            case Noted(values):
-                return [_custom("metadata", dict(values))]
-            case Finished():
-                return []
-            case _:
-                assert_never(event)
+        return self._handlers[type(event)](event)
 
     def _of_run(self, kind: str) -> Chunk:
         return {"type": kind, "threadId": self._thread_id, "runId": self._run_id}
 
-    def _text(self, part: str, text: str) -> list[Chunk]:
+    def _text(self, event: TextDelta) -> list[Chunk]:
+        part, text = event.part, event.text
         chunks: list[Chunk] = []
         if not text:
             return chunks
@@ -135,30 +121,31 @@ class AguiEvents:
             suffix = f"-{self._text_count}" if self._text_count else ""
             self._texts[part] = f"{self._message_id}{suffix}"
             self._text_count += 1
-            chunks.append({"type": "TEXT_MESSAGE_START", "messageId": self._texts[part], "role": "assistant"})
-        return [*chunks, {"type": "TEXT_MESSAGE_CONTENT", "messageId": self._texts[part], "delta": text}]
+            chunks.append({"type": names.TEXT_MESSAGE_START, "messageId": self._texts[part], "role": "assistant"})
+        return [*chunks, {"type": names.TEXT_MESSAGE_CONTENT, "messageId": self._texts[part], "delta": text}]
 
     def _text_end(self, part: str) -> list[Chunk]:
         message_id = self._texts.pop(part, None)
-        return [] if message_id is None else [{"type": "TEXT_MESSAGE_END", "messageId": message_id}]
+        return [] if message_id is None else [{"type": names.TEXT_MESSAGE_END, "messageId": message_id}]
 
-    def _reasoning(self, part: str, text: str) -> list[Chunk]:
+    def _reasoning(self, event: ReasoningDelta) -> list[Chunk]:
+        part, text = event.part, event.text
         chunks: list[Chunk] = []
         if not text:
             return chunks
         if part not in self._reasonings:
             message_id = self._reasonings[part] = f"{self._message_id}-{part}"
-            chunks.append({"type": "REASONING_START", "messageId": message_id})
-            chunks.append({"type": "REASONING_MESSAGE_START", "messageId": message_id, "role": "reasoning"})
-        return [*chunks, {"type": "REASONING_MESSAGE_CONTENT", "messageId": self._reasonings[part], "delta": text}]
+            chunks.append({"type": names.REASONING_START, "messageId": message_id})
+            chunks.append({"type": names.REASONING_MESSAGE_START, "messageId": message_id, "role": "reasoning"})
+        return [*chunks, {"type": names.REASONING_MESSAGE_CONTENT, "messageId": self._reasonings[part], "delta": text}]
 
     def _reasoning_end(self, part: str) -> list[Chunk]:
         message_id = self._reasonings.pop(part, None)
         if message_id is None:
             return []
         return [
-            {"type": "REASONING_MESSAGE_END", "messageId": message_id},
-            {"type": "REASONING_END", "messageId": message_id},
+            {"type": names.REASONING_MESSAGE_END, "messageId": message_id},
+            {"type": names.REASONING_END, "messageId": message_id},
         ]
 
     def _tool_input(self, call_id: str, tool: str, text: str) -> list[Chunk]:
@@ -169,14 +156,14 @@ class AguiEvents:
             self._calls[call_id] = "input"
             chunks.append(
                 {
-                    "type": "TOOL_CALL_START",
+                    "type": names.TOOL_CALL_START,
                     "toolCallId": call_id,
                     "toolCallName": tool,
                     "parentMessageId": self._message_id,
                 }
             )
         if text:
-            chunks.append({"type": "TOOL_CALL_ARGS", "toolCallId": call_id, "delta": text})
+            chunks.append({"type": names.TOOL_CALL_ARGS, "toolCallId": call_id, "delta": text})
         return chunks
 
     def _tool_called(self, call_id: str, tool: str, given: object) -> list[Chunk]:
@@ -185,28 +172,41 @@ class AguiEvents:
         text = "" if call_id in self._calls else orjson.dumps(given, default=str).decode()
         chunks = self._tool_input(call_id, tool, text)
         self._calls[call_id] = "called"
-        return [*chunks, {"type": "TOOL_CALL_END", "toolCallId": call_id}]
+        return [*chunks, {"type": names.TOOL_CALL_END, "toolCallId": call_id}]
+
+    def _tool_rejected(self, event: ToolRejected) -> list[Chunk]:
+        called = self._tool_called(event.call_id, event.tool, event.text)
+        return [*called, *self._result(event.call_id, event.error)]
+
+    def _tool_returned(self, event: ToolReturned) -> list[Chunk]:
+        output = event.output
+        text = output if isinstance(output, str) else orjson.dumps(output, default=str).decode()
+        return self._result(event.call_id, text)
 
     def _result(self, call_id: str, content: str) -> list[Chunk]:
         if self._calls.pop(call_id, None) is None:
             return []
         self._returned.add(call_id)
         message_id = f"{self._message_id}-{call_id}"
-        return [{"type": "TOOL_CALL_RESULT", "messageId": message_id, "toolCallId": call_id, "content": content}]
+        return [{"type": names.TOOL_CALL_RESULT, "messageId": message_id, "toolCallId": call_id, "content": content}]
 
     def _step_start(self) -> list[Chunk]:
         if self._in_step:
             return []
         self._in_step = True
         self._step_count += 1
-        return [{"type": "STEP_STARTED", "stepName": f"step-{self._step_count}"}]
+        return [{"type": names.STEP_STARTED, "stepName": f"step-{self._step_count}"}]
 
     def _step_end(self) -> list[Chunk]:
         if not self._in_step:
             return []
         self._in_step = False
-        return [{"type": "STEP_FINISHED", "stepName": f"step-{self._step_count}"}]
+        return [{"type": names.STEP_FINISHED, "stepName": f"step-{self._step_count}"}]
+
+
+def _cited(event: Cited) -> list[Chunk]:
+    return [_custom("source", {"sourceId": event.source_id, "url": event.url, "title": event.title})]
 
 
 def _custom(name: str, value: object) -> Chunk:
-    return {"type": "CUSTOM", "name": name, "value": value}
+    return {"type": names.CUSTOM, "name": name, "value": value}

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from durable_streams.agents.codecs.chunk_names import DELTA, INPUT_DELTA
+
 if TYPE_CHECKING:
     from durable_streams.agents.events import Ending, Event
 
@@ -64,5 +66,5 @@ def joined_deltas(first: Chunk, second: Chunk, *, kinds: frozenset[str], same: t
     for name in same:
         if first.get(name) != second.get(name):
             return None
-    field = "inputTextDelta" if "inputTextDelta" in first else "delta"
+    field = INPUT_DELTA if INPUT_DELTA in first else DELTA
     return {**first, field: f"{first[field]}{second[field]}"}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from durable_streams.agents.codecs import chunk_names as names
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -25,22 +27,22 @@ class _Folding:
         self._open: dict[str, dict[str, Any]] = {}
         self._calls: dict[str, dict[str, Any]] = {}
         self._handlers: Mapping[str, Callable[[dict[str, Any]], None]] = {
-            "start": self._start,
-            "start-step": self._step,
-            "text-start": self._part_start,
-            "reasoning-start": self._part_start,
-            "text-delta": self._part_delta,
-            "reasoning-delta": self._part_delta,
-            "text-end": self._part_end,
-            "reasoning-end": self._part_end,
-            "tool-input-start": self._call_start,
-            "tool-input-available": self._call_input,
-            "tool-input-error": self._call_error,
-            "tool-output-available": self._call_output,
-            "tool-output-error": self._call_error,
-            "source-url": self._source,
-            "message-metadata": self._metadata,
-            "finish": self._metadata,
+            names.START: self._start,
+            names.START_STEP: self._step,
+            names.TEXT_START: self._part_start,
+            names.REASONING_START: self._part_start,
+            names.TEXT_DELTA: self._part_delta,
+            names.REASONING_DELTA: self._part_delta,
+            names.TEXT_END: self._part_end,
+            names.REASONING_END: self._part_end,
+            names.TOOL_INPUT_START: self._call_start,
+            names.TOOL_INPUT_AVAILABLE: self._call_input,
+            names.TOOL_INPUT_ERROR: self._call_error,
+            names.TOOL_OUTPUT_AVAILABLE: self._call_output,
+            names.TOOL_OUTPUT_ERROR: self._call_error,
+            names.SOURCE_URL: self._source,
+            names.MESSAGE_METADATA: self._metadata,
+            names.FINISH: self._metadata,
         }
 
     def feed(self, chunk: dict[str, Any]) -> None:
@@ -48,7 +50,7 @@ class _Folding:
         handler = self._handlers.get(kind)
         if handler is not None:
             handler(chunk)
-        elif kind.startswith("data-") and not chunk.get("transient"):
+        elif kind.startswith(names.DATA_PREFIX) and not chunk.get("transient"):
             self._custom(chunk)
 
     def _add(self, part: dict[str, Any]) -> dict[str, Any]:
@@ -66,11 +68,11 @@ class _Folding:
         _merge(self.message["metadata"], chunk.get("messageMetadata") or {})
 
     def _part_start(self, chunk: dict[str, Any]) -> None:
-        kind = chunk["type"].removesuffix("-start")
+        kind = names.PART_KINDS[chunk["type"]]
         self._open[chunk["id"]] = self._add({"type": kind, "text": "", "state": "streaming"})
 
     def _part_delta(self, chunk: dict[str, Any]) -> None:
-        self._open[chunk["id"]]["text"] += chunk["delta"]
+        self._open[chunk["id"]]["text"] += chunk[names.DELTA]
 
     def _part_end(self, chunk: dict[str, Any]) -> None:
         part = self._open.pop(chunk["id"])

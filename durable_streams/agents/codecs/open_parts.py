@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from durable_streams.agents.codecs import chunk_names as names
+
 if TYPE_CHECKING:
     from durable_streams.agents.codecs.base import Chunk
 
-_OPENS: Final = {"text-start": "text", "reasoning-start": "reasoning"}
-_CLOSES: Final = frozenset({"text-end", "reasoning-end"})
-_CALLS: Final = frozenset({"tool-input-start", "tool-input-available"})
-_RETURNS: Final = frozenset({"tool-input-error", "tool-output-available", "tool-output-error", "tool-output-denied"})
-_TERMINAL: Final = frozenset({"finish", "abort", "error"})
+_CLOSES: Final = frozenset(names.PART_ENDS.values())
+_CALLS: Final = frozenset({names.TOOL_INPUT_START, names.TOOL_INPUT_AVAILABLE})
+_RETURNS: Final = frozenset(
+    {names.TOOL_INPUT_ERROR, names.TOOL_OUTPUT_AVAILABLE, names.TOOL_OUTPUT_ERROR, names.TOOL_OUTPUT_DENIED}
+)
 
 
 class OpenParts:
@@ -31,8 +33,8 @@ class OpenParts:
     def observe(self, chunk: Chunk) -> None:
         """Take the next chunk."""
         kind = str(chunk["type"])
-        if kind in _OPENS:
-            self.parts[str(chunk["id"])] = _OPENS[kind]
+        if kind in names.PART_KINDS:
+            self.parts[str(chunk["id"])] = names.PART_KINDS[kind]
         elif kind in _CLOSES:
             self.parts.pop(str(chunk["id"]), None)
         elif kind in _CALLS:
@@ -42,21 +44,21 @@ class OpenParts:
             if not chunk.get("preliminary"):
                 self.calls.pop(str(chunk["toolCallId"]), None)
                 self.returned.add(str(chunk["toolCallId"]))
-        elif kind in {"start-step", "finish-step"}:
-            self.in_step = kind == "start-step"
-        elif kind in _TERMINAL:
+        elif kind in {names.START_STEP, names.FINISH_STEP}:
+            self.in_step = kind == names.START_STEP
+        elif kind in names.TERMINAL:
             self.ended = True
 
     def _observe_call(self, kind: str, call_id: str) -> None:
         if call_id not in self.returned:
-            self.calls[call_id] = "input" if kind == "tool-input-start" else "called"
+            self.calls[call_id] = "input" if kind == names.TOOL_INPUT_START else "called"
 
     def closing(self, call_error: str) -> list[Chunk]:
         """Return the chunks that close everything but the message itself; call errors say ``call_error``."""
-        chunks: list[Chunk] = [{"type": f"{kind}-end", "id": part} for part, kind in self.parts.items()]
+        chunks: list[Chunk] = [{"type": names.PART_ENDS[kind], "id": part} for part, kind in self.parts.items()]
         chunks += [
-            {"type": "tool-output-error", "toolCallId": call_id, "errorText": call_error} for call_id in self.calls
+            {"type": names.TOOL_OUTPUT_ERROR, "toolCallId": call_id, "errorText": call_error} for call_id in self.calls
         ]
         if self.in_step:
-            chunks.append({"type": "finish-step"})
+            chunks.append({"type": names.FINISH_STEP})
         return chunks

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.events import (
     Cited,
     Custom,
@@ -30,29 +31,29 @@ if TYPE_CHECKING:
     from durable_streams.agents.events import Event
 
 _READERS: Mapping[str, Callable[[dict[str, Any]], Event]] = {
-    "start-step": lambda _chunk: StepStarted(),
-    "finish-step": lambda _chunk: StepEnded(),
-    "text-delta": lambda chunk: TextDelta(chunk["id"], chunk["delta"]),
-    "text-end": lambda chunk: TextEnded(chunk["id"]),
-    "reasoning-delta": lambda chunk: ReasoningDelta(chunk["id"], chunk["delta"]),
-    "reasoning-end": lambda chunk: ReasoningEnded(chunk["id"]),
-    "tool-input-start": lambda chunk: ToolInputDelta(chunk["toolCallId"], chunk["toolName"], ""),
-    "tool-input-delta": lambda chunk: ToolInputDelta(chunk["toolCallId"], "", chunk["inputTextDelta"]),
-    "tool-input-available": lambda chunk: ToolCalled(chunk["toolCallId"], chunk["toolName"], chunk["input"]),
-    "tool-input-error": lambda chunk: ToolRejected(
+    names.START_STEP: lambda _chunk: StepStarted(),
+    names.FINISH_STEP: lambda _chunk: StepEnded(),
+    names.TEXT_DELTA: lambda chunk: TextDelta(chunk["id"], chunk[names.DELTA]),
+    names.TEXT_END: lambda chunk: TextEnded(chunk["id"]),
+    names.REASONING_DELTA: lambda chunk: ReasoningDelta(chunk["id"], chunk[names.DELTA]),
+    names.REASONING_END: lambda chunk: ReasoningEnded(chunk["id"]),
+    names.TOOL_INPUT_START: lambda chunk: ToolInputDelta(chunk["toolCallId"], chunk["toolName"], ""),
+    names.TOOL_INPUT_DELTA: lambda chunk: ToolInputDelta(chunk["toolCallId"], "", chunk[names.INPUT_DELTA]),
+    names.TOOL_INPUT_AVAILABLE: lambda chunk: ToolCalled(chunk["toolCallId"], chunk["toolName"], chunk["input"]),
+    names.TOOL_INPUT_ERROR: lambda chunk: ToolRejected(
         chunk["toolCallId"], chunk["toolName"], str(chunk["input"]), chunk["errorText"]
     ),
-    "tool-output-available": lambda chunk: ToolReturned(chunk["toolCallId"], chunk["output"]),
-    "tool-output-error": lambda chunk: ToolFailed(chunk["toolCallId"], chunk["errorText"]),
-    "source-url": lambda chunk: Cited(chunk["sourceId"], chunk["url"], chunk.get("title")),
-    "message-metadata": lambda chunk: Noted(chunk["messageMetadata"]),
+    names.TOOL_OUTPUT_AVAILABLE: lambda chunk: ToolReturned(chunk["toolCallId"], chunk["output"]),
+    names.TOOL_OUTPUT_ERROR: lambda chunk: ToolFailed(chunk["toolCallId"], chunk["errorText"]),
+    names.SOURCE_URL: lambda chunk: Cited(chunk["sourceId"], chunk["url"], chunk.get("title")),
+    names.MESSAGE_METADATA: lambda chunk: Noted(chunk["messageMetadata"]),
 }
 
 
 def event_of(chunk: dict[str, Any]) -> Event | None:
     """Return the event that a chunk stands for; ``None`` for what begins or ends a message, and for unknown types."""
     kind = chunk["type"]
-    if kind.startswith("data-"):
-        return Custom(kind.removeprefix("data-"), chunk["data"], chunk.get("id"))
+    if kind.startswith(names.DATA_PREFIX):
+        return Custom(kind.removeprefix(names.DATA_PREFIX), chunk["data"], chunk.get("id"))
     reader = _READERS.get(kind)
     return None if reader is None else reader(chunk)

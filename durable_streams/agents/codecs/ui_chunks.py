@@ -8,10 +8,11 @@ As clients ignore ``abort``, ``message-metadata`` before it says the same where 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.codecs.base import joined_deltas
 from durable_streams.agents.codecs.open_parts import OpenParts
 from durable_streams.agents.events import (
@@ -36,12 +37,11 @@ from durable_streams.agents.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from durable_streams.agents.codecs.base import Chunk, Identity
     from durable_streams.agents.events import Event
 
-_DELTAS: Final = frozenset({"text-delta", "reasoning-delta", "tool-input-delta"})
 _CALL_ERRORS: Final = {
     "finished": "no result was given",
     "aborted": INTERRUPTED,
@@ -55,6 +55,23 @@ class UiChunks:
 
     def __init__(self) -> None:
         self._open = OpenParts()
+        self._handlers: Mapping[type[Event], Callable[[Any], list[Chunk]]] = {
+            TextDelta: self._text,
+            TextEnded: self._text_end,
+            ReasoningDelta: self._reasoning,
+            ReasoningEnded: self._reasoning_end,
+            ToolInputDelta: self._tool_input,
+            ToolCalled: self._tool_called,
+            ToolRejected: self._tool_rejected,
+            ToolReturned: self._tool_returned,
+            ToolFailed: self._tool_failed,
+            StepStarted: self._step_start,
+            StepEnded: self._step_end,
+            Cited: _cited,
+            Custom: _custom,
+            Noted: _noted,
+            Finished: lambda _event: [],  # the ending says it
+        }
 
     @classmethod
     def resumed(cls, chunks: Iterable[Chunk]) -> UiChunks:
@@ -72,12 +89,16 @@ class UiChunks:
     def begin(self, identity: Identity) -> list[Chunk]:
         """Return ``start``."""
         return [
-            {"type": "start", "messageId": identity.message_id, "messageMetadata": {"generationId": identity.run_id}}
+            {
+                "type": names.START,
+                "messageId": identity.message_id,
+                "messageMetadata": {"generationId": identity.run_id},
+            }
         ]
 
     def feed(self, event: Event) -> list[Chunk]:
         """Return the event's chunks."""
-        chunks = self._chunks(event)
+        chunks = self._handlers[type(event)](event)
         for chunk in chunks:
             self._open.observe(chunk)
         return chunks
@@ -89,92 +110,88 @@ class UiChunks:
 
     def merge(self, first: Chunk, second: Chunk) -> Chunk | None:
         """Join neighbouring deltas of one part."""
-        return joined_deltas(first, second, kinds=_DELTAS, same=("id", "toolCallId"))
+        return joined_deltas(first, second, kinds=names.DELTAS, same=("id", "toolCallId"))
 
     def encode(self, chunk: Chunk) -> bytes:
         """Return compact JSON."""
         return orjson.dumps(chunk, default=str)
 
-    def _chunks(self, event: Event) -> list[Chunk]:  # noqa: C901, PLR0911, PLR0912 the whole table in one place
-        match event:
-            case TextDelta(part, text):
-                return self._delta("text", part, text)
-            case ReasoningDelta(part, text):
-                return self._delta("reasoning", part, text)
-            case TextEnded(part):
-                return [{"type": "text-end", "id": part}] if part in self._open.parts else []
-            case ReasoningEnded(part, signature):
-                return self._reasoning_end(part, signature)
-            case ToolInputDelta(call_id, tool, text):
-                return self._tool_input(call_id, tool, text)
-            case ToolCalled(call_id, tool, given):
-                return self._tool_called(call_id, tool, given)
-            case ToolRejected():
-                return self._tool_rejected(event)
-            case ToolReturned(call_id, output):
-                return self._returned(call_id, {"type": "tool-output-available", "output": output})
-            case ToolFailed(call_id, error):
-                return self._returned(call_id, {"type": "tool-output-error", "errorText": error})
-            case StepStarted():
-                return [] if self._open.in_step else [{"type": "start-step"}]
-            case StepEnded():
-                return [{"type": "finish-step"}] if self._open.in_step else []
-            case Cited(source_id, url, title):
-                named: Chunk = {} if title is None else {"title": title}
-                return [{"type": "source-url", "sourceId": source_id, "url": url, **named}]
-            case Custom(name, value, key):
-                keyed: Chunk = {} if key is None else {"id": key}
-                return [{"type": f"data-{name}", "data": value, **keyed}]
-            case Noted(values):
-                return [{"type": "message-metadata", "messageMetadata": dict(values)}]
-            case Finished():
-                return []
-            case _:
-                assert_never(event)
+    def _text(self, event: TextDelta) -> list[Chunk]:
+        return self._delta(names.TEXT_START, names.TEXT_DELTA, event)
 
-    def _delta(self, kind: str, part: str, text: str) -> list[Chunk]:
-        if not text:
-            return []
-        delta: Chunk = {"type": f"{kind}-delta", "id": part, "delta": text}
-        return [delta] if part in self._open.parts else [{"type": f"{kind}-start", "id": part}, delta]
+    def _reasoning(self, event: ReasoningDelta) -> list[Chunk]:
+        return self._delta(names.REASONING_START, names.REASONING_DELTA, event)
 
-    def _reasoning_end(self, part: str, signature: str | None) -> list[Chunk]:
-        if part not in self._open.parts:
+    def _delta(self, start: str, kind: str, event: TextDelta | ReasoningDelta) -> list[Chunk]:
+        if not event.text:
             return []
+        delta: Chunk = {"type": kind, "id": event.part, names.DELTA: event.text}
+        return [delta] if event.part in self._open.parts else [{"type": start, "id": event.part}, delta]
+
+    def _text_end(self, event: TextEnded) -> list[Chunk]:
+        return [{"type": names.TEXT_END, "id": event.part}] if event.part in self._open.parts else []
+
+    def _reasoning_end(self, event: ReasoningEnded) -> list[Chunk]:
+        if event.part not in self._open.parts:
+            return []
+        signature = event.signature
         signed: Chunk = {} if signature is None else {"providerMetadata": {"anthropic": {"signature": signature}}}
-        return [{"type": "reasoning-end", "id": part, **signed}]
+        return [{"type": names.REASONING_END, "id": event.part, **signed}]
 
-    def _tool_input(self, call_id: str, tool: str, text: str) -> list[Chunk]:
-        if self._open.calls.get(call_id) == "called" or call_id in self._open.returned:
+    def _tool_input(self, event: ToolInputDelta) -> list[Chunk]:
+        if self._is_called(event.call_id):
             return []
         chunks: list[Chunk] = []
-        if call_id not in self._open.calls:
-            chunks.append({"type": "tool-input-start", "toolCallId": call_id, "toolName": tool})
-        if text:
-            chunks.append({"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": text})
+        if event.call_id not in self._open.calls:
+            chunks.append({"type": names.TOOL_INPUT_START, "toolCallId": event.call_id, "toolName": event.tool})
+        if event.text:
+            chunks.append({"type": names.TOOL_INPUT_DELTA, "toolCallId": event.call_id, names.INPUT_DELTA: event.text})
         return chunks
 
-    def _tool_called(self, call_id: str, tool: str, given: object) -> list[Chunk]:
-        if self._open.calls.get(call_id) == "called" or call_id in self._open.returned:
+    def _tool_called(self, event: ToolCalled) -> list[Chunk]:
+        if self._is_called(event.call_id):
             return []
-        return [{"type": "tool-input-available", "toolCallId": call_id, "toolName": tool, "input": given}]
+        named: Chunk = {"toolCallId": event.call_id, "toolName": event.tool}
+        return [{"type": names.TOOL_INPUT_AVAILABLE, **named, "input": event.input}]
 
     def _tool_rejected(self, event: ToolRejected) -> list[Chunk]:
         if event.call_id in self._open.returned:
             return []
-        return [
-            {
-                "type": "tool-input-error",
-                "toolCallId": event.call_id,
-                "toolName": event.tool,
-                "input": event.text,
-                "errorText": event.error,
-            }
-        ]
+        named: Chunk = {"toolCallId": event.call_id, "toolName": event.tool}
+        return [{"type": names.TOOL_INPUT_ERROR, **named, "input": event.text, "errorText": event.error}]
+
+    def _tool_returned(self, event: ToolReturned) -> list[Chunk]:
+        return self._returned(event.call_id, {"type": names.TOOL_OUTPUT_AVAILABLE, "output": event.output})
+
+    def _tool_failed(self, event: ToolFailed) -> list[Chunk]:
+        return self._returned(event.call_id, {"type": names.TOOL_OUTPUT_ERROR, "errorText": event.error})
+
+    def _step_start(self, _event: StepStarted) -> list[Chunk]:
+        return [] if self._open.in_step else [{"type": names.START_STEP}]
+
+    def _step_end(self, _event: StepEnded) -> list[Chunk]:
+        return [{"type": names.FINISH_STEP}] if self._open.in_step else []
+
+    def _is_called(self, call_id: str) -> bool:
+        return self._open.calls.get(call_id) == "called" or call_id in self._open.returned
 
     def _returned(self, call_id: str, chunk: Chunk) -> list[Chunk]:
         # The client throws on a result for a call it has not seen.
         return [{**chunk, "toolCallId": call_id}] if call_id in self._open.calls else []
+
+
+def _cited(event: Cited) -> list[Chunk]:
+    named: Chunk = {} if event.title is None else {"title": event.title}
+    return [{"type": names.SOURCE_URL, "sourceId": event.source_id, "url": event.url, **named}]
+
+
+def _custom(event: Custom) -> list[Chunk]:
+    keyed: Chunk = {} if event.key is None else {"id": event.key}
+    return [{"type": f"{names.DATA_PREFIX}{event.name}", "data": event.value, **keyed}]
+
+
+def _noted(event: Noted) -> list[Chunk]:
+    return [{"type": names.MESSAGE_METADATA, "messageMetadata": dict(event.values)}]
 
 
 def terminal(ending: Ending) -> list[Chunk]:
@@ -184,11 +201,11 @@ def terminal(ending: Ending) -> list[Chunk]:
     """
     said = ending_metadata(ending)
     if ending.how == "finished":
-        return [{"type": "finish", "finishReason": ending.finish_reason, "messageMetadata": said}]
-    metadata: Chunk = {"type": "message-metadata", "messageMetadata": said}
+        return [{"type": names.FINISH, "finishReason": ending.finish_reason, "messageMetadata": said}]
+    metadata: Chunk = {"type": names.MESSAGE_METADATA, "messageMetadata": said}
     if ending.how == "failed":
-        return [metadata, {"type": "error", "errorText": ending.reason or "failed"}]
-    return [metadata, {"type": "abort", "reason": ending.reason or ending.how}]
+        return [metadata, {"type": names.ERROR, "errorText": ending.reason or "failed"}]
+    return [metadata, {"type": names.ABORT, "reason": ending.reason or ending.how}]
 
 
 def ending_metadata(ending: Ending) -> dict[str, object]:
@@ -209,12 +226,12 @@ def ending_metadata(ending: Ending) -> dict[str, object]:
 
 def ending_of(chunks: list[dict[str, Any]]) -> Ending | None:
     """Return how a stored message ended, from its terminal record and the metadata beside it, or ``None``."""
-    if not chunks or chunks[-1].get("type") not in {"finish", "abort", "error"}:
+    if not chunks or chunks[-1].get("type") not in names.TERMINAL:
         return None
     last = chunks[-1]
-    beside = chunks[-2] if len(chunks) > 1 and chunks[-2].get("type") == "message-metadata" else {}
+    beside = chunks[-2] if len(chunks) > 1 and chunks[-2].get("type") == names.MESSAGE_METADATA else {}
     said = last.get("messageMetadata") or beside.get("messageMetadata") or {}
-    how = {"finish": "finished", "error": "failed"}.get(last["type"], said.get("ending", "aborted"))
+    how = {names.FINISH: "finished", names.ERROR: "failed"}.get(last["type"], said.get("ending", "aborted"))
     return Ending(
         how=how,
         reason=said.get("reason") or last.get("reason") or last.get("errorText"),

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from durable_streams.agents.codecs.chunk_names import DELTA, INPUT_DELTA
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from durable_streams.agents.codecs.base import Chunk, Codec
 
-_DELTA_FIELDS: Final = ("delta", "inputTextDelta", "text")
+_TEXT_FIELDS: Final = (DELTA, INPUT_DELTA, "text")
+"""Where a chunk has its text; the last is that of raw text."""
 _CHUNK_BYTES: Final = 64
 """Rough size of a chunk around its text; sizes here only decide when to send."""
 
@@ -59,7 +62,7 @@ class Coalescer:
 
 
 def _rough_bytes(chunk: Chunk) -> int:
-    for field in _DELTA_FIELDS:
+    for field in _TEXT_FIELDS:
         text = chunk.get(field)
         if isinstance(text, str):
             return _CHUNK_BYTES + len(text)

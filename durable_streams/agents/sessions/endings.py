@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.codecs.message import message_of
 from durable_streams.agents.codecs.ui_chunks import UiChunks, ending_of, terminal
 from durable_streams.agents.events import Ending
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 STOP: Final = ProducerClaim("stop", 0, 0)
 REAP: Final = ProducerClaim("reap", 0, 0)
 FAIL: Final = ProducerClaim("fail", 0, 0)
-_FENCE: Final[Chunk] = {"type": "message-metadata", "messageMetadata": {"owner": "lost"}}
+_FENCE: Final[Chunk] = {"type": names.MESSAGE_METADATA, "messageMetadata": {"owner": "lost"}}
 
 
 @dataclass(frozen=True, slots=True)

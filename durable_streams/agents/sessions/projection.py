@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from durable_streams.agents.codecs import AguiEvents, Identity
+from durable_streams.agents.codecs import agui_names as names
 from durable_streams.agents.codecs.reading import event_of
 from durable_streams.agents.codecs.ui_chunks import ending_of
 from durable_streams.agents.events import Ending
@@ -60,7 +61,7 @@ async def project(places: Places, sid: str, generation: Generation, *, prompt: d
 def _of_user(message: dict[str, Any]) -> list[Chunk]:
     named: Chunk = {"messageId": message["id"]}
     return [
-        {"type": "TEXT_MESSAGE_START", **named, "role": "user"},
-        {"type": "TEXT_MESSAGE_CONTENT", **named, "delta": text_of_message(message)},
-        {"type": "TEXT_MESSAGE_END", **named},
+        {"type": names.TEXT_MESSAGE_START, **named, "role": "user"},
+        {"type": names.TEXT_MESSAGE_CONTENT, **named, "delta": text_of_message(message)},
+        {"type": names.TEXT_MESSAGE_END, **named},
     ]
