@@ -96,7 +96,7 @@ class CreateCommand(SettledCommand["Created"]):
         fork, payload = self._request.fork, self._request.payload
         source = batch.slot(fork.source_path) if fork is not None else None
         if fork is not None and source is not None:
-            record, base = self._plan_fork(source, fork)
+            record, base = self._inherit(source, fork)
         else:
             record, base = rules.new_record(self._request), 0
         if isinstance(payload, StreamError):
@@ -110,7 +110,7 @@ class CreateCommand(SettledCommand["Created"]):
         if batch.watch is not None and draft.tail:
             batch.watch.grew(batch, slot, base)
 
-    def _plan_fork(self, source: Slot, fork: ForkRequest) -> tuple[Record, int]:
+    def _inherit(self, source: Slot, fork: ForkRequest) -> tuple[Record, int]:
         if source.draft is None:
             raise NotFoundError(fork.source_path)
         anchor = rules.check_source(source.draft, self._request)
