@@ -40,7 +40,7 @@ TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
     e.EmptyBodyError: (400, "empty-body"),
     e.MissingContentTypeError: (400, "missing-content-type"),
     e.InvalidJsonError: (400, "invalid-json"),
-    e.EmptyBatchError: (400, "empty-batch"),
+    e.EmptyArrayError: (400, "empty-batch"),
     e.EpochMustStartAtZeroError: (400, "epoch-must-start-at-zero"),
     e.ProducerRequiredError: (400, "producer-required"),
     e.NotFoundError: (404, "not-found"),

@@ -101,7 +101,7 @@ class InvalidJsonError(InvalidRequestError):
     """A body on a JSON stream that is not one JSON text (§9.1.4)."""
 
 
-class EmptyBatchError(InvalidRequestError):
+class EmptyArrayError(InvalidRequestError):
     """``[]`` appended to a JSON stream: a no-op, surely a client's bug (§9.1.3)."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from durable_streams.protocol.errors import EmptyBatchError
+from durable_streams.protocol.errors import EmptyArrayError
 from durable_streams.protocol.json_check import check
 from durable_streams.protocol.json_scan import boundaries
 
@@ -23,7 +23,7 @@ def flatten(body: bytes) -> bytes:
 
     Raises:
         InvalidJsonError: see ``json_check``.
-        EmptyBatchError: ``[]`` (§9.1.3).
+        EmptyArrayError: ``[]`` (§9.1.3).
     """
     check(body)
     text = body.strip(_WHITESPACE)
@@ -32,7 +32,7 @@ def flatten(body: bytes) -> bytes:
     messages = text[1:-1].strip(_WHITESPACE)
     if not messages:
         msg = "an empty array appends nothing"
-        raise EmptyBatchError(msg)
+        raise EmptyArrayError(msg)
     return messages + b","
 
 
@@ -44,7 +44,7 @@ def flatten_initial(body: bytes) -> bytes:
     """
     try:
         return flatten(body)
-    except EmptyBatchError:
+    except EmptyArrayError:
         return b""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from durable_streams.protocol.errors import EmptyBatchError, InvalidJsonError
+from durable_streams.protocol.errors import EmptyArrayError, InvalidJsonError
 from durable_streams.protocol.json_mode import (
     cut,
     flatten,
@@ -76,7 +76,7 @@ def test_one_array_level_is_flattened(body: bytes, stored: bytes) -> None:
 @pytest.mark.parametrize("body", [b"[]", b" [ \n] "])
 def test_an_empty_array_appends_nothing_and_creates_an_empty_stream(body: bytes) -> None:
     """§9.1.3."""
-    with pytest.raises(EmptyBatchError):
+    with pytest.raises(EmptyArrayError):
         flatten(body)
     assert flatten_initial(body) == b""
 
