@@ -105,13 +105,13 @@ def append_command(appending: Appending) -> None:
                 sources, digest = pinned(sources, exits)
         except OSError as error:
             raise Failure(f"{error.filename or 'input'}: {error.strerror}", Status.USAGE) from error
-        outcome = carry_out(_append(appending, sources, digest))
+        stored = carry_out(_append(appending, sources, digest))
     elapsed_s = time.perf_counter() - began_s
-    say(_as_json(outcome, elapsed_s) if appending.as_json else _summary(outcome, elapsed_s))
+    say(_as_json(stored, elapsed_s) if appending.as_json else _summary(stored, elapsed_s))
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Stored:
     url: str
     producer_id: str
     splitting: Splitting
@@ -119,7 +119,7 @@ class _Outcome:
     tally: Tally
 
 
-async def _append(appending: Appending, sources: Sequence[Source], digest: str) -> _Outcome:
+async def _append(appending: Appending, sources: Sequence[Source], digest: str) -> _Stored:
     async with appending.handle(appending.stream) as stream:
         found = await _prepare(appending, stream)
     content_type = found.content_type or content_types.DEFAULT
@@ -136,7 +136,7 @@ async def _append(appending: Appending, sources: Sequence[Source], digest: str) 
         # by this duplicate that the close was its own, before which all of its input was stored.
         async with _producer(appending, f"{producer_id}-close", content_type, linger_ms=0) as closer:
             await closer.close_stream()
-    return _Outcome(stream.url, producer_id, splitting, appending.close, tally)
+    return _Stored(stream.url, producer_id, splitting, appending.close, tally)
 
 
 async def _prepare(appending: Appending, stream: AsyncDurableStream) -> HeadResult:
@@ -199,26 +199,26 @@ def _producer_id(appending: Appending, splitting: Splitting, digest: str) -> str
     return f"{appending.producer_id}-{splitting}-{appending.batch_bytes}-{digest}"
 
 
-def _as_json(outcome: _Outcome, elapsed_s: float) -> str:
+def _as_json(stored: _Stored, elapsed_s: float) -> str:
     values = {
-        "url": outcome.url,
-        "producer_id": outcome.producer_id,
-        "message_count": outcome.tally.message_count,
-        "duplicate_count": outcome.tally.duplicate_count,
-        "byte_count": outcome.tally.byte_count,
-        "next_offset": outcome.tally.next_offset,
-        "closed": outcome.closed,
+        "url": stored.url,
+        "producer_id": stored.producer_id,
+        "message_count": stored.tally.message_count,
+        "duplicate_count": stored.tally.duplicate_count,
+        "byte_count": stored.tally.byte_count,
+        "next_offset": stored.tally.next_offset,
+        "closed": stored.closed,
         "elapsed_s": round(elapsed_s, 3),
     }
     return orjson.dumps(values).decode()
 
 
-def _summary(outcome: _Outcome, elapsed_s: float) -> str:
-    tally = outcome.tally
+def _summary(stored: _Stored, elapsed_s: float) -> str:
+    tally = stored.tally
     # Blocks of bytes are no messages to anybody but this program.
-    unit = "blocks" if outcome.splitting == "blocks" else "messages"
+    unit = "blocks" if stored.splitting == "blocks" else "messages"
     again = f", {tally.duplicate_count} {unit} of it stored by an earlier attempt" if tally.duplicate_count else ""
-    closed = ", closed" if outcome.closed else ""
+    closed = ", closed" if stored.closed else ""
     return (
         f"appended {tally.message_count} {unit}, {tally.byte_count} bytes in {elapsed_s:.1f} s{again}; "
         f"next offset {tally.next_offset}{closed}"

@@ -6,7 +6,7 @@ A request costs a client as much as twenty appends inside it, and costs the serv
 each other. The first leaves at once; from then on one request leaves every ``GATHER_S``, with all that has come. Every
 append has a producer triple, so repeating it does no harm.
 
-The answer has one outcome a line. An append that was stored is settled by its line. Any other is made again alone, as a
+The answer has one verdict a line. An append that was stored is settled by its line. Any other is made again alone, as a
 POST of its own under the same triple, and that result counts: a refusal costs one more request, and comes with every
 header field it should have. If the server refuses the request as a whole, all its appends are made alone; so a server
 without the extension is served too.
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from durable_streams.client.batch_lines import NDJSON, line_of, outcomes_of
+from durable_streams.client.batch_lines import NDJSON, line_of, verdicts_of
 from durable_streams.client.endpoint import Endpoint
 from durable_streams.client.errors import DurableStreamError
 from durable_streams.client.retry import RETRY_STATUSES, Interrupted, RetryPolicy, retrying
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from durable_streams.client.batch_lines import Outcome, SharedAppend
+    from durable_streams.client.batch_lines import SharedAppend, Verdict
     from durable_streams.client.values import HeadersLike, ParamsLike
 
 GATHER_S: Final = 0.005
@@ -204,7 +204,7 @@ class BatchAppender:
                 lambda: self._endpoint.send("POST", headers={"Content-Type": NDJSON}, body=body),
                 repeat_if=repeat_if,
             )
-            outcomes = outcomes_of(answer.body, len(lines))
+            verdicts = verdicts_of(answer.body, len(lines))
         except DurableStreamError as refusal:
             if refusal.status in RETRY_STATUSES:
                 raise
@@ -215,16 +215,16 @@ class BatchAppender:
             self._refused(HTTPStatus.NOT_FOUND)
             self._return(lines, in_doubt=True)
         else:
-            self._tell(lines, outcomes, in_doubt=in_doubt)
+            self._tell(lines, verdicts, in_doubt=in_doubt)
 
-    def _tell(self, lines: list[_Line], outcomes: list[Outcome], *, in_doubt: bool) -> None:
-        for line, outcome in zip(lines, outcomes, strict=True):
-            if not outcome.accepted:
+    def _tell(self, lines: list[_Line], verdicts: list[Verdict], *, in_doubt: bool) -> None:
+        for line, verdict in zip(lines, verdicts, strict=True):
+            if not verdict.accepted:
                 # A status to retry may come from a store that failed after it had stored; other refusals store nothing.
-                self._return([line], in_doubt=in_doubt or outcome.status in RETRY_STATUSES)
+                self._return([line], in_doubt=in_doubt or verdict.status in RETRY_STATUSES)
             elif not line.settled.done():
-                duplicate = outcome.status == HTTPStatus.NO_CONTENT and bool(line.append.body)
-                result = IdempotentAppendResult(outcome.next_offset, duplicate=duplicate, in_doubt=in_doubt)
+                duplicate = verdict.status == HTTPStatus.NO_CONTENT and bool(line.append.body)
+                result = IdempotentAppendResult(verdict.next_offset, duplicate=duplicate, in_doubt=in_doubt)
                 line.settled.set_result(result)
 
     def _return(self, lines: list[_Line], *, in_doubt: bool) -> None:

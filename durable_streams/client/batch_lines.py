@@ -1,6 +1,6 @@
 """One line of a request to the server's ``batch`` extension, and of its answer.
 
-Pure. Owns: what an append looks like as a line, and what its outcome says. ``docs/extensions.md`` has the format.
+Pure. Owns: what an append looks like as a line, and what its verdict says. ``docs/extensions.md`` has the format.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SharedAppend:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Verdict:
     """What became of an append; ``status`` is the one that it would have got alone."""
 
     status: int
@@ -79,7 +79,7 @@ def line_of(path: str, append: SharedAppend) -> bytes | None:
     return b"".join(parts)
 
 
-def outcomes_of(body: bytes, count: int) -> list[Outcome]:
+def verdicts_of(body: bytes, count: int) -> list[Verdict]:
     """Return what an answer says of each of the request's lines, in their order.
 
     Raises:
@@ -87,8 +87,8 @@ def outcomes_of(body: bytes, count: int) -> list[Outcome]:
     """
     said = [orjson.loads(line) for line in body.splitlines()]
     if len(said) != count:
-        raise ValueError(f"{len(said)} outcomes for {count} appends")
+        raise ValueError(f"{len(said)} verdicts for {count} appends")
     try:
-        return [Outcome(one["status"], one.get("next_offset", "")) for one in said]
+        return [Verdict(one["status"], one.get("next_offset", "")) for one in said]
     except (TypeError, KeyError) as fault:
-        raise ValueError(f"not an outcome: {fault}") from fault
+        raise ValueError(f"not a verdict: {fault}") from fault

@@ -1,6 +1,6 @@
 """What a request asks to append, and what it is answered: one reading of the fields for every way to append.
 
-Owns: from header fields and bytes to an ``Append``; the status and the fields of an outcome.
+Owns: from header fields and bytes to an ``Append``; the status and the fields of a verdict.
 Must not know: how fields and bytes arrived. A plain POST, a line of a batch and an upload all come by here.
 """
 
@@ -82,22 +82,22 @@ def payload_of(body: bytes, content_type: str) -> bytes | StreamError:
         return refusal
 
 
-def status_of(outcome: Appended | Duplicate) -> int:
+def status_of(verdict: Appended | Duplicate) -> int:
     """Return 200 for a producer's new bytes, 204 for everything else that succeeds (§5.2, §5.2.1)."""
-    return 200 if isinstance(outcome, Appended) and outcome.added and outcome.claim is not None else 204
+    return 200 if isinstance(verdict, Appended) and verdict.added and verdict.claim is not None else 204
 
 
-def fields_of(outcome: Appended | Duplicate, *, compared: bool = False) -> Fields:
+def fields_of(verdict: Appended | Duplicate, *, compared: bool = False) -> Fields:
     """Return the header fields of a success: the tail, whether it is the end, and the producer's place.
 
     ``compared``: whether the request had an ``If-Match``; then the tag to compare with next is there as well.
     """
-    fields = [answers.next_offset(outcome.tail)]
-    if outcome.closed:
+    fields = [answers.next_offset(verdict.tail)]
+    if verdict.closed:
         fields.append(answers.CLOSED)
-    place = outcome.highest if isinstance(outcome, Duplicate) else outcome.claim
+    place = verdict.highest if isinstance(verdict, Duplicate) else verdict.claim
     if place is not None:
         fields += ((names.PRODUCER_EPOCH, str(place.epoch)), (names.PRODUCER_SEQ, str(place.seq)))
     if compared:
-        fields.append(answers.tag(outcome.tail))
+        fields.append(answers.tag(verdict.tail))
     return tuple(fields)

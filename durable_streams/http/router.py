@@ -51,14 +51,14 @@ class Router:
         becomes a 500.
         """
         try:
-            outcome = self._route(request, settle)
+            handled = self._route(request, settle)
         except StreamError as refusal:
-            outcome = answer_of(refusal)
+            handled = answer_of(refusal)
         except Exception as fault:  # noqa: BLE001 the last line of defence
-            outcome = answer_to_fault(request, fault)
-        if isinstance(outcome, Pending):
-            return outcome
-        settle(outcome)
+            handled = answer_to_fault(request, fault)
+        if isinstance(handled, Pending):
+            return handled
+        settle(handled)
         return None
 
     def open_upload(self, request: Request, max_append_bytes: int) -> Upload:

@@ -1,7 +1,7 @@
 """Whether a body is one JSON text that every reader of the stream can parse (§9.1.4, RFC 8259).
 
 Owns: what is refused. Must not know: what becomes of the text.
-Invariant: the verdict on a text does not depend on its size.
+Invariant: whether a text is refused does not depend on its size.
 
 A small body is parsed, and its value thrown away. For a large one that would be too slow, up to 0.1 µs a byte, because
 a parser makes an object of every value. It is checked in four passes instead, each made of a few calls that run at the

@@ -54,12 +54,12 @@ def decide_on(batch: Batch, path: str, request: Append) -> tuple[Slot, Appended 
     slot, draft = batch.existing(path)
     fence = batch.fence(slot, request.claim.producer_id) if request.claim is not None else None
     permitted = draft.record.write_fenced and _is_permitted(batch, path, request.write_token)
-    outcome = decide_append(draft, fence, request, now_ms=batch.now_ms, permitted=permitted)
-    if isinstance(outcome, Appended):
-        batch.add(slot, outcome.added)
-        if outcome.claim is not None:
-            slot.fences[outcome.claim.producer_id] = outcome.fence
-    return slot, outcome
+    verdict = decide_append(draft, fence, request, now_ms=batch.now_ms, permitted=permitted)
+    if isinstance(verdict, Appended):
+        batch.add(slot, verdict.added)
+        if verdict.claim is not None:
+            slot.fences[verdict.claim.producer_id] = verdict.fence
+    return slot, verdict
 
 
 def _is_permitted(batch: Batch, path: str, token: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""Many appends as one command: decided together, durable together, each with an outcome of its own.
+"""Many appends as one command: decided together, durable together, each with a verdict of its own.
 
 Owns: the order of the appends within the command, and whether one refusal ends it.
 Must not know: how the appends arrived.
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from durable_streams.commit.batch import Batch, Slot
     from durable_streams.protocol.append import Append, Appended, Duplicate
 
-AppendOutcome: TypeAlias = "Appended | Duplicate | StreamError"
+Verdict: TypeAlias = "Appended | Duplicate | StreamError"
+"""What was decided of one append. An outcome is the engine's: what became of a group of mutations."""
 
 
 class ManyCommand:
@@ -30,22 +31,22 @@ class ManyCommand:
 
     Args:
         appends: (path, request), decided in this order.
-        settle: called once: with a list of outcomes, one for each append in order, or with the error that met all.
+        settle: called once: with a list of verdicts, one for each append in order, or with the error that met all.
         stop_at_refusal: whether the first refusal ends the command. The appends after it are then not decided, and the
-            list of outcomes ends with the refusal.
+            list of verdicts ends with the refusal.
     """
 
-    __slots__ = ("_appends", "_outcomes", "_settle", "_stop_at_refusal", "conflicts", "size_bytes")
+    __slots__ = ("_appends", "_settle", "_stop_at_refusal", "_verdicts", "conflicts", "size_bytes")
 
     def __init__(
         self,
         appends: Sequence[tuple[str, Append]],
-        settle: Callable[[list[AppendOutcome] | StreamError], None],
+        settle: Callable[[list[Verdict] | StreamError], None],
         *,
         stop_at_refusal: bool,
     ) -> None:
         self._appends, self._settle, self._stop_at_refusal = appends, settle, stop_at_refusal
-        self._outcomes: list[AppendOutcome] = []
+        self._verdicts: list[Verdict] = []
         self.conflicts = 0
         self.size_bytes = sum(len(request.payload) for _, request in appends if isinstance(request.payload, bytes))
 
@@ -60,25 +61,25 @@ class ManyCommand:
         of this batch made there. If the engine does not apply that, this command is decided again, so none of its
         appends may have been applied by itself. The same is true of streams behind a refusal that ends the command.
         """
-        self._outcomes = []
+        self._verdicts = []
         first: Slot | None = None
         for number, (path, request) in enumerate(self._appends, 1):
             try:
-                slot, outcome = decide_on(batch, path, request)
+                slot, verdict = decide_on(batch, path, request)
             except StreamError as refusal:
-                self._outcomes.append(refusal)
+                self._verdicts.append(refusal)
                 first = _together(batch, first, batch.slot(path))
                 if self._stop_at_refusal:
                     for left_out, _ in self._appends[number:]:
                         first = _together(batch, first, batch.slot(left_out))
                     return
                 continue
-            self._outcomes.append(outcome)
+            self._verdicts.append(verdict)
             first = _together(batch, first, slot)
 
     def settle(self, error: StreamError | None) -> None:
         """Answer, after the commit."""
-        self._settle(self._outcomes if error is None else error)
+        self._settle(self._verdicts if error is None else error)
 
 
 def _together(batch: Batch, first: Slot | None, slot: Slot) -> Slot:

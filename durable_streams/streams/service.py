@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from durable_streams.protocol.head import Head
     from durable_streams.protocol.sse import Encoding
     from durable_streams.runtime import Runtime
-    from durable_streams.streams.many import AppendOutcome
+    from durable_streams.streams.many import Verdict
     from durable_streams.streams.reader import Reader
     from durable_streams.streams.tail import Follower, Hub
 
@@ -63,7 +63,7 @@ class Streams:
     def submit_many(
         self,
         appends: Sequence[tuple[str, Append]],
-        settle: Callable[[list[AppendOutcome] | StreamError], None],
+        settle: Callable[[list[Verdict] | StreamError], None],
         *,
         stop_at_refusal: bool,
     ) -> None:
@@ -71,7 +71,7 @@ class Streams:
 
         Args:
             appends: (path, request), in order.
-            settle: called once: with an outcome for each append, or with the error that met all.
+            settle: called once: with a verdict on each append, or with the error that met all.
             stop_at_refusal: whether the first refusal ends them; see ``ManyCommand``.
         """
         self._committer.submit(ManyCommand(appends, settle, stop_at_refusal=stop_at_refusal))

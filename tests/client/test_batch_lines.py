@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from durable_streams.client import ProducerClaim
-from durable_streams.client.batch_lines import Outcome, SharedAppend, line_of, outcomes_of
+from durable_streams.client.batch_lines import SharedAppend, Verdict, line_of, verdicts_of
 
 CLAIM = ProducerClaim("gen", 1, 7)
 JSON = "application/json"
@@ -46,12 +46,12 @@ def test_what_cannot_be_a_line_is_none(path: str, body: bytes) -> None:
 
 def test_outcomes_come_in_order() -> None:
     body = b'{"status":200,"next_offset":"05"}\n{"status":404,"code":"not-found","detail":"no"}\n'
-    outcomes = outcomes_of(body, 2)
-    assert outcomes == [Outcome(200, "05"), Outcome(404)]
-    assert [one.accepted for one in outcomes] == [True, False]
+    verdicts = verdicts_of(body, 2)
+    assert verdicts == [Verdict(200, "05"), Verdict(404)]
+    assert [one.accepted for one in verdicts] == [True, False]
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"status":200}\n{"status":200}', b"[]", b"{}", b"7"])
 def test_another_answer_is_none_of_a_batch(body: bytes) -> None:
-    with pytest.raises(ValueError, match=r"outcome|unexpected|JSON|input"):
-        outcomes_of(body, 1)
+    with pytest.raises(ValueError, match=r"verdict|unexpected|JSON|input"):
+        verdicts_of(body, 1)

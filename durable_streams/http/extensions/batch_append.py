@@ -11,7 +11,7 @@ The body is NDJSON. A line is one append:
     {"path": "a/b", "json": 2, "producer": ["id", 0, 7], "stream_seq": "9", "close": true}
     {"path": "jobs/a", "json": 3, "write_token": "…"}                           as ``Stream-Write-Token``
 
-The answer is 200 with NDJSON. A line is the outcome of one append, in the order of the request:
+The answer is 200 with NDJSON. A line is the verdict on one append, in the order of the request:
 ``{"status": 204, "next_offset": "…"}``, with ``"closed": true`` if the stream is closed now, or
 ``{"status": 409, "code": "…", "detail": "…"}``. One malformed line refuses the whole request, and nothing is appended.
 """
@@ -46,7 +46,7 @@ from durable_streams.protocol.paths import parse_path
 if TYPE_CHECKING:
     from durable_streams.http.messages import Pending, Request, Settle
     from durable_streams.protocol.append import Append
-    from durable_streams.streams.many import AppendOutcome
+    from durable_streams.streams.many import Verdict
     from durable_streams.streams.service import Streams
 
 NDJSON: Final = "application/x-ndjson"
@@ -111,7 +111,7 @@ def post_batch(streams: Streams, request: Request, settle: Settle) -> Pending:
         msg = f"a batch has 1 to {BATCH_LINES_MAX} lines, not {len(lines)}"
         raise InvalidJsonError(msg)
     appends = [_parse(number, line) for number, line in enumerate(lines, 1)]
-    streams.submit_many(appends, lambda outcomes: settle(_answer(outcomes)), stop_at_refusal=False)
+    streams.submit_many(appends, lambda verdicts: settle(_answer(verdicts)), stop_at_refusal=False)
     return LATER
 
 
@@ -154,19 +154,19 @@ def _fields(line: Line) -> dict[str, str]:
     return fields
 
 
-def _answer(outcomes: list[AppendOutcome] | StreamError) -> Answer:
-    if isinstance(outcomes, StreamError):
-        return answer_of(outcomes)
-    body = b"\n".join([_outcome(outcome) for outcome in outcomes]) + b"\n"
+def _answer(verdicts: list[Verdict] | StreamError) -> Answer:
+    if isinstance(verdicts, StreamError):
+        return answer_of(verdicts)
+    body = b"\n".join([_line_of(verdict) for verdict in verdicts]) + b"\n"
     return Answer(200, (("Content-Type", NDJSON), ("Cache-Control", "no-store")), body)
 
 
-def _outcome(outcome: AppendOutcome) -> bytes:
-    if isinstance(outcome, StreamError):
-        status, code = TABLE[type(outcome)]
-        told = {"status": status, "code": code, "detail": str(outcome)}
-        if isinstance(outcome, TailMovedError):
-            told["next_offset"] = format_offset(outcome.tail)
+def _line_of(verdict: Verdict) -> bytes:
+    if isinstance(verdict, StreamError):
+        status, code = TABLE[type(verdict)]
+        told = {"status": status, "code": code, "detail": str(verdict)}
+        if isinstance(verdict, TailMovedError):
+            told["next_offset"] = format_offset(verdict.tail)
         return orjson.dumps(told)
-    closed = ',"closed":true' if outcome.closed else ""
-    return f'{{"status":{status_of(outcome)},"next_offset":"{format_offset(outcome.tail)}"{closed}}}'.encode()
+    closed = ',"closed":true' if verdict.closed else ""
+    return f'{{"status":{status_of(verdict)},"next_offset":"{format_offset(verdict.tail)}"{closed}}}'.encode()

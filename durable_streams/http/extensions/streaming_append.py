@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from durable_streams.protocol.append import Appended, Duplicate
-    from durable_streams.streams.many import AppendOutcome
+    from durable_streams.streams.many import Verdict
     from durable_streams.streams.service import Streams
 
 APPEND_MODE: Final = "Stream-Append-Mode"
@@ -185,16 +185,16 @@ class Upload:
         self._flying = len(appends)
         self._streams.submit_many(appends, self._landed, stop_at_refusal=True)
 
-    def _landed(self, outcomes: list[AppendOutcome] | StreamError) -> None:
+    def _landed(self, verdicts: list[Verdict] | StreamError) -> None:
         self._flying = 0
-        for outcome in [outcomes] if isinstance(outcomes, StreamError) else outcomes:
-            if isinstance(outcome, StreamError):
-                self._refusal, self._ready, self._ready_bytes = outcome, [], 0
+        for verdict in [verdicts] if isinstance(verdicts, StreamError) else verdicts:
+            if isinstance(verdict, StreamError):
+                self._refusal, self._ready, self._ready_bytes = verdict, [], 0
                 if not self.turned_away.done():
                     self.turned_away.set_result(None)
             else:
-                self._last = outcome
-                if status_of(outcome) == 200:  # noqa: PLR2004 some of it was new
+                self._last = verdict
+                if status_of(verdict) == 200:  # noqa: PLR2004 some of it was new
                     self._status = 200
                 self._durable += 1
         self._launch()

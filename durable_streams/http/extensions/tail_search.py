@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from durable_streams.http.messages import Answer, Request, Settle, SseStart
 
-Outcome: TypeAlias = "Answer | SseStart | Pending"
+Handled: TypeAlias = "Answer | SseStart | Pending"
 
 
 class TailSearch(Pending):
@@ -33,13 +33,13 @@ class TailSearch(Pending):
     __slots__ = ("_answer", "_awaited", "_request", "_settle", "_steps", "_turn")
 
     def __init__(
-        self, request: Request, steps: Generator[None, None, int], answer: Callable[[int], Outcome], *, settle: Settle
+        self, request: Request, steps: Generator[None, None, int], answer: Callable[[int], Handled], *, settle: Settle
     ) -> None:
         self._request, self._steps, self._answer, self._settle = request, steps, answer, settle
         self._turn: asyncio.Handle | None = None
         self._awaited: Pending | None = None
 
-    def begin(self) -> Outcome:
+    def begin(self) -> Handled:
         """Look at one slice; return the answer if that was all, else itself. Raises what ``steps`` raises."""
         try:
             next(self._steps)
@@ -50,15 +50,15 @@ class TailSearch(Pending):
 
     def _go_on(self) -> None:
         try:
-            outcome = self.begin()
+            handled = self.begin()
         except StreamError as refusal:
-            outcome = answer_of(refusal)
+            handled = answer_of(refusal)
         except Exception as fault:  # noqa: BLE001 nobody above would answer
-            outcome = answer_to_fault(self._request, fault)
-        if not isinstance(outcome, Pending):
-            self._settle(outcome)
-        elif outcome is not self:
-            self._awaited = outcome  # a long-poll that found nothing yet
+            handled = answer_to_fault(self._request, fault)
+        if not isinstance(handled, Pending):
+            self._settle(handled)
+        elif handled is not self:
+            self._awaited = handled  # a long-poll that found nothing yet
 
     def abandon(self) -> None:
         """Look no further, and wait for nothing."""
