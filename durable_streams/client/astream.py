@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from durable_streams.client.batch import Position
 from durable_streams.client.endpoint import Endpoint
 from durable_streams.client.follower import Follower
+from durable_streams.client.portion import Position
 from durable_streams.client.reader import Reader
 from durable_streams.client.response import AsyncStreamResponse, Opening
 from durable_streams.protocol.offsets import START
@@ -104,7 +104,7 @@ def astream(  # noqa: PLR0913 the official client's signature
         on_error: asked before an error is raised; may return amended headers and parameters to go on with.
         client: session to use, left open; ``None`` opens one and closes it with the response.
         timeout: seconds to connect, and of silence within a page; 30 by default. Live answers may be silent for 90.
-        retry: how long interruptions are borne, counted anew after each batch; 300 s by default.
+        retry: how long interruptions are borne, counted anew after each portion; 300 s by default.
 
     Raises:
         StreamNotFoundError: no such stream (404).

@@ -1,7 +1,7 @@
-"""From the bytes of a batch to what the caller asked for: bytes, text, parsed JSON, or JSON messages as they were sent.
+"""From the bytes of a portion to what the caller asked for: bytes, text, parsed JSON, or JSON messages as they came.
 
-Pure. Invariant: a decoder hands out everything it was fed up to a batch's end, or nothing of that batch yet, so that
-the position behind a batch always fits what was handed out.
+Pure. Invariant: a decoder hands out everything it was fed up to the end of a portion, or nothing of that portion yet, so
+the position behind a portion always fits what was handed out.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _WHITESPACE: Final = b" \t\n\r"
 
 
 class Decoder(Protocol[T_co]):
-    """Turns the parts of one batch into one value."""
+    """Turns the parts of one portion into one value."""
 
     @property
     def holding(self) -> bool:
-        """Whether the last batch ended within a character, so that its value comes with a later one."""
+        """Whether the last portion ended within a character, so that its value comes with a later one."""
         ...
 
     def feed(self, parts: tuple[bytes, ...]) -> T_co:
-        """Take a batch and return what it holds; meaningless while ``holding``."""
+        """Take a portion and return what it holds; meaningless while ``holding``."""
         ...
 
     def finish(self) -> T_co:
@@ -59,7 +59,7 @@ class BytesDecoder:
 
 
 class TextDecoder:
-    """Text; a batch that ends within a character waits for the next one. Broken bytes become U+FFFD, as over SSE.
+    """Text; a portion that ends within a character waits for the next one. Broken bytes become U+FFFD, as over SSE.
 
     Raises:
         LookupError: unknown encoding.
@@ -71,7 +71,7 @@ class TextDecoder:
 
     @property
     def holding(self) -> bool:
-        """Whether the last batch ended within a character."""
+        """Whether the last portion ended within a character."""
         return bool(self._decoder.getstate()[0])
 
     def feed(self, parts: tuple[bytes, ...]) -> str:

@@ -1,7 +1,7 @@
 """Catch up, then follow, across everything that may happen to connections and servers.
 
 Owns: the order of sources, repeated attempts, the position. Must not know: payload formats.
-Invariant: ``position`` is behind exactly the batches that ``next_batch`` has returned.
+Invariant: ``position`` is behind exactly the portions that ``next_portion`` has returned.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from durable_streams.client.batch import Batch, Position
 from durable_streams.client.errors import DurableStreamError, FetchError
+from durable_streams.client.portion import Portion, Position
 from durable_streams.client.retry import PATIENT, RetryPolicy, retrying
 from durable_streams.client.sources import PageSource, SseSource
 from durable_streams.protocol import headers as names
@@ -28,13 +28,13 @@ TAIL_EXTENSION: Final = "tail"
 
 
 class Follower:
-    """Brings one batch after the other, each once and in order.
+    """Brings one portion after the other, each once and in order.
 
     Args:
         endpoint: the stream.
         offset: where to start; ``None`` is the beginning.
         cursor: the cursor to echo with the first request.
-        retry: how long interruptions are borne; anew after every batch.
+        retry: how long interruptions are borne; anew after every portion.
         on_error: asked before an error is raised.
     """
 
@@ -56,8 +56,8 @@ class Follower:
         self._content_type = ""
         self._caught_up = False
 
-    async def first(self, *, tail: int | None = None) -> tuple[Answer, Batch]:
-        """Fetch the first page and learn the stream's content type. Needed once, before ``next_batch``.
+    async def first(self, *, tail: int | None = None) -> tuple[Answer, Portion]:
+        """Fetch the first page and learn the stream's content type. Needed once, before ``next_portion``.
 
         Args:
             tail: start at the last so many messages instead of at the offset.
@@ -67,15 +67,15 @@ class Follower:
             FetchError: no answer within the policy.
         """
         extra = {} if tail is None else {"tail": str(tail)}
-        answer, batch = await self._persist(lambda: self._pages.fetch(self.position, live=False, extra=extra))
+        answer, portion = await self._persist(lambda: self._pages.fetch(self.position, live=False, extra=extra))
         if tail is not None and TAIL_EXTENSION not in extensions(answer):
             raise DurableStreamError("this server does not offer tail", code="TAIL_NOT_SUPPORTED")
         self._content_type = answer.headers.get("Content-Type", "")
-        self._move_to(batch.after)
-        return answer, batch
+        self._move_to(portion.after)
+        return answer, portion
 
-    async def next_batch(self, *, by_events: bool) -> Batch:
-        """Fetch the next batch: a page until up to date, from then on live.
+    async def next_portion(self, *, by_events: bool) -> Portion:
+        """Fetch the next portion: a page until up to date, from then on live.
 
         Args:
             by_events: at the tail, use an event stream rather than long-polls.
@@ -84,13 +84,13 @@ class Follower:
             DurableStreamError, FetchError: as ``first``. The position stays; a later call goes on from there.
         """
         if by_events and self._caught_up:
-            batch = await self._persist(self._from_events)
+            portion = await self._persist(self._from_events)
         else:
             # An event stream left open would go on from where it was and repeat what the page brings.
             await self.aclose()
-            batch = await self._persist(self._from_page)
-        self._move_to(batch.after)
-        return batch
+            portion = await self._persist(self._from_page)
+        self._move_to(portion.after)
+        return portion
 
     async def aclose(self) -> None:
         """Close the event stream, if one is open."""
@@ -101,11 +101,11 @@ class Follower:
         self.position = position
         self._caught_up = self._caught_up or position.up_to_date
 
-    async def _from_page(self) -> Batch:
-        _, batch = await self._pages.fetch(self.position, live=self.position.up_to_date)
-        return batch
+    async def _from_page(self) -> Portion:
+        _, portion = await self._pages.fetch(self.position, live=self.position.up_to_date)
+        return portion
 
-    async def _from_events(self) -> Batch:
+    async def _from_events(self) -> Portion:
         if self._events is None:
             self._events = SseSource(self._endpoint, self._content_type)
         return await self._events.fetch(self.position)

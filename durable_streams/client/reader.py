@@ -1,7 +1,7 @@
-"""Hands a follower's batches to the caller, decoded, and keeps the position that fits what was handed out.
+"""Hands a follower's portions to the caller, decoded, and keeps the position that fits what was handed out.
 
 Must not know: requests, formats. Invariant: ``position`` never runs ahead of the caller, so resuming from it never
-skips; after every event, and after the last item of a batch, it is exactly behind what the caller has, so it never
+skips; after every event, and after the last item of a portion, it is exactly behind what the caller has, so it never
 repeats either.
 """
 
@@ -15,9 +15,9 @@ from durable_streams.protocol.offsets import START
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from durable_streams.client.batch import Batch, Position
     from durable_streams.client.decoding import Decoder
     from durable_streams.client.follower import Follower
+    from durable_streams.client.portion import Portion, Position
 
 T = TypeVar("T")
 
@@ -26,13 +26,13 @@ class Reader:
     """One pass over a stream, behind its first page.
 
     Args:
-        follower: brings the further batches.
+        follower: brings the further portions.
         start: where the pass starts.
         first: the first page.
         follow: go on at the tail; false ends there.
     """
 
-    def __init__(self, follower: Follower, start: Position, first: Batch, *, follow: bool) -> None:
+    def __init__(self, follower: Follower, start: Position, first: Portion, *, follow: bool) -> None:
         self.position = start if first.parts else first.after
         self._follower = follower
         self._first = first
@@ -41,7 +41,7 @@ class Reader:
     async def events(
         self, decoder: Decoder[T], *, by_events: bool = False, to_tail: bool = False
     ) -> AsyncIterator[StreamEvent[T]]:
-        """Yield one event per batch, and one without data for every other change of state.
+        """Yield one event per portion, and one without data for every other change of state.
 
         Args:
             decoder: gives the events' payloads.
@@ -57,7 +57,7 @@ class Reader:
                 yield StreamEvent(value, after.offset or START, after.up_to_date, after.cursor, after.closed)
 
     async def items(self, decoder: Decoder[list[T]], *, by_events: bool) -> AsyncIterator[T]:
-        """Yield the items of all batches; the position moves with the last item of each."""
+        """Yield the items of all portions; the position moves with the last item of each."""
         async for items, after in self._deliveries(decoder, by_events=by_events, to_tail=False):
             for item in (items or [])[:-1]:
                 yield item
@@ -68,15 +68,15 @@ class Reader:
     async def _deliveries(
         self, decoder: Decoder[T], *, by_events: bool, to_tail: bool
     ) -> AsyncIterator[tuple[T | None, Position]]:
-        batch = self._first
+        portion = self._first
         while True:
-            value = decoder.feed(batch.parts) if batch.parts else None
-            ends = batch.after.closed or (batch.after.up_to_date and (to_tail or not self._follow))
+            value = decoder.feed(portion.parts) if portion.parts else None
+            ends = portion.after.closed or (portion.after.up_to_date and (to_tail or not self._follow))
             if decoder.holding and ends:
                 value = decoder.finish()
             if not decoder.holding or ends:
-                yield value, batch.after
+                yield value, portion.after
             if ends:
                 return
             # An event stream opened within a character could only show its second half as broken.
-            batch = await self._follower.next_batch(by_events=by_events and not decoder.holding)
+            portion = await self._follower.next_portion(by_events=by_events and not decoder.holding)

@@ -1,7 +1,7 @@
-"""Where batches come from: pages by plain requests and long-polls, or an event stream.
+"""Where portions come from: pages by plain requests and long-polls, or an event stream.
 
-Owns: one attempt at the next batch. Must not know: backoff; ``follower.py`` repeats an interrupted attempt.
-Invariant: a batch is handed out only when it is complete, that is, the page's last byte or the control event has
+Owns: one attempt at the next portion. Must not know: backoff; ``follower.py`` repeats an interrupted attempt.
+Invariant: a portion is handed out only when it is complete, that is, the page's last byte or the control event has
 arrived; what was received before a cut is dropped and asked for again from the same position.
 """
 
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from durable_streams.client.answers import Answer, gone
-from durable_streams.client.batch import (
-    Batch,
-    Position,
-    batch_of_control,
-    batch_of_page,
-    from_base64,
-    is_empty_part,
-)
 from durable_streams.client.endpoint import LIVE_SILENCE_S, Endpoint
 from durable_streams.client.errors import FetchError, SSEEncodingError, SSENotSupportedError
+from durable_streams.client.portion import (
+    Portion,
+    Position,
+    from_base64,
+    is_empty_part,
+    portion_of_control,
+    portion_of_page,
+)
 from durable_streams.client.retry import Interrupted
 from durable_streams.client.sse_parser import EVENT_MAX_BYTES, EventTooLargeError, SseEvent, SseParser
 from durable_streams.protocol import content_types
@@ -48,7 +48,7 @@ class PageSource:
 
     async def fetch(
         self, position: Position, *, live: bool, extra: Mapping[str, str] | None = None
-    ) -> tuple[Answer, Batch]:
+    ) -> tuple[Answer, Portion]:
         """Make one attempt at the page behind ``position``; ``live`` waits for one at the tail.
 
         Asks to catch up by pages of ``PAGE_MAX_BYTES`` (an extension of this project's server), and takes what comes.
@@ -65,7 +65,7 @@ class PageSource:
             _require_length(response, self._endpoint.url)
             answer = Answer(response.status, response.headers, await response.read())
         json_mode = content_types.is_json(answer.headers.get("Content-Type", ""))
-        return answer, batch_of_page(answer, position, json_mode=json_mode)
+        return answer, portion_of_page(answer, position, json_mode=json_mode)
 
 
 class SseSource:
@@ -81,30 +81,30 @@ class SseSource:
         self._content_type = content_type
         self._connection: _Connection | None = None
 
-    async def fetch(self, position: Position) -> Batch:
-        """Make one attempt at the next batch, on the open connection or a new one.
+    async def fetch(self, position: Position) -> Portion:
+        """Make one attempt at the next portion, on the open connection or a new one.
 
         Raises:
-            Interrupted: the connection was cut, or a new one ended before it brought a batch.
+            Interrupted: the connection was cut, or a new one ended before it brought a portion.
             DurableStreamError: a refusal, an event that says that the stream is gone, or events that make no sense.
         """
         while True:
             connection = self._connection or _Connection(self._endpoint, self._content_type)
             self._connection = connection
             try:
-                batch = await connection.next_batch(position)
+                portion = await connection.next_portion(position)
             except BaseException:
                 await self.aclose()
                 raise
-            if batch is not None:
-                return batch
+            if portion is not None:
+                return portion
             await self.aclose()
             if not connection.brought_something:
                 error = FetchError("the event stream ended at once", url=self._endpoint.url)
                 raise Interrupted(error, may_be_applied=False)
 
     async def aclose(self) -> None:
-        """Drop the connection and what it has sent of an unfinished batch."""
+        """Drop the connection and what it has sent of an unfinished portion."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.aclose()
@@ -125,13 +125,13 @@ class _Connection:
         self._base64 = False
         self.brought_something = False
 
-    async def next_batch(self, position: Position) -> Batch | None:
-        """Return the next batch, or ``None`` at the regular end of the connection."""
+    async def next_portion(self, position: Position) -> Portion | None:
+        """Return the next portion, or ``None`` at the regular end of the connection."""
         try:
             response = self._response or await self._open(position)
             if response.status == HTTPStatus.NO_CONTENT:
                 return None
-            return await self._next_batch(response, position)
+            return await self._next_portion(response, position)
         except EventTooLargeError as fault:
             raise SSEEncodingError(str(fault)) from fault
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
@@ -159,28 +159,28 @@ class _Connection:
         self._base64 = response.headers.get(names.STREAM_SSE_DATA_ENCODING, "").lower() == "base64"
         return response
 
-    async def _next_batch(self, response: aiohttp.ClientResponse, position: Position) -> Batch | None:
+    async def _next_portion(self, response: aiohttp.ClientResponse, position: Position) -> Portion | None:
         while True:
             while self._events:
-                batch = self._take(self._events.popleft(), position)
-                if batch is not None:
+                portion = self._take(self._events.popleft(), position)
+                if portion is not None:
                     self.brought_something = True
-                    return batch
+                    return portion
             received = await response.content.readany()
             if not received:
                 return None
             self._events.extend(self._parser.feed(received))
 
-    def _take(self, event: SseEvent, position: Position) -> Batch | None:
+    def _take(self, event: SseEvent, position: Position) -> Portion | None:
         if event.event == "gone":
             raise gone(event.data, self._endpoint.url)
         if event.event == "data":
             self._keep(from_base64(event.data) if self._base64 else event.data)
         if event.event != "control":
             return None
-        batch = batch_of_control(event.data, tuple(self._parts), position)
+        portion = portion_of_control(event.data, tuple(self._parts), position)
         self._parts, self._parts_bytes = [], 0
-        return batch
+        return portion
 
     def _keep(self, part: bytes) -> None:
         if not is_empty_part(part, self._content_type):

@@ -37,7 +37,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Portion:
     """Bytes of the stream and the position behind them.
 
     Attributes:
@@ -49,7 +49,7 @@ class Batch:
     after: Position
 
 
-def batch_of_page(answer: Answer, before: Position, *, json_mode: bool) -> Batch:
+def portion_of_page(answer: Answer, before: Position, *, json_mode: bool) -> Portion:
     """Return what a catch-up or long-poll answer brings (§5.6, §5.7).
 
     Raises:
@@ -58,7 +58,7 @@ def batch_of_page(answer: Answer, before: Position, *, json_mode: bool) -> Batch
     cursor = answer.headers.get(names.STREAM_CURSOR, before.cursor)
     up_to_date = answer.closed or answer.headers.get(names.STREAM_UP_TO_DATE, "").lower() == "true"
     if answer.status == HTTPStatus.NO_CONTENT:
-        return Batch((), Position(before.offset, cursor, up_to_date=True, closed=answer.closed))
+        return Portion((), Position(before.offset, cursor, up_to_date=True, closed=answer.closed))
     offset = answer.headers.get(names.STREAM_NEXT_OFFSET)
     if offset is None:
         raise DurableStreamError(
@@ -67,10 +67,12 @@ def batch_of_page(answer: Answer, before: Position, *, json_mode: bool) -> Batch
     empty = not answer.body or (json_mode and answer.body.strip() == EMPTY_ARRAY)
     # A page that brings nothing and leads nowhere is the end, even if a server forgets to say so.
     up_to_date = up_to_date or (empty and offset == before.offset)
-    return Batch(() if empty else (answer.body,), Position(offset, cursor, up_to_date=up_to_date, closed=answer.closed))
+    return Portion(
+        () if empty else (answer.body,), Position(offset, cursor, up_to_date=up_to_date, closed=answer.closed)
+    )
 
 
-def batch_of_control(control: bytes, parts: tuple[bytes, ...], before: Position) -> Batch:
+def portion_of_control(control: bytes, parts: tuple[bytes, ...], before: Position) -> Portion:
     """Return what a control event and the data events before it bring (§5.8).
 
     Raises:
@@ -84,7 +86,7 @@ def batch_of_control(control: bytes, parts: tuple[bytes, ...], before: Position)
     closed = fields.get("streamClosed") is True
     up_to_date = closed or fields.get("upToDate") is True
     cursor = fields.get("streamCursor") or before.cursor
-    return Batch(parts, Position(offset if parts else before.offset, cursor, up_to_date=up_to_date, closed=closed))
+    return Portion(parts, Position(offset if parts else before.offset, cursor, up_to_date=up_to_date, closed=closed))
 
 
 def is_empty_part(part: bytes, content_type: str) -> bool:

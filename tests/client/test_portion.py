@@ -5,25 +5,25 @@ from multidict import CIMultiDict
 
 from durable_streams.client import DurableStreamError, SSEEncodingError
 from durable_streams.client.answers import Answer
-from durable_streams.client.batch import Batch, Position, batch_of_control, batch_of_page, from_base64
+from durable_streams.client.portion import Portion, Position, from_base64, portion_of_control, portion_of_page
 
 HERE = Position("5", "c1")
 
 
-def page(status: int = 200, body: bytes = b"", **fields: str) -> Batch:
+def page(status: int = 200, body: bytes = b"", **fields: str) -> Portion:
     headers = CIMultiDict({name.replace("_", "-"): value for name, value in fields.items()})
-    return batch_of_page(
+    return portion_of_page(
         Answer(status, headers, body), HERE, json_mode=fields.get("Content_Type") == "application/json"
     )
 
 
 def test_a_page_moves_behind_its_bytes() -> None:
-    assert page(body=b"ab", Stream_Next_Offset="7") == Batch((b"ab",), Position("7", "c1"))
+    assert page(body=b"ab", Stream_Next_Offset="7") == Portion((b"ab",), Position("7", "c1"))
 
 
 def test_a_page_at_the_tail() -> None:
-    batch = page(body=b"ab", Stream_Next_Offset="7", Stream_Up_To_Date="true", Stream_Cursor="c2")
-    assert batch.after == Position("7", "c2", up_to_date=True)
+    portion = page(body=b"ab", Stream_Next_Offset="7", Stream_Up_To_Date="true", Stream_Cursor="c2")
+    assert portion.after == Position("7", "c2", up_to_date=True)
 
 
 def test_the_last_page_of_a_closed_stream_is_the_end_even_without_up_to_date() -> None:
@@ -36,8 +36,8 @@ def test_closed_is_nothing_but_true(value: str) -> None:
 
 
 def test_an_empty_array_is_no_data() -> None:
-    batch = page(body=b" [] ", Stream_Next_Offset="5", Stream_Up_To_Date="true", Content_Type="application/json")
-    assert batch.parts == ()
+    portion = page(body=b" [] ", Stream_Next_Offset="5", Stream_Up_To_Date="true", Content_Type="application/json")
+    assert portion.parts == ()
 
 
 def test_an_empty_array_in_a_stream_of_bytes_is_data() -> None:
@@ -49,8 +49,8 @@ def test_an_empty_page_that_leads_nowhere_is_the_tail() -> None:
 
 
 def test_a_204_never_moves_the_offset() -> None:
-    batch = page(204, Stream_Next_Offset="9", Stream_Up_To_Date="true", Stream_Cursor="c2")
-    assert batch == Batch((), Position("5", "c2", up_to_date=True))
+    portion = page(204, Stream_Next_Offset="9", Stream_Up_To_Date="true", Stream_Cursor="c2")
+    assert portion == Portion((), Position("5", "c2", up_to_date=True))
 
 
 def test_a_204_may_close() -> None:
@@ -66,23 +66,23 @@ def test_a_page_without_an_offset_is_no_page() -> None:
 
 
 def test_a_control_event_moves_behind_its_data() -> None:
-    batch = batch_of_control(b'{"streamNextOffset":"7","streamCursor":"c2"}', (b"a", b"b"), HERE)
-    assert batch == Batch((b"a", b"b"), Position("7", "c2"))
+    portion = portion_of_control(b'{"streamNextOffset":"7","streamCursor":"c2"}', (b"a", b"b"), HERE)
+    assert portion == Portion((b"a", b"b"), Position("7", "c2"))
 
 
 def test_a_control_event_without_data_never_moves_the_offset() -> None:
-    assert batch_of_control(b'{"streamNextOffset":"9","upToDate":true}', (), HERE).after.offset == "5"
+    assert portion_of_control(b'{"streamNextOffset":"9","upToDate":true}', (), HERE).after.offset == "5"
 
 
 def test_a_closing_control_event_needs_no_cursor_and_is_up_to_date() -> None:
-    after = batch_of_control(b'{"streamNextOffset":"7","streamClosed":true}', (b"a",), HERE).after
+    after = portion_of_control(b'{"streamNextOffset":"7","streamClosed":true}', (b"a",), HERE).after
     assert after == Position("7", "c1", up_to_date=True, closed=True)
 
 
 @pytest.mark.parametrize("control", [b"", b"{}", b"[]", b"7", b'{"streamNextOffset"'])
 def test_a_control_event_that_makes_no_sense(control: bytes) -> None:
     with pytest.raises(SSEEncodingError):
-        batch_of_control(control, (), HERE)
+        portion_of_control(control, (), HERE)
 
 
 def test_base64_in_lines() -> None:
