@@ -22,19 +22,20 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from durable_streams.client.appending import Doubt, acknowledged, noting
 from durable_streams.client.batch_lines import NDJSON, line_of, verdicts_of
 from durable_streams.client.endpoint import Endpoint
 from durable_streams.client.errors import DurableStreamError
-from durable_streams.client.retry import RETRY_STATUSES, Interrupted, RetryPolicy, retrying
-from durable_streams.client.values import IdempotentAppendResult
+from durable_streams.client.retry import RETRY_STATUSES, RetryPolicy, retrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     import aiohttp
 
-    from durable_streams.client.batch_lines import SharedAppend, Verdict
-    from durable_streams.client.values import HeadersLike, ParamsLike
+    from durable_streams.client.appending import ClaimedAppend
+    from durable_streams.client.batch_lines import Verdict
+    from durable_streams.client.values import HeadersLike, IdempotentAppendResult, ParamsLike
 
 GATHER_S: Final = 0.005
 """Shortest time between two requests."""
@@ -56,7 +57,7 @@ _OUR_FAULT: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY
 class _Line:
     """One append. ``alone`` makes it by itself, told whether an earlier attempt may have stored it."""
 
-    append: SharedAppend
+    append: ClaimedAppend
     raw: bytes
     alone: Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]
     settled: asyncio.Future[IdempotentAppendResult]
@@ -101,7 +102,7 @@ class BatchAppender:
         self._absent_until_s = 0.0
 
     def append(
-        self, url: str, append: SharedAppend, alone: Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]
+        self, url: str, append: ClaimedAppend, alone: Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]
     ) -> asyncio.Future[IdempotentAppendResult]:
         """Take an append and return at once what will be its result; cancelling that is forgetting it.
 
@@ -139,7 +140,7 @@ class BatchAppender:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._endpoint.aclose()
 
-    def _takes(self, url: str, append: SharedAppend) -> bool:
+    def _takes(self, url: str, append: ClaimedAppend) -> bool:
         return (
             url.startswith(self._prefix)
             and "?" not in url
@@ -191,31 +192,25 @@ class BatchAppender:
     async def _carry(self, lines: list[_Line]) -> None:
         """Make the request, repeat it while it is not answered, and settle each line."""
         body = b"\n".join([line.raw for line in lines])
-        in_doubt = False
-
-        def repeat_if(interruption: Interrupted) -> bool:
-            nonlocal in_doubt
-            in_doubt = in_doubt or interruption.may_be_applied
-            return True
-
+        doubt = Doubt()
         try:
             answer = await retrying(
                 self._retry,
                 lambda: self._endpoint.send("POST", headers={"Content-Type": NDJSON}, body=body),
-                repeat_if=repeat_if,
+                repeat_if=noting(doubt),
             )
             verdicts = verdicts_of(answer.body, len(lines))
         except DurableStreamError as refusal:
             if refusal.status in RETRY_STATUSES:
                 raise
             self._refused(refusal.status)
-            self._return(lines, in_doubt=in_doubt)
+            self._return(lines, in_doubt=doubt.in_doubt)
         except ValueError:
             # A 2xx that is not this resource's answer. It may have stored something.
             self._refused(HTTPStatus.NOT_FOUND)
             self._return(lines, in_doubt=True)
         else:
-            self._tell(lines, verdicts, in_doubt=in_doubt)
+            self._tell(lines, verdicts, in_doubt=doubt.in_doubt)
 
     def _tell(self, lines: list[_Line], verdicts: list[Verdict], *, in_doubt: bool) -> None:
         for line, verdict in zip(lines, verdicts, strict=True):
@@ -223,9 +218,8 @@ class BatchAppender:
                 # A status to retry may come from a store that failed after it had stored; other refusals store nothing.
                 self._return([line], in_doubt=in_doubt or verdict.status in RETRY_STATUSES)
             elif not line.settled.done():
-                duplicate = verdict.status == HTTPStatus.NO_CONTENT and bool(line.append.body)
-                result = IdempotentAppendResult(verdict.next_offset, duplicate=duplicate, in_doubt=in_doubt)
-                line.settled.set_result(result)
+                said = acknowledged(verdict.status, verdict.next_offset, line.append, in_doubt=in_doubt)
+                line.settled.set_result(said)
 
     def _return(self, lines: list[_Line], *, in_doubt: bool) -> None:
         for line in lines:

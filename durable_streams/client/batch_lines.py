@@ -16,26 +16,9 @@ import orjson
 from durable_streams.protocol import content_types
 
 if TYPE_CHECKING:
-    from durable_streams.protocol.producer import ProducerClaim
+    from durable_streams.client.appending import ClaimedAppend
 
 NDJSON: Final = "application/x-ndjson"
-
-
-@dataclass(frozen=True, slots=True)
-class SharedAppend:
-    """An append that may travel with others.
-
-    Attributes:
-        body: all of it; in JSON mode an array. Empty only together with ``close``.
-        content_type: of the body; empty without one.
-        claim: what makes a repetition harmless.
-        close: close the stream behind it.
-    """
-
-    body: bytes
-    content_type: str
-    claim: ProducerClaim
-    close: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +34,7 @@ class Verdict:
         return self.status in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
 
 
-def line_of(path: str, append: SharedAppend) -> bytes | None:
+def line_of(path: str, append: ClaimedAppend) -> bytes | None:
     """Return the append as a line, without the line's end, or ``None`` if it cannot be one.
 
     Args:

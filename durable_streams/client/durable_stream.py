@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from durable_streams.client.appending import Doubt, acknowledgement, claimed_append, noting, post
 from durable_streams.client.astream import AsyncStreamSession, astream
-from durable_streams.client.batch_lines import SharedAppend
 from durable_streams.client.endpoint import Endpoint
 from durable_streams.client.errors import DurableStreamError, RetentionGoneError, StreamNotFoundError
 from durable_streams.client.follower import extensions
 from durable_streams.client.framing import checked, encoded, joined
-from durable_streams.client.retry import Interrupted, RetryPolicy, always, retrying, unless_applied
-from durable_streams.client.values import AppendResult, CloseResult, HeadResult, IdempotentAppendResult
+from durable_streams.client.retry import RetryPolicy, always, retrying, unless_applied
+from durable_streams.client.values import AppendResult, CloseResult, HeadResult
 from durable_streams.protocol import content_types
 from durable_streams.protocol import headers as names
 from durable_streams.protocol.conditions import IF_MATCH
@@ -34,8 +33,17 @@ if TYPE_CHECKING:
     import aiohttp
 
     from durable_streams.client.answers import Answer
+    from durable_streams.client.appending import ClaimedAppend
     from durable_streams.client.batch_appender import BatchAppender
-    from durable_streams.client.values import ErrorHandler, HeadersLike, LiveMode, Offset, ParamsLike
+    from durable_streams.client.retry import Interrupted
+    from durable_streams.client.values import (
+        ErrorHandler,
+        HeadersLike,
+        IdempotentAppendResult,
+        LiveMode,
+        Offset,
+        ParamsLike,
+    )
     from durable_streams.protocol.producer import ProducerClaim
 
 
@@ -295,7 +303,7 @@ class AsyncDurableStream:
         """
         if messages and self._content_type is None:
             await self.head()
-        append = self._shared(claim, messages, close=close)
+        append = self._claimed(claim, messages, close=close)
         if self._appender is None:
             return await self._append_alone(append)
         return await self._appender.append(self.url, append, self._alone(append))
@@ -308,42 +316,21 @@ class AsyncDurableStream:
         Raises:
             DurableStreamError: a message is none. Everything else is the result's exception.
         """
-        append = self._shared(claim, messages, close=close)
+        append = self._claimed(claim, messages, close=close)
         if self._appender is None:
             return asyncio.ensure_future(self._append_alone(append))
         return self._appender.append(self.url, append, self._alone(append))
 
-    def _shared(self, claim: ProducerClaim, messages: Sequence[bytes], *, close: bool) -> SharedAppend:
-        if not messages:
-            return SharedAppend(b"", "", claim, close)
-        content_type = self._content_type or content_types.DEFAULT
-        body = joined([checked(message, content_type) for message in messages], content_type)
-        return SharedAppend(body, content_type, claim, close)
+    def _claimed(self, claim: ProducerClaim, messages: Sequence[bytes], *, close: bool) -> ClaimedAppend:
+        return claimed_append(claim, messages, self._content_type or content_types.DEFAULT, close=close)
 
-    def _alone(self, append: SharedAppend) -> Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]:
+    def _alone(self, append: ClaimedAppend) -> Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]:
         return lambda in_doubt: self._append_alone(append, in_doubt=in_doubt)
 
-    async def _append_alone(self, append: SharedAppend, *, in_doubt: bool = False) -> IdempotentAppendResult:
-        claim = append.claim
-        sent = {
-            names.PRODUCER_ID: claim.producer_id,
-            names.PRODUCER_EPOCH: str(claim.epoch),
-            names.PRODUCER_SEQ: str(claim.seq),
-        }
-        if append.body:
-            sent["Content-Type"] = append.content_type
-        if append.close:
-            sent[names.STREAM_CLOSED] = "true"
-
-        def repeat_if(interruption: Interrupted) -> bool:
-            nonlocal in_doubt
-            in_doubt = in_doubt or interruption.may_be_applied
-            return True
-
-        answer = await self._send("POST", headers=sent, body=append.body or None, repeat_if=repeat_if)
-        duplicate = answer.status == HTTPStatus.NO_CONTENT and bool(append.body)
-        offset = answer.headers.get(names.STREAM_NEXT_OFFSET, "")
-        return IdempotentAppendResult(offset, duplicate=duplicate, in_doubt=in_doubt)
+    async def _append_alone(self, append: ClaimedAppend, *, in_doubt: bool = False) -> IdempotentAppendResult:
+        doubt = Doubt(in_doubt)
+        answer = await post(self._endpoint, append, retry=self._retry or RetryPolicy(), doubted=doubt)
+        return acknowledgement(answer, append, in_doubt=doubt.in_doubt)
 
     async def close_stream(
         self, *, data: bytes | str | None = None, if_match: Offset | None = None, content_type: str | None = None
@@ -375,17 +362,11 @@ class AsyncDurableStream:
             DurableStreamError: any other refusal.
             FetchError: no answer within the policy.
         """
-        perhaps_deleted = False
-
-        def repeat_if(interruption: Interrupted) -> bool:
-            nonlocal perhaps_deleted
-            perhaps_deleted = perhaps_deleted or interruption.may_be_applied
-            return True
-
+        doubt = Doubt()
         try:
-            await self._send("DELETE", headers=_compared(if_match), repeat_if=repeat_if)
+            await self._send("DELETE", headers=_compared(if_match), repeat_if=noting(doubt))
         except (StreamNotFoundError, RetentionGoneError):
-            if not perhaps_deleted:
+            if not doubt.in_doubt:
                 raise
 
     def stream(  # noqa: PLR0913 the official client's signature

@@ -1,18 +1,16 @@
 """``IdempotentProducer``: appends that arrive once, in order, whatever is lost in between (§5.2.1).
 
-Messages gather in batches (``outbox.py``), which leave in order under (epoch, seq) (``sequencer.py``). Owns: the life
-of the producer, and one batch's requests.
-Invariant: an attempt without an answer is repeated with the same triple and the same bytes until there is one: 200
-means written, 204 that it was written already.
+Messages gather in batches (``outbox.py``), which leave in order under (epoch, seq) (``sequencer.py``), each as one
+append (``appending.py``). Owns: the life of the producer, and whether a batch was another session's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from durable_streams.client.appending import ClaimedAppend, acknowledgement, post
 from durable_streams.client.endpoint import Endpoint
 from durable_streams.client.errors import (
     DurableStreamError,
@@ -23,11 +21,12 @@ from durable_streams.client.errors import (
 )
 from durable_streams.client.framing import checked, encoded
 from durable_streams.client.outbox import Outbox, OutgoingBatch, Receipt
-from durable_streams.client.retry import PATIENT, Interrupted, RetryPolicy, retrying
+from durable_streams.client.retry import PATIENT
 from durable_streams.client.sequencer import Sequencer
 from durable_streams.client.values import IdempotentAppendResult
 from durable_streams.protocol import content_types
 from durable_streams.protocol import headers as names
+from durable_streams.protocol.producer import ProducerClaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from durable_streams.client.answers import Answer
+    from durable_streams.client.retry import RetryPolicy
     from durable_streams.client.values import HeadersLike, ParamsLike
 
 MAX_BATCH_BYTES: Final = 2**20
@@ -256,25 +256,10 @@ class IdempotentProducer:
             await self.abort()
 
     async def _post(self, batch: OutgoingBatch, epoch: int) -> IdempotentAppendResult:
-        sent = {
-            names.PRODUCER_ID: self._producer_id,
-            names.PRODUCER_EPOCH: str(epoch),
-            names.PRODUCER_SEQ: str(batch.seq),
-        }
-        if batch.messages:
-            sent["Content-Type"] = self._content_type
-        if batch.closes:
-            sent[names.STREAM_CLOSED] = "true"
-        body = batch.body(self._content_type)
-
-        def repeat_if(interruption: Interrupted) -> bool:
-            batch.in_doubt = batch.in_doubt or interruption.may_be_applied
-            return True
-
-        answer = await retrying(
-            self._retry, lambda: self._endpoint.send("POST", headers=sent, body=body), repeat_if=repeat_if
-        )
-        result = _acknowledgement(answer, batch)
+        claim = ProducerClaim(self._producer_id, epoch, batch.seq)
+        append = ClaimedAppend(batch.body(self._content_type), self._content_type, claim, batch.closes)
+        answer = await post(self._endpoint, append, retry=self._retry, doubted=batch)
+        result = acknowledgement(answer, append, in_doubt=batch.in_doubt)
         if self._auto_claim and result.duplicate and batch.seq == 0 and _is_foreign(answer, batch):
             batch.in_doubt = False
             raise StaleEpochError(epoch)
@@ -299,15 +284,6 @@ class IdempotentProducer:
     def _on_lingered(self) -> None:
         self._outbox.ripen()
         self._sequencer.pump()
-
-
-def _acknowledgement(answer: Answer, batch: OutgoingBatch) -> IdempotentAppendResult:
-    offset = answer.headers.get(names.STREAM_NEXT_OFFSET)
-    if offset is None and names.PRODUCER_EPOCH not in answer.headers and not answer.closed:
-        raise DurableStreamError("a 2xx that acknowledges nothing; is this a stream?", status=answer.status)
-    # A close without a body is answered with 204 whether it is new or not.
-    duplicate = answer.status == HTTPStatus.NO_CONTENT and bool(batch.messages)
-    return IdempotentAppendResult(offset or "", duplicate=duplicate)
 
 
 def _is_foreign(answer: Answer, batch: OutgoingBatch) -> bool:

@@ -15,7 +15,7 @@ from durable_streams.client import (
     StreamClosedError,
 )
 from tests.client.conftest import QUICK
-from tests.client.proxy import Cut, CuttingProxy
+from tests.client.proxy import Cut, CuttingProxy, ScriptedServer, answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,3 +77,13 @@ async def test_a_lost_answer_leaves_one_copy_and_says_that_it_was_in_doubt(make:
         result = await cut.append_as(ProducerClaim("gen", 0, 0), [b"1"])
     assert (result.duplicate, result.in_doubt) == (True, True)
     assert await stored(stream) == [1]
+
+
+async def test_a_2xx_that_acknowledges_nothing_is_no_acknowledgement() -> None:
+    """As of a captive portal: whoever took it for one would go on to the next append, and lose this one."""
+    async with (
+        ScriptedServer([answer(200, b"<html>welcome to the hotel</html>")]) as server,
+        AsyncDurableStream(server.url, content_type="text/plain", retry=QUICK) as stream,
+    ):
+        with pytest.raises(DurableStreamError, match="acknowledges nothing"):
+            await stream.append_as(ProducerClaim("gen", 0, 0), [b"1"])
