@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from durable_streams.protocol import headers as names
 from durable_streams.protocol.offsets import format_offset
+from durable_streams.protocol.response_fields import ETAG, EXPOSED
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Fields
@@ -13,28 +14,6 @@ if TYPE_CHECKING:
 EXTENSIONS: Final = "tail, list, batch, follow, streaming-append, if-match, max-bytes"
 """What this server adds to the protocol (§11.1), by name, in ``Stream-Extensions`` on HEAD and GET."""
 
-EXPOSED: Final = (
-    names.STREAM_NEXT_OFFSET,
-    names.STREAM_UP_TO_DATE,
-    names.STREAM_CLOSED,
-    names.STREAM_CURSOR,
-    names.STREAM_TTL,
-    names.STREAM_EXPIRES_AT,
-    names.STREAM_SSE_DATA_ENCODING,
-    names.STREAM_EXTENSIONS,
-    names.STREAM_PRODUCER_REQUIRED,
-    names.STREAM_WRITE_FENCE,
-    names.PRODUCER_EPOCH,
-    names.PRODUCER_SEQ,
-    names.PRODUCER_EXPECTED_SEQ,
-    names.PRODUCER_RECEIVED_SEQ,
-    "Stream-Append-Count",
-    "ETag",
-    "Location",
-    "Retry-After",
-    "Allow",
-)
-"""Every field of an answer that a script may want and a browser would keep from it."""
 COMMON: Final[Fields] = (
     ("Server", "durable-streams"),
     ("X-Content-Type-Options", "nosniff"),
@@ -57,4 +36,4 @@ def next_offset(position: int) -> tuple[str, str]:
 
 def tag(position: int) -> tuple[str, str]:
     """Return the ``ETag`` of a stream whose tail this is, as ``If-Match`` on a write takes it."""
-    return ("ETag", f'"{format_offset(position)}"')
+    return (ETAG, f'"{format_offset(position)}"')

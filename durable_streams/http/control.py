@@ -15,6 +15,7 @@ from durable_streams.protocol.errors import InvalidQueryError
 from durable_streams.protocol.expiry import format_expires_at
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import format_offset
+from durable_streams.protocol.response_fields import RETRY_AFTER
 
 if TYPE_CHECKING:
     from durable_streams.commit.committer import Committer
@@ -82,5 +83,5 @@ class Health:
             except EngineError as failure:
                 why = str(failure)
         if why is not None:
-            return problem(503, "not-ready", why, extra=(("Retry-After", "1"),))
+            return problem(503, "not-ready", why, extra=((RETRY_AFTER, "1"),))
         return Answer(200, (_JSON, answers.NO_STORE), b'{"status":"ready"}')

@@ -17,6 +17,7 @@ from durable_streams.http.messages import Answer
 from durable_streams.protocol import errors as e
 from durable_streams.protocol import headers as names
 from durable_streams.protocol import subscription_errors as s
+from durable_streams.protocol.response_fields import RETRY_AFTER
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Fields, Request
@@ -118,7 +119,7 @@ def _fields(error: e.StreamError) -> Fields:
                 (names.PRODUCER_RECEIVED_SEQ, str(error.received_seq)),
             )
         case e.UnavailableError():
-            return (("Retry-After", RETRY_AFTER_S),)
+            return ((RETRY_AFTER, RETRY_AFTER_S),)
         case e.BodyTooLargeError() | e.RequestTimeoutError():
             return (("Connection", "close"),)
         case _:

@@ -20,6 +20,7 @@ from durable_streams.protocol.errors import InvalidQueryError, ReplacedError, St
 from durable_streams.protocol.expiry import format_expires_at
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import parse_start
+from durable_streams.protocol.response_fields import ETAG
 from durable_streams.protocol.sse import LAST_EVENT_ID, Encoding, encoding_of, parse_event_id
 from durable_streams.streams.reader import TAIL_MESSAGES_MAX
 
@@ -149,7 +150,7 @@ class Reads:
     def _validated(self, head: Head, page: Page | Whole, asked: Asked) -> tuple[Fields, bool]:
         """Return the fields of a catch-up answer, and whether the client has it already (§10.1)."""
         tag = rules.etag(page)
-        fields = (*self._page_fields(page), ("ETag", tag), self._cache_field(head, page, relative=asked.relative))
+        fields = (*self._page_fields(page), (ETAG, tag), self._cache_field(head, page, relative=asked.relative))
         return fields, rules.matches_etag(asked.if_none_match, tag)
 
     def _page_fields(self, page: Page | Whole) -> Fields:
@@ -202,7 +203,7 @@ class Reads:
         fields = (*self._page_fields(page), (names.STREAM_CURSOR, self._cursor(asked.cursor, head.sid)))
         if page.start == page.end:
             return Answer(204, (*fields, answers.NO_STORE))
-        fields = (*fields, ("ETag", rules.etag(page)), self._cache_field(head, page, relative=asked.relative))
+        fields = (*fields, (ETAG, rules.etag(page)), self._cache_field(head, page, relative=asked.relative))
         return Answer(200, (*fields, answers.SUPPORTED), rules.body_of(page))
 
     def answer_to(self, frame: Frame, head: Head, start: int, *, asked: Asked) -> Answer:

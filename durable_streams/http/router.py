@@ -15,6 +15,7 @@ from durable_streams.http.messages import Answer, Pending, SseStart
 from durable_streams.protocol.conditions import refuse_conditions
 from durable_streams.protocol.errors import NotFoundError, ReservedPathError, StreamError
 from durable_streams.protocol.paths import RESERVED, parse_path
+from durable_streams.protocol.response_fields import ALLOW
 
 if TYPE_CHECKING:
     from durable_streams.http.control import Health
@@ -133,4 +134,4 @@ class Router:
 
 
 def _not_allowed(methods: str) -> Answer:
-    return problem(405, "method-not-allowed", f"allowed: {methods}", extra=(("Allow", methods),))
+    return problem(405, "method-not-allowed", f"allowed: {methods}", extra=((ALLOW, methods),))

@@ -21,6 +21,7 @@ from durable_streams.http.subscription_answers import (
 )
 from durable_streams.protocol.errors import InvalidRequestError, PathTooLongError
 from durable_streams.protocol.paths import RESERVED, parse_path
+from durable_streams.protocol.response_fields import ALLOW
 from durable_streams.protocol.subscription_config import (
     ACKS_MAX,
     TEXT_MAX_BYTES,
@@ -222,4 +223,4 @@ def _decoded_stream(encoded: str) -> str:
 
 
 def _not_allowed(methods: str) -> Answer:
-    return problem(405, "method-not-allowed", f"allowed: {methods}, OPTIONS", extra=(("Allow", f"{methods}, OPTIONS"),))
+    return problem(405, "method-not-allowed", f"allowed: {methods}, OPTIONS", extra=((ALLOW, f"{methods}, OPTIONS"),))

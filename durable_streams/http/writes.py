@@ -28,6 +28,7 @@ from durable_streams.protocol.errors import (
 )
 from durable_streams.protocol.offsets import parse_anchor
 from durable_streams.protocol.paths import parse_path
+from durable_streams.protocol.response_fields import LOCATION
 
 if TYPE_CHECKING:
     from durable_streams.http.addresses import Addresses
@@ -68,7 +69,7 @@ def create_answer(result: Created | StreamError, location: str) -> Answer:
     fields = [("Content-Type", result.content_type), answers.next_offset(result.tail)]
     if result.closed:
         fields.append(answers.CLOSED)
-    return Answer(201, (*fields, ("Location", location))) if result.fresh else Answer(200, tuple(fields))
+    return Answer(201, (*fields, (LOCATION, location))) if result.fresh else Answer(200, tuple(fields))
 
 
 def delete_answer(result: bool | StreamError) -> Answer:  # noqa: FBT001 what the command settles with

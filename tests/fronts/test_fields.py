@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from durable_streams.http import answers
 from durable_streams.protocol import headers
 from durable_streams.protocol.request_fields import READ
+from durable_streams.protocol.response_fields import EXPOSED
 from tests.fronts.requests import BLANKS, Raw
 from tests.fronts.test_differential import BOUNDS, Line
 from tests.http.site import running
@@ -77,7 +77,7 @@ async def test_both_fronts_read_a_field_alike(tmp_path: Path, name: str) -> None
 
 def test_every_name_is_read_or_sent() -> None:
     """One that a handler reads and ``READ`` lacks would be read on neither front."""
-    assert set(NAMES) <= set(READ) | set(answers.EXPOSED)
+    assert set(NAMES) <= set(READ) | set(EXPOSED)
 
 
 @fronts

@@ -31,6 +31,7 @@ from durable_streams.protocol import headers as names
 from durable_streams.protocol.append import Append
 from durable_streams.protocol.errors import EmptyBodyError, InvalidHeaderError, StreamError
 from durable_streams.protocol.producer import Part
+from durable_streams.protocol.response_fields import STREAM_APPEND_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from durable_streams.streams.service import Streams
 
 APPEND_MODE: Final = "Stream-Append-Mode"
-APPEND_COUNT: Final = "Stream-Append-Count"
+APPEND_COUNT: Final = STREAM_APPEND_COUNT
 STREAM: Final = "stream"
 READY_MAX: Final = 4096
 """Appends that may wait for the commit under way; then nothing more is read from the client."""
