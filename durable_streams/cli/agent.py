@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,13 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from durable_streams.agents.models import Provider
-    from durable_streams.agents.sessions.adapter import Adapter
+    from durable_streams.agents.service.serve import Service, ServiceConfig
     from durable_streams.agents.sessions.settings import Busy
     from durable_streams.runtime.logs import LogFormat
 
-GC_YOUNG_COUNT: Final = 20_000
-"""Objects made before the youngest are looked through. 500 runs hold thousands for the 50 ms between two appends; at
-Python's 700 the looking through stopped all runs so often that half of the tokens were read 103 ms late, not 44."""
+
+def _default_of(name: str) -> Callable[[], object]:
+    """Return how to find the default of one setting, which only the help asks for."""
+
+    def found() -> object:
+        from durable_streams.agents.service.serve import ServiceConfig  # noqa: PLC0415 loading the adapter takes long
+
+        config = ServiceConfig()
+        return next(getattr(one, name) for one in (config, config.settings, config.settings.pace) if hasattr(one, name))
+
+    return found
 
 
 @click.group("agent")
@@ -35,19 +40,22 @@ def agent_command() -> None:
 
 @dataclass(frozen=True, slots=True)
 class AgentServe:
-    """The options of ``agent serve``; see ``Settings`` and ``ModelChoice``."""
+    """The options of ``agent serve``, named as in ``ServiceConfig``, ``Settings``, ``Pace`` and ``ModelChoice``.
 
-    host: str
-    port: int
-    streams_url: str
+    ``None`` takes the default that stands there.
+    """
+
+    host: str | None
+    port: int | None
+    streams_url: str | None
     public_streams_url: str | None
-    on_busy: Busy
-    lease_ms: int
-    renew_ms: int
-    skew_ms: int
-    grace_ms: int
-    linger_ms: int
-    presence_ms: int
+    on_busy: Busy | None
+    lease_ms: int | None
+    renew_ms: int | None
+    skew_ms: int | None
+    grace_ms: int | None
+    linger_ms: int | None
+    presence_ms: int | None
     provider: Provider | None
     model: str | None
     base_url: str | None
@@ -60,28 +68,42 @@ class AgentServe:
 @agent_command.command("serve")
 @option(
     "--host",
-    default="127.0.0.1",
+    shown=_default_of("host"),
     envvar="DS_AGENT_HOST",
     help="Address to listen on; 0.0.0.0 and :: are all of them.",
 )
-@option("--port", type=Whole(0, 65_535), default=4438, envvar="DS_AGENT_PORT", help="Port; 0 takes a free one.")
-@option("--streams-url", default="http://127.0.0.1:4437/v1/stream", help="Root of the streams server.")
+@option(
+    "--port", type=Whole(0, 65_535), shown=_default_of("port"), envvar="DS_AGENT_PORT", help="Port; 0 takes a free one."
+)
+@option("--streams-url", shown=_default_of("streams_url"), help="Root of the streams server.")
 @option("--public-streams-url", default=None, help="The same root as clients reach it, if that differs.")
 @option(
     "--on-busy",
     type=click.Choice(["reject", "interrupt", "enqueue"]),
-    default="reject",
+    shown=_default_of("on_busy"),
     help="What becomes of a new prompt while an answer is being written.",
 )
-@option("--lease-ms", type=Whole(100), default=15_000, help="An owner silent for so long is taken for dead.")
-@option("--renew-ms", type=Whole(10), default=5_000, help="How often an owner renews its lease.")
-@option("--skew-ms", type=Whole(0), default=1_000, help="How much the machines' clocks may differ.")
-@option("--grace-ms", type=Whole(0), default=250, help="Time an owner has for the ending of a stopped run.")
-@option("--linger-ms", type=Whole(0), default=50, help="Shortest time between two appends of one answer.")
+@option(
+    "--lease-ms", type=Whole(100), shown=_default_of("lease_ms"), help="An owner silent for so long is taken for dead."
+)
+@option("--renew-ms", type=Whole(10), shown=_default_of("renew_ms"), help="How often an owner renews its lease.")
+@option("--skew-ms", type=Whole(0), shown=_default_of("skew_ms"), help="How much the machines' clocks may differ.")
+@option(
+    "--grace-ms",
+    type=Whole(0),
+    shown=_default_of("grace_ms"),
+    help="Time an owner has for the ending of a stopped run.",
+)
+@option(
+    "--linger-ms",
+    type=Whole(0),
+    shown=_default_of("linger_ms"),
+    help="Shortest time between two appends of one answer.",
+)
 @option(
     "--presence-ms",
     type=Whole(1_000),
-    default=60_000,
+    shown=_default_of("presence_ms"),
     help="Somebody counts as present for so long after the last sign; each sign is a row in the session.",
 )
 @option(
@@ -110,86 +132,44 @@ def serve_command(options: AgentServe) -> int:
     tell_of_ignored_variables()
     try:
         with signals.interrupting():
-            adapter, about = _make_adapter(options)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(options, adapter, about, signals=signals))
+            service = _service(options)
     except StoppedEarlyError:
         return Status.DONE
-    except OSError as error:
-        raise Failure(f"cannot listen on {options.host} port {options.port}: {error}", Status.FAILED) from error
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        import uvloop  # noqa: PLC0415 absent on some platforms
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
+        service.run(signals.wake, announce)
+    except OSError as error:
+        raise Failure(f"cannot listen on {service.where}: {error}", Status.FAILED) from error
+    return Status.DONE
 
 
-def _make_adapter(options: AgentServe) -> tuple[Adapter, str]:
-    """Return the adapter and what it says of its model; vendors' packages take seconds to load.
+def _service(options: AgentServe) -> Service:
+    """Return the service, whose packages take seconds to load.
 
     Raises:
         Failure: the options contradict each other, or name what is not there.
     """
-    from durable_streams.agents.models import (  # noqa: PLC0415
-        ModelChoice,
-        NoModel,
-        SourceNotFoundError,
-        choose,
-    )
+    from durable_streams.agents.models import SourceNotFoundError  # noqa: PLC0415 --help need not load the adapter
+    from durable_streams.agents.service.serve import Service  # noqa: PLC0415
+    from durable_streams.agents.sessions.settings import InvalidSettingsError  # noqa: PLC0415
+
+    try:
+        return Service(_config(options))
+    except (InvalidSettingsError, SourceNotFoundError) as refusal:
+        raise Failure(str(refusal)) from refusal
+
+
+def _config(options: AgentServe) -> ServiceConfig:
+    from durable_streams.agents.models import ModelChoice  # noqa: PLC0415 as above
     from durable_streams.agents.runs.writer import Pace  # noqa: PLC0415
-    from durable_streams.agents.sessions.adapter import Adapter  # noqa: PLC0415
+    from durable_streams.agents.service.serve import ServiceConfig  # noqa: PLC0415
     from durable_streams.agents.sessions.settings import Settings  # noqa: PLC0415
 
-    if options.renew_ms * 2 > options.lease_ms:
-        raise Failure("--renew-ms is at most half of --lease-ms, or one late renewal loses a run")
-    choice = ModelChoice(
-        options.provider, options.model, options.base_url, options.api_key, options.system, options.source
-    )
-    try:
-        chosen = choose(choice, os.environ)
-    except SourceNotFoundError as missing:
-        raise Failure(str(missing)) from missing
-    why = "no model is configured: set --base-url, OPENAI_API_KEY or ANTHROPIC_API_KEY"
-    settings = Settings(
-        options.streams_url,
-        options.public_streams_url,
-        options.on_busy,
-        lease_ms=options.lease_ms,
-        renew_ms=options.renew_ms,
-        skew_ms=options.skew_ms,
-        grace_ms=options.grace_ms,
-        presence_ms=options.presence_ms,
-        pace=Pace(linger_ms=options.linger_ms),
-    )
-    about = why if chosen is None else chosen.about
-    return Adapter(settings, NoModel(why) if chosen is None else chosen.source), about
+    given = {name: value for name, value in asdict(options).items() if value is not None}
+    pace = Pace(**_chosen(given, Pace))
+    settings = Settings(**_chosen(given, Settings), pace=pace)
+    choice = ModelChoice(**_chosen(given, ModelChoice))
+    return ServiceConfig(settings, choice, **_chosen(given, ServiceConfig))
 
 
-async def _serve(options: AgentServe, adapter: Adapter, about: str, *, signals: StopSignals) -> int:
-    from aiohttp import web  # noqa: PLC0415 as above
-
-    from durable_streams.agents.service.app import make_app  # noqa: PLC0415
-
-    told = asyncio.Event()
-    signals.wake(asyncio.get_running_loop(), told)
-    # Not cancelled with its connection: whoever goes away has not asked for a stop.
-    app = make_app(adapter, {"model": about})
-    runner = web.AppRunner(app, handler_cancellation=False, shutdown_timeout=1, access_log=None)
-    await runner.setup()
-    # As the server: what is loaded stays, and what comes and goes is mostly freed without the collector.
-    gc.freeze()
-    gc.set_threshold(GC_YOUNG_COUNT, 20, 50)
-    try:
-        await web.TCPSite(runner, options.host, options.port).start()
-        port = runner.addresses[0][1]
-        if not told.is_set():
-            announce(
-                f"Agent adapter at http://{options.host}:{port}\n  streams {options.streams_url}\n  model   {about}"
-            )
-        await told.wait()
-    finally:
-        await runner.cleanup()
-    return 0
+def _chosen(given: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    return {field.name: given[field.name] for field in fields(kind) if field.name in given}

@@ -75,7 +75,20 @@ class _Option(click.Option):
 
     A service named ``ds`` puts ``DS_PORT=tcp://10.0.0.1:4437`` into the environment of every pod of its namespace. No
     number, choice, flag or path is written like that, so it is as if it were not there; a text may be.
+
+    Args:
+        shown: returns the default that whoever takes the value has for ``None``; asked for by the help alone, as what
+            it needs may take long to load.
     """
+
+    def __init__(self, *names: Any, shown: Callable[[], object] | None = None, **settings: Any) -> None:  # noqa: ANN401 click's own
+        super().__init__(*names, **settings)
+        self._shown = shown
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        if self._shown is not None:
+            self.default = self._shown()
+        return super().get_help_record(ctx)
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         value = super().resolve_envvar_value(ctx)
@@ -100,7 +113,7 @@ def option(*names: str, **settings: Any) -> Callable[[FC], FC]:  # noqa: ANN401 
     default = settings.get("default")
     if isinstance(settings.get("type"), Size) and isinstance(default, int):
         settings["default"] = in_units(default)
-    if not settings.get("is_flag") and default is not None:
+    if not settings.get("is_flag") and (default is not None or "shown" in settings):
         settings.setdefault("show_default", True)
     if words[-1] in UNITS:
         settings.setdefault("metavar", UNITS[words[-1]])

@@ -59,9 +59,9 @@ def text_of(chunks: list[dict[str, Any]]) -> str:
     return "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
 
 
-async def ended(adapter: Adapter, sid: str, gid: str) -> Generation:
+async def ended(adapter: Adapter, session_id: str, gid: str) -> Generation:
     """Wait until the session says that a generation has ended."""
-    session = adapter.session(sid)
+    session = adapter.session(session_id)
     async with asyncio.timeout(HANG_S), session.following():
         await session.changed(lambda state: gid in state.generations and not state.generations[gid].active)
     return session.state.generations[gid]

@@ -66,9 +66,9 @@ async def site(root: str) -> AsyncIterator[Site]:
     await runner.cleanup()
 
 
-def body(text: str = "hello", sid: str = "s1", message_id: str = "u1", **more: object) -> dict[str, object]:
+def body(text: str = "hello", session_id: str = "s1", message_id: str = "u1", **more: object) -> dict[str, object]:
     return {
-        "id": sid,
+        "id": session_id,
         "messages": [{"id": message_id, "role": "user", "parts": [{"type": "text", "text": text}]}],
     } | more
 

@@ -33,10 +33,10 @@ def make_app(adapter: Adapter, about: Mapping[str, object] | None = None) -> web
     app[ABOUT] = dict(about or {})
     for prefix in ("/api/chat", "/api/sse/chat"):
         app.router.add_post(prefix, chat.post_prompt)
-        app.router.add_get(prefix + "/{sid}/stream", chat.get_stream)
-        app.router.add_post(prefix + "/{sid}/stop", chat.post_stop)
+        app.router.add_get(prefix + "/{session_id}/stream", chat.get_stream)
+        app.router.add_post(prefix + "/{session_id}/stop", chat.post_stop)
     app.router.add_get("/api/sessions", session_routes.get_sessions)
-    session = "/api/sessions/{sid}"
+    session = "/api/sessions/{session_id}"
     app.router.add_get(session, session_routes.get_session)
     app.router.add_get(f"{session}/stream", session_routes.get_session_stream)
     app.router.add_get(f"{session}/events", session_routes.get_session_stream)

@@ -35,8 +35,8 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
     """``POST /api/chat``: 201 with the new answer's stream, 200 with that of the same prompt posted before."""
     adapter = request.app[ADAPTER]
     body = await json_body(request)
-    sid = checked_id(body.get("id"))
-    asked = await adapter.ask(sid, prompt_of(body))
+    session_id = checked_id(body.get("id"))
+    asked = await adapter.ask(session_id, prompt_of(body))
     if _wants_events(request):
         return await _as_events(request, asked.generation)
     status = HTTPStatus.CREATED if asked.created else HTTPStatus.OK
@@ -46,7 +46,7 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
 async def get_stream(request: web.Request) -> web.StreamResponse:
     """``GET /api/chat/{id}/stream``: the answer being written, or 204."""
     adapter = request.app[ADAPTER]
-    generation = await adapter.active(checked_id(request.match_info["sid"]))
+    generation = await adapter.active(checked_id(request.match_info["session_id"]))
     if generation is None:
         return web.Response(status=HTTPStatus.NO_CONTENT)
     if _wants_events(request):
@@ -62,7 +62,7 @@ async def post_stop(request: web.Request) -> web.StreamResponse:
     gid = _text(body.get("generationId") or body.get("activeStreamId"))
     if gid is not None:
         gid = gid.rpartition("/")[2]
-    stopped = await adapter.stop(checked_id(request.match_info["sid"]), ending, gid)
+    stopped = await adapter.stop(checked_id(request.match_info["session_id"]), ending, gid)
     said: dict[str, object] = {"stopped": stopped.stopped}
     if stopped.why is not None:
         said["why"] = stopped.why

@@ -37,15 +37,15 @@ async def get_sessions(request: web.Request) -> web.StreamResponse:
 
 
 async def get_session(request: web.Request) -> web.StreamResponse:
-    """``GET /api/sessions/{sid}``: messages, generations and presence at this moment."""
+    """``GET /api/sessions/{id}``: messages, generations and presence at this moment."""
     adapter, session = _session(request)
-    await adapter.active(session.sid)
+    await adapter.active(session.session_id)
     await session.ensure()
     state = session.state
     return json_answer(
         {
-            "id": session.sid,
-            "streamUrl": stream_url(adapter, session_path(session.sid)),
+            "id": session.session_id,
+            "streamUrl": stream_url(adapter, session_path(session.session_id)),
             "messages": list(state.messages.values()),
             "generations": [
                 {**asdict(one), "streamUrl": stream_url(adapter, one.stream)} for one in state.generations.values()
@@ -56,42 +56,42 @@ async def get_session(request: web.Request) -> web.StreamResponse:
 
 
 async def get_messages(request: web.Request) -> web.StreamResponse:
-    """``GET /api/sessions/{sid}/messages``: the messages that are stored, in the order of the conversation."""
+    """``GET /api/sessions/{id}/messages``: the messages that are stored, in the order of the conversation."""
     _, session = _session(request)
     state = await session.refresh()
     return json_answer({"messages": sorted(state.messages.values(), key=lambda one: one.get("order", -1))})
 
 
 async def get_presence(request: web.Request) -> web.StreamResponse:
-    """``GET /api/sessions/{sid}/presence``: who is there now."""
+    """``GET /api/sessions/{id}/presence``: who is there now."""
     adapter, session = _session(request)
     rows = (await session.refresh()).presence.values()
     return json_answer({"presence": [one for one in rows if one.get("expires_at", 0) >= adapter.now_ms()]})
 
 
 async def get_session_stream(request: web.Request) -> web.StreamResponse:
-    """``GET /api/sessions/{sid}/stream``, ``/events``: to the session's rows, with the query as it came."""
+    """``GET /api/sessions/{id}/stream``, ``/events``: to the session's rows, with the query as it came."""
     _, session = _session(request)
     await session.ensure()
-    return _redirect(request, session_path(session.sid))
+    return _redirect(request, session_path(session.session_id))
 
 
 async def get_agui_stream(request: web.Request) -> web.StreamResponse:
-    """``GET /api/sessions/{sid}/agui``: to the session's AG-UI events, with the query as it came."""
+    """``GET /api/sessions/{id}/agui``: to the session's AG-UI events, with the query as it came."""
     adapter, session = _session(request)
-    path = agui_path(session.sid)
+    path = agui_path(session.session_id)
     await adapter.places.stream(path).create_stream(content_type=JSON)
     return _redirect(request, path)
 
 
 async def post_messages(request: web.Request) -> web.StreamResponse:
-    """``POST /api/sessions/{sid}/messages``: a prompt whose answer is also told in the AG-UI stream."""
+    """``POST /api/sessions/{id}/messages``: a prompt whose answer is also told in the AG-UI stream."""
     adapter, session = _session(request)
     body = await json_body(request)
     extra = body.get("data") if isinstance(body.get("data"), dict) else {}
     prompt = prompt_of({**(extra or {}), **body})
     asked = await adapter.ask(
-        session.sid,
+        session.session_id,
         Prompt(prompt.messages, by=prompt.by, txid=prompt.txid, agui=True, request=prompt.request),
     )
     said = {"generationId": asked.generation.id, "streamUrl": stream_url(adapter, asked.generation.stream)}
@@ -99,7 +99,7 @@ async def post_messages(request: web.Request) -> web.StreamResponse:
 
 
 async def post_events(request: web.Request) -> web.StreamResponse:
-    """``POST /api/sessions/{sid}/events``: ``{"events": […]}``, or one event. ``Idempotency-Key`` adds them once."""
+    """``POST /api/sessions/{id}/events``: ``{"events": […]}``, or one event. ``Idempotency-Key`` adds them once."""
     _, session = _session(request)
     body = await json_body(request)
     events = body.get("events", [body])
@@ -110,7 +110,7 @@ async def post_events(request: web.Request) -> web.StreamResponse:
 
 
 async def post_presence(request: web.Request) -> web.StreamResponse:
-    """``POST /api/sessions/{sid}/presence``: ``{"id", "name"?, "typing"?, "leave"?}``; repeat before it expires."""
+    """``POST /api/sessions/{id}/presence``: ``{"id", "name"?, "typing"?, "leave"?}``; repeat before it expires."""
     adapter, session = _session(request)
     body: dict[str, Any] = await json_body(request)
     key = body.get("id")
@@ -122,7 +122,7 @@ async def post_presence(request: web.Request) -> web.StreamResponse:
 
 def _session(request: web.Request) -> tuple[Adapter, Session]:
     adapter = request.app[ADAPTER]
-    return adapter, adapter.session(checked_id(request.match_info["sid"]))
+    return adapter, adapter.session(checked_id(request.match_info["session_id"]))
 
 
 def _redirect(request: web.Request, path: str) -> web.Response:

@@ -1,7 +1,7 @@
 """Sessions: conversations in streams, worked on by any number of adapter processes.
 
-Theory. ``S = sessions/{sid}`` holds State-Protocol rows: messages, generations, presence. ``G =
-sessions/{sid}/gen/{gid}`` holds one attempt's UI chunks and is closed at its end. The log decides, by triples that only
+Theory. ``S = sessions/{id}`` holds State-Protocol rows: messages, generations, presence. ``G =
+sessions/{id}/gen/{gid}`` holds one attempt's UI chunks and is closed at its end. The log decides, by triples that only
 one writer can have accepted:
 
 | decision | stream, triple | the rest learn |

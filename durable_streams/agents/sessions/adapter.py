@@ -124,13 +124,13 @@ class Adapter:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.places.aclose()
 
-    def session(self, sid: str) -> Session:
+    def session(self, session_id: str) -> Session:
         """Return a session's object; it may not exist yet."""
-        session = self._sessions.pop(sid, None) or Session(self.places, sid)
-        self._sessions[sid] = session
+        session = self._sessions.pop(session_id, None) or Session(self.places, session_id)
+        self._sessions[session_id] = session
         if len(self._sessions) > SESSIONS_KEPT:
             # The first that nobody uses; what is in use is at the end.
-            forgotten = next((old for old, one in self._sessions.items() if one.idle and old != sid), None)
+            forgotten = next((old for old, one in self._sessions.items() if one.idle and old != session_id), None)
             if forgotten is not None:
                 del self._sessions[forgotten]
         return session
@@ -139,7 +139,7 @@ class Adapter:
         """Whether this process runs a generation."""
         return gid in self._owners
 
-    async def ask(self, sid: str, prompt: Prompt) -> Asked:
+    async def ask(self, session_id: str, prompt: Prompt) -> Asked:
         """Answer a prompt: start a generation, or find the one that answers it already.
 
         Raises:
@@ -147,7 +147,7 @@ class Adapter:
             InvalidPromptError: nothing to answer.
             DurableStreamError, FetchError: the server refused or cannot be reached.
         """
-        session = self.session(sid)
+        session = self.session(session_id)
         await session.ensure()
         for _ in range(ATTEMPTS_MAX):
             await self._refresh(session)
@@ -170,25 +170,25 @@ class Adapter:
                 return Asked(generation, created=True)
         raise AgentError(f"lost {ATTEMPTS_MAX} races for a turn")
 
-    async def active(self, sid: str) -> Generation | None:
+    async def active(self, session_id: str) -> Generation | None:
         """Return the generation that is being written; one that is lost is ended first."""
-        session = self.session(sid)
+        session = self.session(session_id)
         await self._refresh(session)
         active = session.state.active()
         return active[0] if active else None
 
-    async def stop(self, sid: str, ending: Ending, gid: str | None = None) -> Stopped:
+    async def stop(self, session_id: str, ending: Ending, gid: str | None = None) -> Stopped:
         """Stop what is being written, whoever runs it.
 
         Args:
-            sid: the session.
+            session_id: the session.
             ending: by whom and why.
             gid: only if it is this one; ``None``: whatever is being written.
 
         Raises:
             DurableStreamError, FetchError: the server refused or cannot be reached; the stop may have happened.
         """
-        session = self.session(sid)
+        session = self.session(session_id)
         await session.refresh()
         active = session.state.active()
         if gid is None and not active:
@@ -205,7 +205,7 @@ class Adapter:
 
     async def end_lost(self, session: Session, generation: Generation) -> None:
         """End a generation whose owner is gone, and tell the session."""
-        log.info("run_lost", session=session.sid, generation=generation.id, owner=generation.owner)
+        log.info("run_lost", session=session.session_id, generation=generation.id, owner=generation.owner)
         await reap(self.places, generation, self._clock.now_ms())
         await self._finalize(session, generation)
 
@@ -223,7 +223,7 @@ class Adapter:
         generation = Generation(
             id=gid,
             turn=turn,
-            stream=generation_path(session.sid, gid),
+            stream=generation_path(session.session_id, gid),
             message_id=f"msg-{gid}",
             prompt=planned.key,
             prompt_id=planned.prompt_id,
@@ -238,7 +238,7 @@ class Adapter:
         )
         stream = self.places.stream(generation.stream)
         # Its first chunk comes with it: whoever ends it then need not know whether it had begun.
-        begin = UiChunks().begin(Identity(generation.message_id, gid, session.sid))
+        begin = UiChunks().begin(Identity(generation.message_id, gid, session.session_id))
         await stream.create_stream(
             content_type=JSON, ttl_seconds=self.settings.generation_ttl_s, body=orjson.dumps(begin)
         )
@@ -260,7 +260,7 @@ class Adapter:
         self._owners[generation.id] = owner
         self._spawn(self._run(session, owner, prompt), name=f"run {generation.id}")
         if generation.turn == 0:
-            self._spawn(self._announce(session.sid, planned.title))
+            self._spawn(self._announce(session.session_id, planned.title))
 
     async def _run(self, session: Session, owner: Owner, prompt: Prompt) -> None:
         gid = owner.generation.id
@@ -281,7 +281,7 @@ class Adapter:
     async def _project(self, session: Session, generation: Generation) -> None:
         if generation.agui:
             prompt = session.state.messages.get(generation.prompt_id)
-            await project(self.places, session.sid, generation, prompt=prompt)
+            await project(self.places, session.session_id, generation, prompt=prompt)
 
     async def _stop_all(self, session: Session, active: list[Generation], ending: Ending) -> None:
         for generation in active:
@@ -314,14 +314,14 @@ class Adapter:
         except TimeoutError:
             return
 
-    async def _announce(self, sid: str, title: str) -> None:
+    async def _announce(self, session_id: str, title: str) -> None:
         """Add a new session to the list of all."""
         stream = self.places.stream(SESSIONS_PATH)
         if not self._lists:
             await stream.create_stream(content_type=JSON)
             self._lists = True
-        value: dict[str, Any] = {"id": sid, "title": title, "created_at": self._clock.now_ms()}
-        await stream.append_as(ProducerClaim(f"session:{sid}", 0, 0), [row("session", sid, value)])
+        value: dict[str, Any] = {"id": session_id, "title": title, "created_at": self._clock.now_ms()}
+        await stream.append_as(ProducerClaim(f"session:{session_id}", 0, 0), [row("session", session_id, value)])
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         task = asyncio.create_task(work, name=name)

@@ -38,11 +38,11 @@ class Beacon:
         self._places, self._clock = places, clock
         self._created: set[int] = set()
 
-    async def name(self, sid: str, gid: str) -> int:
+    async def name(self, session_id: str, gid: str) -> int:
         """Name a run in this hour's stream and return the hour."""
         hour = hour_of(self._clock.now_ms())
         await self._create(hour)
-        await self._places.stream(_path(hour)).append(orjson.dumps({"session": sid, "generation": gid}))
+        await self._places.stream(_path(hour)).append(orjson.dumps({"session": session_id, "generation": gid}))
         return hour
 
     async def watch(self, found: Callable[[str, str], None]) -> None:

@@ -116,7 +116,7 @@ class Owner:
             await writer.end(ending, STOP if ended.stopped else None)
 
     def _identity(self) -> Identity:
-        return Identity(self.generation.message_id, self.generation.id, self._session.sid)
+        return Identity(self.generation.message_id, self.generation.id, self._session.session_id)
 
     async def _take_turn(self) -> None:
         generation = self.generation
@@ -134,7 +134,7 @@ class Owner:
         while True:
             with contextlib.suppress(DurableStreamError, FetchError):
                 if hour_of(self._clock.now_ms()) != named:
-                    named = await beacon.name(self._session.sid, self.generation.id)
+                    named = await beacon.name(self._session.session_id, self.generation.id)
             await asyncio.sleep(self._settings.renew_ms / 1000)
             with contextlib.suppress(DurableStreamError, FetchError):
                 await self._update(self.generation)

@@ -35,19 +35,19 @@ def checked_id(given: object) -> str:
     return given
 
 
-def session_path(sid: str) -> str:
+def session_path(session_id: str) -> str:
     """Return the path of a session's rows."""
-    return f"sessions/{sid}"
+    return f"sessions/{session_id}"
 
 
-def generation_path(sid: str, gid: str) -> str:
+def generation_path(session_id: str, gid: str) -> str:
     """Return the path of one attempt's chunks."""
-    return f"sessions/{sid}/gen/{gid}"
+    return f"sessions/{session_id}/gen/{gid}"
 
 
-def agui_path(sid: str) -> str:
+def agui_path(session_id: str) -> str:
     """Return the path of a session's AG-UI events."""
-    return f"sessions/{sid}/agui"
+    return f"sessions/{session_id}/agui"
 
 
 class Places:

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from durable_streams.agents.sessions.rows import Generation
 
 
-async def project(places: Places, sid: str, generation: Generation, *, prompt: dict[str, Any] | None) -> None:
+async def project(places: Places, session_id: str, generation: Generation, *, prompt: dict[str, Any] | None) -> None:
     """Follow a generation to its end and tell it.
 
     Args:
         places: where the streams are.
-        sid: the session.
+        session_id: the session.
         generation: which one.
         prompt: the user's message it answers, told before it.
     """
-    target = places.stream(agui_path(sid))
+    target = places.stream(agui_path(session_id))
     await target.create_stream(content_type=JSON)
     codec = AguiEvents()
     if prompt is not None:
@@ -49,7 +49,7 @@ async def project(places: Places, sid: str, generation: Generation, *, prompt: d
             await target.append_as(claim, [codec.encode(chunk) for chunk in chunks])
             seq += 1
 
-    await tell(codec.begin(Identity(generation.message_id, generation.id, sid)))
+    await tell(codec.begin(Identity(generation.message_id, generation.id, session_id)))
     async with places.stream(generation.stream).stream(live=True) as response:
         async for chunk in response.iter_json():
             last = [*last[-1:], chunk]

@@ -29,7 +29,7 @@ class Owning(Protocol):
     def owns(self, gid: str) -> bool:
         """Whether this process runs it."""
 
-    def session(self, sid: str) -> Session:
+    def session(self, session_id: str) -> Session:
         """Return a session's object."""
 
     async def end_lost(self, session: Session, generation: Generation) -> None:
@@ -48,14 +48,14 @@ class Reaper:
         """Watch for ever."""
         async with asyncio.TaskGroup() as group:
 
-            def found(sid: str, gid: str) -> None:
+            def found(session_id: str, gid: str) -> None:
                 if gid not in self._watched:
                     self._watched.add(gid)
-                    group.create_task(self._watch(sid, gid))
+                    group.create_task(self._watch(session_id, gid))
 
             await self._beacon.watch(found)
 
-    async def _watch(self, sid: str, gid: str) -> None:
+    async def _watch(self, session_id: str, gid: str) -> None:
         try:
             wait_ms = 0
             while True:
@@ -65,16 +65,16 @@ class Reaper:
                     continue
                 with contextlib.suppress(DurableStreamError, FetchError):
                     async with self._looking:
-                        left_ms = await self._look(sid, gid)
+                        left_ms = await self._look(session_id, gid)
                     if left_ms is None:
                         return
                     wait_ms = left_ms
         finally:
             self._watched.discard(gid)
 
-    async def _look(self, sid: str, gid: str) -> int | None:
+    async def _look(self, session_id: str, gid: str) -> int | None:
         """Return how many milliseconds the run's lease has left, or ``None`` if it has ended, perhaps by this look."""
-        session = self._process.session(sid)
+        session = self._process.session(session_id)
         state = await session.refresh()
         generation = state.generations.get(gid)
         if generation is None or not generation.active:

@@ -28,10 +28,10 @@ FOLLOW_AGAIN_S = 1.0
 class Session:
     """A session; one object for each in a process."""
 
-    def __init__(self, places: Places, sid: str) -> None:
-        self.sid = sid
+    def __init__(self, places: Places, session_id: str) -> None:
+        self.session_id = session_id
         self.state = SessionState()
-        self.stream = places.stream(session_path(sid))
+        self.stream = places.stream(session_path(session_id))
         self._offset: str | None = None
         self._exists = False
         self._lock = asyncio.Lock()

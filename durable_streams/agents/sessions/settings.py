@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from durable_streams.agents.errors import AgentError
 from durable_streams.agents.runs.writer import Pace
 
 Busy: TypeAlias = Literal["reject", "interrupt", "enqueue"]
 """What becomes of a new prompt while an answer is being written."""
+
+
+class InvalidSettingsError(AgentError):
+    """Settings that contradict each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +31,12 @@ class Settings:
         presence_ms: how long somebody counts as present after the last sign.
         generation_ttl_s: unread attempts are forgotten after this; their messages stay in the session.
         pace: how deltas are gathered.
+
+    Raises:
+        InvalidSettingsError: they contradict each other.
     """
 
-    streams_url: str
+    streams_url: str = "http://127.0.0.1:4437/v1/stream"
     public_streams_url: str | None = None
     on_busy: Busy = "reject"
     lease_ms: int = 15_000
@@ -38,3 +46,7 @@ class Settings:
     presence_ms: int = 60_000
     generation_ttl_s: int = 7 * 24 * 3600
     pace: Pace = field(default_factory=Pace)
+
+    def __post_init__(self) -> None:
+        if self.renew_ms * 2 > self.lease_ms:
+            raise InvalidSettingsError("renew_ms is at most half of lease_ms, or one late renewal loses a run")
