@@ -46,6 +46,20 @@ class RunEndedError(AgentError):
         self.url = url
 
 
+class ToolCancelledError(AgentError):
+    """A tool has raised ``CancelledError`` though nobody has stopped the run."""
+
+    def __init__(self, tool: str) -> None:
+        super().__init__(f"the tool {tool!r} cancelled itself")
+
+
+class SourceCancelledError(AgentError):
+    """A source has raised ``CancelledError`` though nobody has stopped the run."""
+
+    def __init__(self) -> None:
+        super().__init__("the source cancelled itself")
+
+
 class MissingExtraError(AgentError):
     """A source needs a package that is not installed.
 

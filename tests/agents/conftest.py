@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from durable_streams.agents import Pace
+from durable_streams.agents.sessions.adapter import Adapter
+from durable_streams.agents.sessions.settings import Settings
+from durable_streams.agents.sources.iterated import as_source
 from durable_streams.client import astream
 from durable_streams.engine.memory import MemoryEngine
 from durable_streams.runtime.config import Bounds, ServerConfig
@@ -16,10 +21,15 @@ from tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from durable_streams.agents.sessions.adapter import Adapter
     from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.settings import Busy
+    from durable_streams.agents.sources.base import Source
+    from durable_streams.agents.sources.iterated import Iterated
+
+    Adapters = Callable[..., AbstractAsyncContextManager[Adapter]]
 
 
 @pytest.fixture
@@ -36,6 +46,19 @@ async def root(tmp_path: Path) -> AsyncIterator[str]:
 async def upstream() -> AsyncIterator[ScriptedUpstream]:
     async with ScriptedUpstream() as running:
         yield running
+
+
+@pytest.fixture
+def adapters(root: str) -> Adapters:
+    """Make adapter processes' insides: all of them on one server."""
+
+    @asynccontextmanager
+    async def make(source: Source | Iterated, on_busy: Busy = "reject") -> AsyncIterator[Adapter]:
+        settings = Settings(root, on_busy=on_busy, lease_ms=60_000, renew_ms=200, skew_ms=0, pace=Pace(linger_ms=5))
+        async with Adapter(settings, as_source(source)) as adapter:
+            yield adapter
+
+    return make
 
 
 async def stored(url: str) -> list[Any]:

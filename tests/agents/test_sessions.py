@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from durable_streams.agents import Pace, Run
 from durable_streams.agents.events import Ending, TextDelta
-from durable_streams.agents.sessions.adapter import Adapter, BusyError
+from durable_streams.agents.sessions.adapter import BusyError
 from durable_streams.agents.sessions.prompts import InvalidPromptError, Prompt
-from durable_streams.agents.sessions.settings import Settings
-from durable_streams.agents.sources.iterated import as_source
 from tests.agents.conftest import ended, stored, text_of
 from tests.patience import HANG_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, AsyncIterator
 
-    from durable_streams.agents.sessions.settings import Busy
-    from durable_streams.agents.sources.base import Source
-    from durable_streams.agents.sources.iterated import Iterated
-
-    Adapters = Callable[..., AbstractAsyncContextManager[Adapter]]
+    from durable_streams.agents import Run
+    from tests.agents.conftest import Adapters
 
 
 def user(message_id: str, text: str = "hi") -> dict[str, Any]:
@@ -55,19 +47,6 @@ class Speaker:
             yield TextDelta("t", "last")
         finally:
             self.released += 1
-
-
-@pytest.fixture
-def adapters(root: str) -> Adapters:
-    """Make adapter processes' insides: all of them on one server."""
-
-    @asynccontextmanager
-    async def make(source: Source | Iterated, on_busy: Busy = "reject") -> AsyncIterator[Adapter]:
-        settings = Settings(root, on_busy=on_busy, lease_ms=60_000, renew_ms=200, skew_ms=0, pace=Pace(linger_ms=5))
-        async with Adapter(settings, as_source(source)) as adapter:
-            yield adapter
-
-    return make
 
 
 async def test_a_prompt_is_answered_and_recorded(root: str, adapters: Adapters) -> None:

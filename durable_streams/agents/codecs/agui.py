@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from durable_streams.agents.codecs import agui_names as names
-from durable_streams.agents.codecs.base import joined_deltas
+from durable_streams.agents.codecs.base import encoded, joined_deltas
 from durable_streams.agents.events import (
     INTERRUPTED,
     UNKNOWN,
@@ -103,7 +103,7 @@ class AguiEvents:
 
     def encode(self, chunk: Chunk) -> bytes:
         """Return compact JSON."""
-        return orjson.dumps(chunk, default=str)
+        return encoded(chunk)
 
     def feed(self, event: Event) -> list[Chunk]:
         """Return the event's AG-UI events."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durable_streams.agents.events import TextDelta
+from durable_streams.agents.plain import whole
 
 if TYPE_CHECKING:
     from durable_streams.agents.codecs.base import Chunk, Identity
@@ -45,4 +46,4 @@ class RawText:
 
     def encode(self, chunk: Chunk) -> bytes:
         """Return the text in UTF-8."""
-        return str(chunk["text"]).encode()
+        return whole(str(chunk["text"])).encode()

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from durable_streams.agents.codecs import chunk_names as names
-from durable_streams.agents.codecs.base import joined_deltas
+from durable_streams.agents.codecs.base import encoded, joined_deltas
 from durable_streams.agents.codecs.open_parts import OpenParts
 from durable_streams.agents.events import (
     INTERRUPTED,
@@ -114,7 +112,7 @@ class UiChunks:
 
     def encode(self, chunk: Chunk) -> bytes:
         """Return compact JSON."""
-        return orjson.dumps(chunk, default=str)
+        return encoded(chunk)
 
     def _text(self, event: TextDelta) -> list[Chunk]:
         return self._delta(names.TEXT_START, names.TEXT_DELTA, event)

@@ -14,7 +14,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from durable_streams.agents.errors import RunEndedError
+from durable_streams.agents.errors import RunEndedError, SourceCancelledError
 from durable_streams.agents.events import Ending
 from durable_streams.agents.runs.drive import drive
 from durable_streams.agents.runs.scope import Scope
@@ -122,9 +122,9 @@ class Conductor:
         return await drive(source, await prepare(), writer=self.writer, scope=self._scope)
 
     def _error_of(self, driving: asyncio.Task[Ending]) -> Exception | None:
-        # Cancelled without a stop and without a failure: by another's ending.
         if not driving.done() or driving.cancelled():
-            return RunEndedError(self._url)
+            # Without a stop and without a failure: cancelled because of another's ending, or by nobody.
+            return RunEndedError(self._url) if self._cancelled.done() else SourceCancelledError()
         error = driving.exception()
         if error is not None and not isinstance(error, Exception):
             raise error

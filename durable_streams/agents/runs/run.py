@@ -6,11 +6,14 @@ somebody else has ended runs nothing more.
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from durable_streams.agents.errors import ToolCancelledError
 from durable_streams.agents.events import ToolCalled, ToolFailed, ToolReturned
+from durable_streams.agents.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -75,12 +78,14 @@ class Run:
 
         Raises:
             RunEndedError: somebody else has ended the run; the function has not run.
+            NoFormError: what the function returned cannot be recorded; its failure is.
+            ToolCancelledError: the function cancelled itself, which is its failure as well.
             Exception: the function's own, recorded as the call's failure.
         """
         self.emit(call)
         await self.durable()
         try:
-            output = await function()
+            output = await _result_of(function, call.tool)
         except Exception as error:
             self.emit(ToolFailed(call.call_id, str(error) or type(error).__name__))
             await self.durable()
@@ -92,6 +97,19 @@ class Run:
     def enter(self) -> None:
         """Make this the run that ``current_run`` finds, in this task and those it starts."""
         _current.set(self)
+
+
+async def _result_of(function: Callable[[], Awaitable[T]], tool: str) -> T:
+    try:
+        output = await function()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Nobody has stopped the run: a library that the tool uses has given up a task of its own.
+        raise ToolCancelledError(tool) from error
+    plain(output)  # before anybody builds on it
+    return output
 
 
 def current_run() -> Run:

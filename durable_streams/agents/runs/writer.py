@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from durable_streams.agents.errors import AlreadyWrittenError, RunEndedError
 from durable_streams.agents.runs.coalescer import Coalescer
+from durable_streams.agents.runs.intake import Intake
 from durable_streams.client import ProducerClaim, StaleEpochError, StreamClosedError, StreamNotFoundError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class StreamWriter:
         self._loop = asyncio.get_running_loop()
         # Appends are this writer's own doing, not part of the run in whose context events come in.
         self._context = contextvars.copy_context()
+        self._intake = Intake()
         self._seq = 0
         self._next_s = 0.0
         self._put_count = self._durable_count = 0
@@ -93,9 +95,14 @@ class StreamWriter:
         self._add(self._codec.begin(identity))
 
     def put(self, event: Event) -> None:
-        """Take an event and return at once. After a failure or the end nothing is taken."""
+        """Take an event and return at once. After a failure or the end nothing is taken.
+
+        Raises:
+            UnstorableError: it is no event, or has no form in which it could be stored.
+        """
         if self.failure is None and not self._ending:
-            self._add(self._codec.feed(event))
+            for checked in self._intake.take(event):
+                self._add(self._codec.feed(checked))
 
     async def room(self) -> None:
         """Wait while the buffer is full.
@@ -142,6 +149,8 @@ class StreamWriter:
         """
         await self.settle()
         self._raise_failure()
+        for rest in self._intake.finish():
+            self._buffer.add(self._codec.feed(rest))
         self._buffer.add(self._codec.end(ending))
         claim = claim or ProducerClaim(GENERATOR, self._epoch, self._seq)
         try:
@@ -184,11 +193,11 @@ class StreamWriter:
         self._departure, self._soon = None, False
         if self._under_way is not None or not len(self._buffer) or self.failure is not None or self._ending:
             return
-        mark, messages = self._put_count, self._buffer.take()
+        mark = self._put_count
         self._next_s = self._loop.time() + self._linger_s
         claim = ProducerClaim(GENERATOR, self._epoch, self._seq)
         try:
-            self._under_way = self._stream.append_soon(claim, messages)
+            self._under_way = self._stream.append_soon(claim, self._buffer.take())
         except Exception as error:  # noqa: BLE001 whatever it is, writing has ended and the run is told
             self._fail(error)
             self._tell()

@@ -20,6 +20,7 @@ from durable_streams.agents.events import (
     ToolCalled,
     ToolFailed,
 )
+from durable_streams.agents.plain import plain, whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -66,7 +67,7 @@ class Agent:
                     step.observe(event)
                     yield event
             if step.calls and number + 1 < self._steps_max:
-                answer["parts"] += [{"type": "step-start"}, *step.parts, *await self._run_all(run, step.calls)]
+                answer["parts"] += [{"type": "step-start"}, *step.said(), *await self._run_all(run, step.calls)]
             yield StepEnded()
             if not step.calls:
                 return
@@ -80,7 +81,7 @@ class Agent:
         return [task.result() for task in tasks]
 
     async def _run_one(self, run: Run, call: ToolCalled) -> dict[str, Any]:
-        part: dict[str, Any] = {"type": f"tool-{call.tool}", "toolCallId": call.call_id, "input": call.input}
+        part: dict[str, Any] = {"type": f"tool-{call.tool}", "toolCallId": call.call_id, "input": plain(call.input)}
         tool = self._tools.get(call.tool)
         if tool is None:
             error = f"there is no tool {call.tool!r}"
@@ -93,7 +94,7 @@ class Agent:
             raise
         except Exception as error:  # noqa: BLE001 the model is told, as it is for any result
             return {**part, "state": "output-error", "errorText": str(error) or type(error).__name__}
-        return {**part, "state": "output-available", "output": output}
+        return {**part, "state": "output-available", "output": plain(output)}
 
 
 class _Step:
@@ -103,6 +104,9 @@ class _Step:
         self.calls: list[ToolCalled] = []
         self.parts: list[dict[str, Any]] = []
         self._open: dict[str, dict[str, Any]] = {}
+
+    def said(self) -> list[dict[str, Any]]:
+        return [{**part, "text": whole(part["text"])} for part in self.parts]
 
     def observe(self, event: Event) -> None:
         if isinstance(event, TextDelta | ReasoningDelta):
