@@ -1,7 +1,7 @@
 """From the bytes of a portion to what the caller asked for: bytes, text, parsed JSON, or JSON messages as they came.
 
-Pure. Invariant: a decoder hands out everything it was fed up to the end of a portion, or nothing of that portion yet, so
-the position behind a portion always fits what was handed out.
+Pure. Invariant: a decoder hands out everything it was fed up to the end of a portion, or nothing of that portion yet,
+so the position behind a portion always fits what was handed out.
 """
 
 from __future__ import annotations
