@@ -38,6 +38,7 @@ pytestmark = [
 def adapter(server: ServerProcess, upstream: ScriptedUpstream) -> Iterator[AdapterProcess]:
     upstream.scripts = {
         "words": Script(WORDS, delay_s=0.02),
+        "gated": Script(WORDS, gate_after=9),
         "endless": Script(ENDLESS, delay_s=0.02),
         "quick": Script(),
         "silence": Script(hang_after=0),
@@ -80,8 +81,8 @@ async def node(script: str, *arguments: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("transport", ["durable", "plain"])
 @pytest.mark.parametrize("sdk", ["ai5", "ai", "ai7"])
-async def test_the_ai_sdk(adapter: AdapterProcess, sdk: str, transport: str) -> None:
-    results = await node("aisdk.mjs", transport, adapter.url, sdk)
+async def test_the_ai_sdk(adapter: AdapterProcess, upstream: ScriptedUpstream, *, sdk: str, transport: str) -> None:
+    results = await node("aisdk.mjs", transport, adapter.url, sdk, upstream.base_url)
     for name, tabs in results.items():
         assert isinstance(tabs, list), f"{name}: {tabs}"
 

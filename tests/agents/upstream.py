@@ -33,6 +33,7 @@ class Script:
         said: the answer's items.
         delay_s: before each event.
         hang_after: say so many events, then nothing until the client goes.
+        gate_after: say so many events, then nothing until somebody posts to ``/go``.
         cut_after_bytes: send so many bytes, then break the connection.
         split: how the answer's bytes are cut into writes; `None`: one write per event.
         statuses: answers to give first, one per request, before the script itself.
@@ -44,6 +45,7 @@ class Script:
     said: Sequence[Said] = field(default_factory=lambda: [Text("Hello"), Text(" "), Text("world")])
     delay_s: float = 0.0
     hang_after: int | None = None
+    gate_after: int | None = None
     cut_after_bytes: int | None = None
     split: Callable[[bytes], list[bytes]] | None = None
     statuses: list[int] = field(default_factory=list)
@@ -73,12 +75,14 @@ class ScriptedUpstream:
         self.tool_calls = 0
         self.tool_called = asyncio.Event()
         self._arrived = asyncio.Condition()
+        self._gates: set[asyncio.Event] = set()
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=2**24)
         for path in PATHS:
             app.router.add_post(path, self._answer)
         app.router.add_post("/tool", self._tool)
+        app.router.add_post("/go", self._go)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -100,6 +104,13 @@ class ScriptedUpstream:
         self.tool_calls += 1
         self.tool_called.set()
         await asyncio.Event().wait()
+        return web.Response()
+
+    async def _go(self, _request: web.Request) -> web.Response:
+        """Let the answers that wait at their gates go on."""
+        for gate in self._gates:
+            gate.set()
+        self._gates.clear()
         return web.Response()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -147,6 +158,10 @@ class ScriptedUpstream:
             if script.hang_after is not None and record.sent >= script.hang_after:
                 record.started.set()
                 await asyncio.Event().wait()
+            if record.sent == script.gate_after:
+                gate = asyncio.Event()
+                self._gates.add(gate)
+                await gate.wait()
             if script.delay_s:
                 await pause(script.delay_s)
             if script.cut_after_bytes is not None and sent_bytes + len(event) >= script.cut_after_bytes:

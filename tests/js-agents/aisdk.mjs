@@ -1,9 +1,9 @@
-// Scenarios with the AI SDK's own chat, unmodified. Arguments: transport ("durable" or "plain"), the adapter's origin, and
-// by which name the SDK is installed.
+// Scenarios with the AI SDK's own chat, unmodified. Arguments: transport ("durable" or "plain"), the adapter's origin,
+// by which name the SDK is installed, and the model's origin: its "gated" answer waits after w8 for a POST to /go.
 // Prints one JSON object: scenario -> what every tab ended with.
 import { createDurableChatTransport } from "@durable-streams/aisdk-transport";
 
-const [kind, origin, sdk] = process.argv.slice(2);
+const [kind, origin, sdk, model] = process.argv.slice(2);
 const { AbstractChat, DefaultChatTransport } = await import(sdk);
 const api = `${origin}/api/${kind === "plain" ? "sse/chat" : "chat"}`;
 
@@ -60,6 +60,7 @@ const post = async (path, body = {}) => {
   });
   return { status: response.status, ...(await response.json()) };
 };
+const go = () => fetch(`${model}/go`, { method: "POST" });
 const session = async (id) => (await fetch(`${origin}/api/sessions/${id}`)).json();
 const until = async (happened) => { while (!(await happened())) await new Promise((r) => setTimeout(r, 20)); };
 
@@ -72,19 +73,25 @@ const scenarios = {
   },
   async lateJoin() {
     const first = new Tab("late-join");
-    const sent = first.sendMessage({ text: "words" });
+    const sent = first.sendMessage({ text: "gated" });
     await first.shows("w3");
     const second = new Tab("late-join", first.messages.slice(0, 1));
-    await Promise.all([sent, second.resumeStream()]);
+    const resumed = second.resumeStream();
+    await second.shows("w3");
+    await go();
+    await Promise.all([sent, resumed]);
     return [first.result(), second.result()];
   },
   async reloadMidAnswer() {
     const gone = new Tab("reload-mid");
-    gone.sendMessage({ text: "words" });
+    gone.sendMessage({ text: "gated" });
     await gone.shows("w3");
     await gone.stop(); // closes this tab's connection; the run goes on
     const tab = new Tab("reload-mid", gone.messages.slice(0, 1));
-    await tab.resumeStream();
+    const resumed = tab.resumeStream();
+    await tab.shows("w3");
+    await go();
+    await resumed;
     return [tab.result()];
   },
   async reloadAfterEnd() {
