@@ -1,7 +1,8 @@
 """Which webhooks are under way: each wake once at a time, a bounded number at once.
 
 Owns: the tasks. Must not know: the wire, the states.
-Invariant: a wake taken is sent, or its subscription comes back by its deadline; being forgotten here loses nothing.
+Invariants: a wake taken is sent, or its subscription comes back by its deadline; being forgotten here loses nothing. No
+fault of ours ends deliveries.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 DELIVERIES_MAX: Final = 128
 """Webhooks under way at once; others wait."""
+AGAIN_S: Final = 0.1
+"""After a fault of ours, wakes are taken again so much later: one that stays must not keep the loop busy."""
 _log = structlog.get_logger(__name__)
 
 
@@ -38,7 +41,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Deliver from now on, in a task of its own."""
-        self._taking = asyncio.get_running_loop().create_task(self._take())
+        self._taking = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
         """Cut what is under way; it is still waking in the store and will be delivered after the next start."""
@@ -49,10 +52,23 @@ class Dispatcher:
             await asyncio.wait(ending)
         await self._client.close()
 
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._take()
+            except Exception:  # noqa: BLE001 whatever it is, deliveries go on
+                _log.critical("taking wakes failed; it is begun anew", exc_info=True)
+                await asyncio.sleep(AGAIN_S)
+
     async def _take(self) -> None:
+        """Begin one delivery after another, each with a slot of its own."""
         while True:
             await self._slots.acquire()
-            path = await self._waking.take()
+            try:
+                path = await self._waking.take()
+            except BaseException:
+                self._slots.release()
+                raise
             task = asyncio.get_running_loop().create_task(self._deliver(path))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -64,6 +80,7 @@ class Dispatcher:
             _log.error("a delivery failed in an unforeseen way", exc_info=fault)
 
     async def _deliver(self, path: str) -> None:
+        """Send what is due now; what is under way already is not sent beside itself, and its report decides."""
         found = self._subscriptions.attempt(path)
         if found is None:
             return
