@@ -13,10 +13,10 @@ import orjson
 
 from durable_streams.cli.descriptors import say
 from durable_streams.cli.endings import Failure, Status
-from durable_streams.cli.feed import Feed, Tally
 from durable_streams.cli.inputs import Source, open_sources, pinned
 from durable_streams.cli.options import Size, Whole, as_json, gathered, option
 from durable_streams.cli.progress import progress
+from durable_streams.cli.pump import Pump, Tally
 from durable_streams.cli.remote import Remote, carry_out, remote_options
 from durable_streams.cli.splitting import MESSAGE_MAX_BYTES, Splitting, split
 from durable_streams.client import IdempotentProducer, StreamNotFoundError
@@ -130,7 +130,7 @@ async def _append(appending: Appending, sources: Sequence[Source], digest: str) 
         steady = all(source.size_bytes is not None for source in sources)
         linger_ms = NEVER_MS if steady else appending.linger_ms
         async with _producer(appending, producer_id, content_type, linger_ms=linger_ms) as producer:
-            await _take_all(Feed(producer, _pace_bytes(appending), tally), sources, splitting)
+            await _take_all(Pump(producer, _pace_bytes(appending), tally), sources, splitting)
     if appending.close:
         # Under a name of its own, so that a repeated command finds its batches refused as behind a close, yet can tell
         # by this duplicate that the close was its own, before which all of its input was stored.
@@ -177,15 +177,15 @@ def _producer(appending: Appending, producer_id: str, content_type: str, *, ling
     )
 
 
-async def _take_all(feed: Feed, sources: Sequence[Source], splitting: Splitting) -> None:
+async def _take_all(pump: Pump, sources: Sequence[Source], splitting: Splitting) -> None:
     sizes = [source.size_bytes for source in sources]
     total_bytes = None if None in sizes else sum(size or 0 for size in sizes)
     with progress(total_bytes) as show:
         for source in sources:
             async for piece in split(source, splitting):
-                await feed.take(source.name, piece)
-                show(feed.tally.byte_count)
-        await feed.finish()
+                await pump.take(source.name, piece)
+                show(pump.tally.byte_count)
+        await pump.finish()
 
 
 def _producer_id(appending: Appending, splitting: Splitting, digest: str) -> str:

@@ -1,4 +1,4 @@
-"""From messages to acknowledgements: feeds a producer at the pace of its server and counts what comes back.
+"""From messages to acknowledgements: gives a producer its input at the pace of its server and counts what comes back.
 
 Owns: how much may be under way, and the tally. Must not know: where messages come from, how they travel.
 Invariant: receipts are taken in order, so the tally says how far the input is stored without a hole.
@@ -38,8 +38,8 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Feed:
-    """Feeds one producer.
+class Pump:
+    """Gives one producer its input.
 
     Attributes:
         producer: takes the messages.
