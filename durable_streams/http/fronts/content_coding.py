@@ -21,7 +21,7 @@ _WINDOW_BITS: Final = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 1
 
 
 class Unpacker:
-    """Decodes a body as it arrives. ``name``: a coding of ``_WINDOW_BITS``."""
+    """Unpacks a body as it arrives. ``name``: a coding of ``_WINDOW_BITS``."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -30,7 +30,7 @@ class Unpacker:
 
     @classmethod
     def of(cls, coding: str | None) -> Unpacker | None:
-        """Return the decoder for a value of ``Content-Encoding``, or ``None`` if nothing is coded.
+        """Return what unpacks a body of this value of ``Content-Encoding``, or ``None`` if nothing is coded.
 
         Raises:
             InvalidHeaderError: a coding other than gzip, deflate and identity.
@@ -43,7 +43,7 @@ class Unpacker:
         return cls(name)
 
     def feed(self, packed: bytes) -> Iterator[bytes]:
-        """Yield what ``packed`` adds to the decoded body, ``UNPACKED_MAX_BYTES`` at a time.
+        """Yield what ``packed`` adds to the unpacked body, ``UNPACKED_MAX_BYTES`` at a time.
 
         Raises:
             InvalidHeaderError: bytes that are not in this coding, or go on behind its end.
@@ -71,12 +71,12 @@ class Unpacker:
 
 
 def decode_body(body: bytes, coding: str, max_bytes: int) -> bytes:
-    """Return the decoded body.
+    """Return the unpacked body.
 
     Args:
         body: as received, whole.
         coding: the value of ``Content-Encoding``.
-        max_bytes: most bytes that the decoded body may have.
+        max_bytes: most bytes that the unpacked body may have.
 
     Raises:
         InvalidHeaderError: a coding other than gzip, deflate and identity, or bytes that are not in it, whole.
