@@ -35,8 +35,8 @@ from durable_streams.runtime.clock import SystemClock
 from durable_streams.runtime.listening import bind, local_url
 from durable_streams.runtime.stopping import StoppedEarlyError
 from durable_streams.streams.packer import Packer
+from durable_streams.streams.pages import Pages
 from durable_streams.streams.publisher import Publisher
-from durable_streams.streams.reader import Reader
 from durable_streams.streams.service import Streams
 from durable_streams.streams.tail import Hub
 from durable_streams.subscriptions.index import SubscriptionIndex
@@ -152,8 +152,8 @@ class Server:
         index = SubscriptionIndex(self.engine, wakes.matcher, waking=waking, alarm=alarm)
         audience = Audience((Publisher(hub, packer), index), watch=wakes, followed=hub.is_followed)
         self.committer = Committer(self.engine, cache, self._writer, runtime=runtime, audience=audience)
-        reader = Reader(self.engine, config.bounds.page_limit_bytes, packer)
-        self.streams = Streams(self.engine, self.committer, cache, reader=reader, hub=hub, runtime=runtime)
+        pages = Pages(self.engine, config.bounds.page_limit_bytes, packer)
+        self.streams = Streams(self.engine, self.committer, cache, pages=pages, hub=hub, runtime=runtime)
         self.subscriptions = Subscriptions(
             self.committer,
             runtime,

@@ -16,7 +16,7 @@ from durable_streams.protocol.create import FORK_DEPTH_MAX
 from durable_streams.protocol.headers import PRODUCER_ID_MAX_BYTES, STREAM_SEQ_MAX_BYTES
 from durable_streams.protocol.json_scan import DEPTH_MAX
 from durable_streams.protocol.paths import PATH_MAX_BYTES
-from durable_streams.streams.reader import TAIL_MESSAGES_MAX
+from durable_streams.streams.pages import TAIL_MESSAGES_MAX
 from tests.conformance.suite import JS
 from tests.conformance.test_conformance import SUITE_COUNT
 from tests.patience import HANG_S

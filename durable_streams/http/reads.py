@@ -22,7 +22,7 @@ from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import parse_start
 from durable_streams.protocol.response_fields import ETAG
 from durable_streams.protocol.sse import LAST_EVENT_ID, Encoding, encoding_of, parse_event_id
-from durable_streams.streams.reader import TAIL_MESSAGES_MAX
+from durable_streams.streams.pages import TAIL_MESSAGES_MAX
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Fields, Request, Settle

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from durable_streams.protocol.sse import Encoding
     from durable_streams.runtime import Runtime
     from durable_streams.streams.many import Verdict
-    from durable_streams.streams.reader import Reader
+    from durable_streams.streams.pages import Pages
     from durable_streams.streams.tail import Follower, Hub
 
 _RESERVED_START: Final = f"{RESERVED}/"
@@ -43,9 +43,9 @@ class Streams:
     """The streams of one store. The loop's thread only."""
 
     def __init__(
-        self, engine: Engine, committer: Committer, cache: HeadCache, *, reader: Reader, hub: Hub, runtime: Runtime
+        self, engine: Engine, committer: Committer, cache: HeadCache, *, pages: Pages, hub: Hub, runtime: Runtime
     ) -> None:
-        self._engine, self._committer, self._cache, self._reader = engine, committer, cache, reader
+        self._engine, self._committer, self._cache, self._pages = engine, committer, cache, pages
         self._hub, self._clock, self._chance = hub, runtime.clock, runtime.chance
 
     def submit_append(
@@ -79,7 +79,7 @@ class Streams:
     def submit_create(self, path: str, request: Create, settle: Callable[[Created | StreamError], None]) -> None:
         """Queue a creation, or a fork (§5.1, §4.2)."""
         self._committer.submit(
-            CreateCommand(path, request, settle, chance=self._chance, fork_base=self._reader.fork_base)
+            CreateCommand(path, request, settle, chance=self._chance, fork_base=self._pages.fork_base)
         )
 
     def submit_delete(
@@ -167,25 +167,25 @@ class Streams:
         head = self.touched_head(path)
         position = resolve_start(head, start)
         if start is not None:
-            self._reader.check_aligned(head, position)
+            self._pages.check_aligned(head, position)
         return head, position
 
     @property
     def page_max_bytes(self) -> int:
         """Most bytes of a page, save that a single larger message goes whole."""
-        return self._reader.page_max_bytes
+        return self._pages.page_max_bytes
 
     def page(self, head: Head, start: int, max_bytes: int | None = None) -> Page:
-        """Return the page from ``start`` on; ``max_bytes`` and errors as in ``Reader.page``."""
-        return self._reader.page(head, start, max_bytes)
+        """Return the page from ``start`` on; ``max_bytes`` and errors as in ``Pages.page``."""
+        return self._pages.page(head, start, max_bytes)
 
     def piece(self, head: Head, start: int, end: int) -> bytes:
-        """Return stored bytes from ``start`` on, for an answer that holds all up to ``end``; see ``Reader.piece``."""
-        return self._reader.piece(head, start, end)
+        """Return stored bytes from ``start`` on, for an answer that holds all up to ``end``; see ``Pages.piece``."""
+        return self._pages.piece(head, start, end)
 
     def last_messages(self, path: str, count: int) -> Generator[None, None, int]:
-        """Look for where the last ``count`` messages begin, in steps; see ``Reader.last_messages``."""
-        return self._reader.last_messages(self.head(path), count)
+        """Look for where the last ``count`` messages begin, in steps; see ``Pages.last_messages``."""
+        return self._pages.last_messages(self.head(path), count)
 
     def scan(self, prefix: str, after: str, limit: int) -> tuple[list[Head], str | None]:
         """Return one page of streams in path order, and the path to go on after, ``None`` at the end.

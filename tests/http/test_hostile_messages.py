@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from durable_streams.engine.memory import MemoryEngine
-from durable_streams.streams.reader import FORK_MESSAGES_MAX, FORK_SCAN_MAX_BYTES, SLICE_BYTES
+from durable_streams.streams.pages import FORK_MESSAGES_MAX, FORK_SCAN_MAX_BYTES, SLICE_BYTES
 from tests.operations import counted_calls
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from durable_streams.runtime import Runtime
 from durable_streams.runtime.alarm import Alarm
 from durable_streams.runtime.clock import Chance, ManualClock
 from durable_streams.streams.packer import Packer
+from durable_streams.streams.pages import Pages
 from durable_streams.streams.publisher import Publisher
-from durable_streams.streams.reader import Reader
 from durable_streams.streams.service import Streams
 from durable_streams.streams.tail import Hub
 from durable_streams.subscriptions.index import SubscriptionIndex
@@ -75,8 +75,8 @@ class World:
         index = SubscriptionIndex(self.engine, wakes.matcher, waking=WakingQueue(), alarm=alarm)
         audience = Audience((Publisher(hub, packer), index), watch=wakes, followed=hub.is_followed)
         committer = Committer(self.engine, cache, self.writer, runtime=runtime, audience=audience)
-        reader = Reader(self.engine, 1 << 20, packer)
-        self.streams = Streams(self.engine, committer, cache, reader=reader, hub=hub, runtime=runtime)
+        pages = Pages(self.engine, 1 << 20, packer)
+        self.streams = Streams(self.engine, committer, cache, pages=pages, hub=hub, runtime=runtime)
         self.subscriptions = Subscriptions(
             committer, runtime, wakes=wakes, index=index, tokens=tokens, check_webhook=lambda _url: None
         )

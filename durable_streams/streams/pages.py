@@ -46,7 +46,7 @@ SLICE_CHUNKS: Final = 256
 """What of that is looked at in one go, in bytes and in chunks."""
 
 
-class Reader:
+class Pages:
     """Reads committed bytes of streams through their segments.
 
     Args:
