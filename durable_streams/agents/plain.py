@@ -30,6 +30,8 @@ from pathlib import PurePath
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+import orjson
+
 from durable_streams.agents.errors import AgentError
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
@@ -58,6 +60,14 @@ def shown(value: object) -> Plain:
         return plain(value)
     except NoFormError:
         return f"[{type(value).__name__}]"
+
+
+def encoded(fields: Mapping[str, object]) -> bytes:
+    """Return compact JSON, whatever is in it: an ending that cannot be written would leave a run open."""
+    try:
+        return orjson.dumps(fields)
+    except TypeError:
+        return orjson.dumps({name: shown(value) for name, value in fields.items()})
 
 
 def whole(text: str) -> str:

@@ -18,6 +18,7 @@ from durable_streams.agents import Agent, Run, Tool, write
 from durable_streams.agents.events import (
     Custom,
     Finished,
+    Noted,
     ReasoningDelta,
     ReasoningEnded,
     TextDelta,
@@ -26,8 +27,9 @@ from durable_streams.agents.events import (
     ToolInputDelta,
     ToolReturned,
 )
+from durable_streams.agents.fit import UnstorableError
 from durable_streams.agents.plain import DEPTH_MAX, NoFormError, plain, whole
-from durable_streams.agents.runs.intake import Intake, UnstorableError
+from durable_streams.agents.runs.intake import Intake
 from tests.agents.conftest import ended, stored, text_of
 from tests.agents.test_sessions import asking
 
@@ -139,6 +141,7 @@ def test_halves_of_different_parts_are_not_joined(kind: type[TextDelta | Reasoni
         ToolInputDelta("c", "t", {}),  # type: ignore[arg-type]
         ToolCalled("c", "t", object()),
         Custom("n", {(1, 2): 3}),
+        Noted(7),  # type: ignore[arg-type]
         7,
         None,
     ],

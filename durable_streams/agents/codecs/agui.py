@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from durable_streams.agents.codecs import agui_names as names
-from durable_streams.agents.codecs.base import encoded, joined_deltas
+from durable_streams.agents.codecs.base import joined_deltas
 from durable_streams.agents.events import (
     INTERRUPTED,
     UNKNOWN,
@@ -32,6 +32,7 @@ from durable_streams.agents.events import (
     ToolRejected,
     ToolReturned,
 )
+from durable_streams.agents.plain import encoded, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -169,7 +170,7 @@ class AguiEvents:
     def _tool_called(self, call_id: str, tool: str, given: object) -> list[Chunk]:
         if self._calls.get(call_id) == "called" or call_id in self._returned:
             return []
-        text = "" if call_id in self._calls else orjson.dumps(given, default=str).decode()
+        text = "" if call_id in self._calls else orjson.dumps(shown(given)).decode()
         chunks = self._tool_input(call_id, tool, text)
         self._calls[call_id] = "called"
         return [*chunks, {"type": names.TOOL_CALL_END, "toolCallId": call_id}]
@@ -180,7 +181,7 @@ class AguiEvents:
 
     def _tool_returned(self, event: ToolReturned) -> list[Chunk]:
         output = event.output
-        text = output if isinstance(output, str) else orjson.dumps(output, default=str).decode()
+        text = output if isinstance(output, str) else orjson.dumps(shown(output)).decode()
         return self._result(event.call_id, text)
 
     def _result(self, call_id: str, content: str) -> list[Chunk]:

@@ -8,10 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import orjson
-
 from durable_streams.agents.codecs.chunk_names import DELTA, INPUT_DELTA
-from durable_streams.agents.plain import shown
 
 if TYPE_CHECKING:
     from durable_streams.agents.events import Ending, Event
@@ -56,14 +53,6 @@ class Codec(Protocol):
 
     def encode(self, chunk: Chunk) -> bytes:
         """Return the chunk's bytes; in JSON mode one JSON text."""
-
-
-def encoded(chunk: Chunk) -> bytes:
-    """Return a chunk as compact JSON, whatever is in it: an ending that cannot be written would leave a run open."""
-    try:
-        return orjson.dumps(chunk)
-    except TypeError:
-        return orjson.dumps({name: shown(value) for name, value in chunk.items()})
 
 
 def joined_deltas(first: Chunk, second: Chunk, *, kinds: frozenset[str], same: tuple[str, ...]) -> Chunk | None:

@@ -14,10 +14,20 @@ if TYPE_CHECKING:
 
 
 def message_of(chunks: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return the message: ``id``, ``role``, ``parts``, ``metadata``. Chunks of unknown types are skipped."""
+    """Return the message: ``id``, ``role``, ``parts``, ``metadata``.
+
+    Never fails, as a session is read by it again and again: chunks of unknown types are skipped, and how many others
+    could not be made sense of is in the metadata, as ``unread``.
+    """
     folding = _Folding()
+    unread = 0
     for chunk in chunks:
-        folding.feed(chunk)
+        try:
+            folding.feed(chunk)
+        except (LookupError, TypeError, AttributeError):
+            unread += 1
+    if unread:
+        folding.message["metadata"]["unread"] = unread
     return folding.message
 
 
@@ -61,7 +71,7 @@ class _Folding:
         self._add({"type": "step-start"})
 
     def _start(self, chunk: dict[str, Any]) -> None:
-        self.message["id"] = chunk.get("messageId", self.message["id"])
+        self.message["id"] = str(chunk.get("messageId", self.message["id"]))
         self._metadata(chunk)
 
     def _metadata(self, chunk: dict[str, Any]) -> None:

@@ -32,18 +32,18 @@ class OpenParts:
 
     def observe(self, chunk: Chunk) -> None:
         """Take the next chunk."""
-        kind = str(chunk["type"])
+        kind = str(chunk.get("type"))
         if kind in names.PART_KINDS:
-            self.parts[str(chunk["id"])] = names.PART_KINDS[kind]
+            self.parts[str(chunk.get("id"))] = names.PART_KINDS[kind]
         elif kind in _CLOSES:
-            self.parts.pop(str(chunk["id"]), None)
+            self.parts.pop(str(chunk.get("id")), None)
         elif kind in _CALLS:
-            self._observe_call(kind, str(chunk["toolCallId"]))
+            self._observe_call(kind, str(chunk.get("toolCallId")))
         elif kind in _RETURNS:
             # A preliminary output is followed by the final one.
             if not chunk.get("preliminary"):
-                self.calls.pop(str(chunk["toolCallId"]), None)
-                self.returned.add(str(chunk["toolCallId"]))
+                self.calls.pop(str(chunk.get("toolCallId")), None)
+                self.returned.add(str(chunk.get("toolCallId")))
         elif kind in {names.START_STEP, names.FINISH_STEP}:
             self.in_step = kind == names.START_STEP
         elif kind in names.TERMINAL:

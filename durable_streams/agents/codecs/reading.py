@@ -24,6 +24,7 @@ from durable_streams.agents.events import (
     ToolRejected,
     ToolReturned,
 )
+from durable_streams.agents.fit import UnstorableError, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +52,15 @@ _READERS: Mapping[str, Callable[[dict[str, Any]], Event]] = {
 
 
 def event_of(chunk: dict[str, Any]) -> Event | None:
-    """Return the event that a chunk stands for; ``None`` for what begins or ends a message, and for unknown types."""
+    """Return the event that a chunk stands for; ``None`` for what ends a message, and for what is unknown."""
+    try:
+        event = _event_of(chunk)
+        return None if event is None else fit(event)
+    except (LookupError, TypeError, AttributeError, UnstorableError):
+        return None
+
+
+def _event_of(chunk: dict[str, Any]) -> Event | None:
     kind = chunk["type"]
     if kind.startswith(names.DATA_PREFIX):
         return Custom(kind.removeprefix(names.DATA_PREFIX), chunk["data"], chunk.get("id"))

@@ -8,10 +8,10 @@ As clients ignore ``abort``, ``message-metadata`` before it says the same where 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from durable_streams.agents.codecs import chunk_names as names
-from durable_streams.agents.codecs.base import encoded, joined_deltas
+from durable_streams.agents.codecs.base import joined_deltas
 from durable_streams.agents.codecs.open_parts import OpenParts
 from durable_streams.agents.events import (
     INTERRUPTED,
@@ -20,6 +20,7 @@ from durable_streams.agents.events import (
     Custom,
     Ending,
     Finished,
+    How,
     Noted,
     ReasoningDelta,
     ReasoningEnded,
@@ -33,6 +34,7 @@ from durable_streams.agents.events import (
     ToolRejected,
     ToolReturned,
 )
+from durable_streams.agents.plain import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from durable_streams.agents.codecs.base import Chunk, Identity
     from durable_streams.agents.events import Event
 
+_TOLD_BY: Final[Mapping[str, How]] = {names.FINISH: "finished", names.ERROR: "failed"}
+"""What a terminal chunk alone tells; of an ``abort`` the metadata beside it does."""
 _CALL_ERRORS: Final = {
     "finished": "no result was given",
     "aborted": INTERRUPTED,
@@ -228,12 +232,15 @@ def ending_of(chunks: list[dict[str, Any]]) -> Ending | None:
         return None
     last = chunks[-1]
     beside = chunks[-2] if len(chunks) > 1 and chunks[-2].get("type") == names.MESSAGE_METADATA else {}
-    said = last.get("messageMetadata") or beside.get("messageMetadata") or {}
-    how = {names.FINISH: "finished", names.ERROR: "failed"}.get(last["type"], said.get("ending", "aborted"))
+    said = last.get("messageMetadata") or beside.get("messageMetadata")
+    said = said if isinstance(said, dict) else {}
+    told: How = said["ending"] if said.get("ending") in get_args(How) else "aborted"
+    how: How = _TOLD_BY.get(last["type"], told)
+    at_ms = said.get("at")
     return Ending(
         how=how,
         reason=said.get("reason") or last.get("reason") or last.get("errorText"),
         by=said.get("by"),
-        at_ms=said.get("at", 0),
+        at_ms=at_ms if isinstance(at_ms, int) else 0,
         finish_reason=last.get("finishReason", "stop"),
     )

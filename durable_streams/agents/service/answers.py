@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from durable_streams.agents.errors import AgentError
+from durable_streams.agents.plain import encoded
 from durable_streams.agents.sessions.adapter import BusyError
 from durable_streams.agents.sessions.events import InvalidEventError
 from durable_streams.agents.sessions.places import InvalidIdError
@@ -53,11 +54,11 @@ class BadBodyError(AgentError):
 
 
 def json_answer(
-    body: object, *, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+    body: Mapping[str, object], *, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """Return JSON that no cache keeps."""
     return web.Response(
-        body=orjson.dumps(body),
+        body=encoded(body),
         status=status,
         content_type="application/json",
         headers={"Cache-Control": "no-store", **(headers or {})},

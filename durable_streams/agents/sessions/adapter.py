@@ -267,7 +267,7 @@ class Adapter:
         try:
             async with session.following(), asyncio.TaskGroup() as group:
                 await session.changed(lambda state: gid in state.generations)
-                group.create_task(self._project(session, owner.generation))
+                group.create_task(self._project_aside(session, owner.generation))
                 await owner.run(self._source, prompt.request, self._beacon)
                 await self._finalize(session, owner.generation)
         finally:
@@ -282,6 +282,12 @@ class Adapter:
         if generation.agui:
             prompt = session.state.messages.get(generation.prompt_id)
             await project(self.places, session.session_id, generation, prompt=prompt)
+
+    async def _project_aside(self, session: Session, generation: Generation) -> None:
+        try:
+            await self._project(session, generation)
+        except Exception:
+            log.exception("projection_failed", session=session.session_id, generation=generation.id)
 
     async def _stop_all(self, session: Session, active: list[Generation], ending: Ending) -> None:
         for generation in active:

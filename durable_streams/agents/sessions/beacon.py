@@ -66,13 +66,21 @@ class Beacon:
                         async with self._places.stream(_path(hour)).stream(offset=offset, live=True) as response:
                             async for one in response.iter_json():
                                 offset = response.offset
-                                found(one["session"], one["generation"])
+                                _tell(one, found)
             await asyncio.sleep(FOLLOW_AGAIN_S)
 
     async def _create(self, hour: int) -> None:
         if hour not in self._created:
             await self._places.stream(_path(hour)).create_stream(content_type=JSON, ttl_seconds=TTL_S)
             self._created.add(hour)
+
+
+def _tell(one: object, found: Callable[[str, str], None]) -> None:
+    """Tell of a run that is named; anybody may have written what names none."""
+    if isinstance(one, dict):
+        session_id, gid = one.get("session"), one.get("generation")
+        if isinstance(session_id, str) and isinstance(gid, str):
+            found(session_id, gid)
 
 
 def _path(hour: int) -> str:

@@ -95,7 +95,9 @@ async def read(places: Places, generation: Generation) -> Stored:
     """Return what is stored of a generation; one whose stream is gone counts as closed and empty."""
     try:
         async with places.stream(generation.stream).stream(live=False) as response:
-            chunks = await response.read_json()
+            stored = await response.read_json()
+            # What is no chunk cannot be said again, and must not keep anybody from ending the run.
+            chunks = [one for one in stored if isinstance(one, dict) and isinstance(one.get("type"), str)]
             return Stored(chunks, response.stream_closed, response.offset)
     except StreamNotFoundError:
         return Stored([], closed=True, offset="")

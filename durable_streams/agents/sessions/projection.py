@@ -52,6 +52,8 @@ async def project(places: Places, session_id: str, generation: Generation, *, pr
     await tell(codec.begin(Identity(generation.message_id, generation.id, session_id)))
     async with places.stream(generation.stream).stream(live=True) as response:
         async for chunk in response.iter_json():
+            if not isinstance(chunk, dict):
+                continue
             last = [*last[-1:], chunk]
             event = event_of(chunk)
             await tell([] if event is None else codec.feed(event))

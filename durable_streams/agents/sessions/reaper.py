@@ -6,8 +6,9 @@ A run is looked at when its lease should have been renewed, as far as was known:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
 
 from durable_streams.client import DurableStreamError, FetchError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from durable_streams.runtime.clock import Clock
 
 LOOKS_AT_ONCE: Final = 16
+
+log = structlog.get_logger(__name__)
 
 
 class Owning(Protocol):
@@ -63,12 +66,17 @@ class Reaper:
                 wait_ms = self._process.settings.lease_ms
                 if self._process.owns(gid):
                     continue
-                with contextlib.suppress(DurableStreamError, FetchError):
+                try:
                     async with self._looking:
                         left_ms = await self._look(session_id, gid)
-                    if left_ms is None:
-                        return
-                    wait_ms = left_ms
+                except (DurableStreamError, FetchError):
+                    continue
+                except Exception:
+                    log.exception("look_failed", session=session_id, generation=gid)
+                    continue
+                if left_ms is None:
+                    return
+                wait_ms = left_ms
         finally:
             self._watched.discard(gid)
 

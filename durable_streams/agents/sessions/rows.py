@@ -5,10 +5,10 @@ Rows are always whole: some readers merge an update into the row, others replace
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Final, Literal, TypeAlias
 
-import orjson
+from durable_streams.agents.plain import encoded
 
 Status: TypeAlias = Literal["queued", "running", "finished", "aborted", "failed", "lost"]
 
@@ -72,11 +72,29 @@ class Generation:
 
 
 _NAMES: Final = frozenset(field.name for field in fields(Generation))
+_KINDS: Final[dict[str, type]] = {
+    field.name: int if field.type == "int" else str for field in fields(Generation) if field.default is MISSING
+}
+"""Fields that every generation's row has."""
 
 
-def generation_of(value: dict[str, Any]) -> Generation:
-    """Return a generation from its row's value; unknown fields are skipped."""
-    return Generation(**{name: value[name] for name in value if name in _NAMES})
+def generation_of(value: dict[str, Any]) -> Generation | None:
+    """Return a generation from its row's value; unknown fields are skipped. ``None``: it is no generation's row."""
+    known = {name: value[name] for name in value if name in _NAMES}
+    if not all(isinstance(known.get(name), kind) for name, kind in _KINDS.items()):
+        return None
+    return Generation(**known)
+
+
+def is_message(value: dict[str, Any]) -> bool:
+    """Return whether a row's value is a message, as whoever reads a session relies on."""
+    parts = value.get("parts")
+    return (
+        isinstance(value.get("id"), str)
+        and isinstance(value.get("role"), str)
+        and isinstance(parts, list)
+        and all(isinstance(part, dict) for part in parts)
+    )
 
 
 def generation_row(generation: Generation, operation: str = "update", txid: str | None = None) -> bytes:
@@ -97,7 +115,7 @@ def row(
     event: dict[str, Any] = {"type": kind, "key": key, "headers": headers}
     if value is not None:
         event["value"] = value
-    return orjson.dumps(event)
+    return encoded(event)
 
 
 def deletion(kind: str, key: str) -> bytes:

@@ -12,6 +12,8 @@ import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from durable_streams.agents.sessions.places import JSON, session_path
 from durable_streams.agents.sessions.state import SessionState
 from durable_streams.client import DurableStreamError, FetchError, StreamNotFoundError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from durable_streams.client import IdempotentAppendResult, ProducerClaim, StreamEvent
 
 FOLLOW_AGAIN_S = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class Session:
@@ -97,12 +101,16 @@ class Session:
     async def _follow(self) -> None:
         while True:
             # The reader bears interruptions for minutes; what it gives up on is tried again from where it was.
-            with contextlib.suppress(DurableStreamError, FetchError):
+            try:
                 async with self.stream.stream(offset=self._offset, live=True) as response:
                     async for event in response.iter_events("json"):
                         self._apply(event)
                 if response.stream_closed:
                     return
+            except (DurableStreamError, FetchError):
+                pass
+            except Exception:
+                log.exception("follow_failed", session=self.session_id)
             await asyncio.sleep(FOLLOW_AGAIN_S)
 
     def _apply(self, event: StreamEvent[list[Any]]) -> None:

@@ -11,6 +11,7 @@ from durable_streams.agents.sessions.rows import (
     PRESENCE,
     Generation,
     generation_of,
+    is_message,
 )
 
 
@@ -29,19 +30,21 @@ class SessionState:
         kind, key = event.get("type"), event.get("key")
         if not isinstance(key, str):
             return
-        value = event.get("value")
-        if event.get("headers", {}).get("operation") == "delete":
+        value, headers = event.get("value"), event.get("headers")
+        if isinstance(headers, dict) and headers.get("operation") == "delete":
             {MESSAGE: self.messages, PRESENCE: self.presence}.get(str(kind), {}).pop(key, None)
-        elif not isinstance(value, dict):
-            return
-        elif kind == MESSAGE:
+        elif isinstance(value, dict):
+            self._put(kind, key, value)
+
+    def _put(self, kind: object, key: str, value: dict[str, Any]) -> None:
+        if kind == MESSAGE and is_message(value):
             self.messages[key] = value
-        elif kind == GENERATION:
-            self.generations[key] = generation = generation_of(value)
+        elif kind == GENERATION and (generation := generation_of(value)) is not None:
+            self.generations[key] = generation
             self.turn_count = max(self.turn_count, generation.turn + 1)
-        elif kind == PRESENCE:
+        elif kind == PRESENCE and isinstance(value.get("expires_at", 0), int):
             self.presence[key] = value
-        elif kind == CONTROL:
+        elif kind == CONTROL and isinstance(value.get("stop"), dict):
             self.controls[key] = value
 
     def active(self) -> list[Generation]:

@@ -14,6 +14,7 @@ import aiohttp
 import orjson
 
 from durable_streams.agents.errors import UpstreamCutError, UpstreamError
+from durable_streams.agents.plain import encoded
 from durable_streams.agents.wires.base import SseDecoder, error_message
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class HttpModel:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         return await self._session.post(
             self._upstream.base_url.rstrip("/") + self._wire.path,
-            data=orjson.dumps(body),
+            data=encoded(body),
             headers={"Content-Type": "application/json", **self._wire.headers(self._upstream.api_key)},
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=self._upstream.connect_s, sock_read=self._upstream.silence_s

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from durable_streams.agents.events import UNKNOWN
+from durable_streams.agents.plain import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,12 +48,12 @@ class Call:
     @property
     def arguments(self) -> str:
         """The input as JSON text."""
-        return orjson.dumps(self.input).decode()
+        return orjson.dumps(shown(self.input)).decode()
 
     @property
     def result(self) -> str:
         """The output as text."""
-        return self.output if isinstance(self.output, str) else orjson.dumps(self.output, default=str).decode()
+        return self.output if isinstance(self.output, str) else orjson.dumps(shown(self.output)).decode()
 
 
 def steps(message: UIMessage) -> Iterator[list[Text | Thought | Call]]:

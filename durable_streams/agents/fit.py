@@ -1,0 +1,81 @@
+"""Events as they may be stored, whoever made them.
+
+Must not know: codecs, streams. Invariant: what comes out breaks nobody who writes it or reads it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, Final, get_args
+
+from durable_streams.agents.errors import AgentError
+from durable_streams.agents.events import (
+    Custom,
+    Event,
+    Noted,
+    ReasoningDelta,
+    TextDelta,
+    ToolCalled,
+    ToolFailed,
+    ToolInputDelta,
+    ToolReturned,
+)
+from durable_streams.agents.plain import NoFormError, plain, whole
+
+DELTAS: Final = (TextDelta, ReasoningDelta, ToolInputDelta)
+_TEXTS: Final[Mapping[type, tuple[tuple[str, bool], ...]]] = {
+    kind: tuple((field.name, "None" in str(field.type)) for field in fields(kind) if str(field.type).startswith("str"))
+    for kind in get_args(Event)
+}
+"""Event → its fields that are texts, and whether each may be ``None``."""
+_VALUES: Final[Mapping[type, str]] = {
+    ToolCalled: "input",
+    ToolReturned: "output",
+    Custom: "value",
+    Noted: "values",
+}
+"""Event → its field that holds any value."""
+
+
+class UnstorableError(AgentError):
+    """A source said what is no event, or what cannot be stored."""
+
+
+def fit(event: Any) -> Event:  # noqa: ANN401 a source may say anything
+    """Return the event with texts that are valid Unicode and a value that JSON has.
+
+    A delta's own text is left as it is, as it may begin or end in the middle of a character. A tool's result that has
+    no form becomes the call's failure, as the tool has run.
+
+    Raises:
+        UnstorableError: it is no event, a text of it is none, or a value has no form.
+    """
+    kind = type(event)
+    if kind not in _TEXTS:
+        raise UnstorableError(f"a source said what is no event: a value of type {kind.__name__}")
+    for name, optional in _TEXTS[kind]:
+        text = getattr(event, name)
+        if not isinstance(text, str) and not (optional and text is None):
+            raise UnstorableError(f"{kind.__name__}.{name} is a text, not a value of type {type(text).__name__}")
+    if kind is Noted and not isinstance(event.values, Mapping):
+        raise UnstorableError(f"Noted.values is an object, not a value of type {type(event.values).__name__}")
+    return _mended(event)
+
+
+def _mended(event: Event) -> Event:
+    kind = type(event)
+    mended: dict[str, Any] = {}
+    for name, _ in _TEXTS[kind]:
+        text = getattr(event, name)
+        if text is not None and not (name == "text" and kind in DELTAS) and whole(text) is not text:
+            mended[name] = whole(text)
+    holds = _VALUES.get(kind)
+    if holds is not None:
+        try:
+            mended[holds] = plain(getattr(event, holds))
+        except NoFormError as error:
+            if isinstance(event, ToolReturned):
+                return ToolFailed(event.call_id, f"the result cannot be stored: {error}")
+            raise UnstorableError(f"{kind.__name__}.{holds} cannot be stored: {error}") from error
+    return replace(event, **mended) if mended else event
