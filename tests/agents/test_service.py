@@ -17,6 +17,7 @@ from durable_streams.agents.service.app import make_app
 from durable_streams.agents.sessions.adapter import Adapter
 from durable_streams.agents.sessions.prompts import Prompt
 from durable_streams.agents.sessions.settings import Settings
+from durable_streams.client import StreamNotFoundError
 from tests.agents.conftest import ended, stored, text_of
 
 if TYPE_CHECKING:
@@ -218,7 +219,17 @@ async def test_events_that_would_break_readers_are_refused(site: Site, given: ob
     assert status == 400, text
     assert headers["Access-Control-Allow-Origin"] == "*"
     assert (await site.call("GET", "/api/sessions/s1"))[0] == 200
-    assert await stored(f"{site.adapter.places.root_url}/sessions/s1") == []
+    with pytest.raises(StreamNotFoundError):
+        await stored(f"{site.adapter.places.root_url}/sessions/s1")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/sessions/s1", "/api/sessions/s1/messages", "/api/sessions/s1/presence", "/api/chat/s1/stream"]
+)
+async def test_to_look_at_a_session_creates_nothing(site: Site, path: str) -> None:
+    assert (await site.call("GET", path))[0] in {200, 204}
+    with pytest.raises(StreamNotFoundError):
+        await stored(f"{site.adapter.places.root_url}/sessions/s1")
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,9 @@ async def get_sessions(request: web.Request) -> web.StreamResponse:
 
 
 async def get_session(request: web.Request) -> web.StreamResponse:
-    """``GET /api/sessions/{id}``: messages, generations and presence at this moment."""
+    """``GET /api/sessions/{id}``: messages, generations and presence at this moment; a session not begun is empty."""
     adapter, session = _session(request)
     await adapter.active(session.session_id)
-    await session.ensure()
     state = session.state
     return json_answer(
         {
