@@ -47,6 +47,9 @@ class Intake:
         Raises:
             UnstorableError: it is no event, a text of it is none, or a value has no form.
         """
+        if not self._halves and _is_ascii(event):
+            yield event
+            return
         checked = fit(event)
         if self._halves:
             yield from self._other_halves(checked)
@@ -77,6 +80,17 @@ class Intake:
             text = text[:-1]
         fit = whole(text)
         return delta if fit is delta.text else replace(delta, text=fit)
+
+
+def _is_ascii(event: Event) -> bool:
+    """Return whether it is a delta that is fit as it is: nearly all are, and there are thousands a second."""
+    return (
+        isinstance(event, TextDelta | ReasoningDelta)
+        and isinstance(event.text, str)
+        and isinstance(event.part, str)
+        and event.text.isascii()
+        and event.part.isascii()
+    )
 
 
 def _part(delta: Delta) -> tuple[type, str]:
