@@ -22,6 +22,10 @@ async def test_a_path_waits_once_and_may_come_again_when_taken() -> None:
     assert await queue.take() == "a"
     queue.offer("a")
     assert [await queue.take() for _ in range(2)] == ["b", "a"]
+    third = asyncio.create_task(queue.take())
+    await turns()
+    assert not third.done()
+    third.cancel()
 
 
 async def test_whoever_takes_from_an_empty_queue_waits_for_the_next() -> None:
