@@ -79,7 +79,6 @@ class Modelled:
         (PurePosixPath("/a"), "/a"),
         ({UUID(int=1): None}, {"00000000-0000-0000-0000-000000000001": None}),
     ],
-    ids=repr,
 )
 def test_the_form_of(value: object, form: object) -> None:
     assert plain(value) == form
@@ -145,7 +144,6 @@ def test_halves_of_different_parts_are_not_joined(kind: type[TextDelta | Reasoni
         7,
         None,
     ],
-    ids=repr,
 )
 async def test_what_is_refused_fails_the_run_and_closes_the_stream(root: str, event: Event) -> None:
     async def source() -> AsyncIterator[str | Event]:
