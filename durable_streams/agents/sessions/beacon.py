@@ -7,10 +7,10 @@ last one's. The streams expire by themselves. Lose one and lost runs are found l
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 import orjson
+import structlog
 
 from durable_streams.agents.sessions.places import JSON
 from durable_streams.client import DurableStreamError, FetchError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 HOUR_MS: Final = 3_600_000
 TTL_S: Final = 4 * 3600
 FOLLOW_AGAIN_S: Final = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 def hour_of(now_ms: int) -> int:
@@ -56,17 +58,25 @@ class Beacon:
                 await asyncio.sleep(max(1.0, (hour * HOUR_MS - self._clock.now_ms()) / 1000))
 
     async def _follow(self, hour: int, found: Callable[[str, str], None]) -> None:
-        offset = None
+        offset: str | None = None
+
+        async def read() -> None:
+            nonlocal offset
+            async with self._places.stream(_path(hour)).stream(offset=offset, live=True) as response:
+                async for one in response.iter_json():
+                    offset = response.offset
+                    _tell(one, found)
+
         while hour_of(self._clock.now_ms()) <= hour + 1:
-            with contextlib.suppress(DurableStreamError, FetchError):
+            remaining_s = ((hour + 2) * HOUR_MS - self._clock.now_ms()) / 1000
+            try:
                 await self._create(hour)
-                remaining_s = ((hour + 2) * HOUR_MS - self._clock.now_ms()) / 1000
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(remaining_s):
-                        async with self._places.stream(_path(hour)).stream(offset=offset, live=True) as response:
-                            async for one in response.iter_json():
-                                offset = response.offset
-                                _tell(one, found)
+                async with asyncio.timeout(remaining_s):
+                    await read()
+            except (DurableStreamError, FetchError, TimeoutError):
+                pass
+            except Exception:  # else nobody here would end what dead processes left
+                log.exception("beacon_failed", hour=hour)
             await asyncio.sleep(FOLLOW_AGAIN_S)
 
     async def _create(self, hour: int) -> None:
