@@ -61,7 +61,8 @@ class Receiver:
         self._arrived = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        # Room for all that a server sends at once, so that no connection has to be tried again.
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
         port = self._server.sockets[0].getsockname()[1]
         self.port, self.url = port, f"http://127.0.0.1:{port}/hook"
         return self

@@ -85,6 +85,7 @@ async def test_so_many_go_at_once_and_the_rest_in_their_turn(site: Site, receive
     assert len(site.server._dispatcher._tasks) == DELIVERIES_MAX
     for _ in range(DELIVERIES_MAX + 1):
         held.let.release()
+    await receiver.delivery(DELIVERIES_MAX + 2)
     await until(lambda: not site.server._dispatcher._tasks)
 
     told = {delivery.wake["subscription_id"] for delivery in receiver.deliveries}
