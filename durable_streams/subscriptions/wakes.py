@@ -1,6 +1,7 @@
-"""Wakes: what a change of a stream does to the subscriptions it belongs to, in the batch that makes the change.
+"""Wakes: a stream changes in a batch, and the subscriptions it belongs to change in the same batch.
 
-Owns: links made in passing, cursors of streams that went, wake events, and the look for pending work when a wake ends.
+Owns: the link of a new stream that matches a pattern, the cursor of a stream that was removed, the wake event, and the
+look for pending work when a wake ends.
 Must not know: HTTP, webhooks, timers.
 Invariants: an idle subscription has no pending work, in every committed state; a wake and its cause commit together,
 and so do a wake and its wake event.
@@ -63,7 +64,7 @@ def subscription_of(slot: Slot) -> Subscription | None:
 
 
 class Wakes:
-    """What a batch tells of its streams (``batch.Watch``), and what commands on subscriptions share."""
+    """Hears of every stream that a batch changes (``commit.batch.Watch``); commands use it too."""
 
     def __init__(self, engine: Engine, matcher: Matcher, chance: Chance, *, tokens: Tokens) -> None:
         self.engine, self.matcher, self._chance, self._tokens = engine, matcher, chance, tokens
@@ -71,7 +72,7 @@ class Wakes:
     # --- batch.Watch ---
 
     def grew(self, batch: Batch, slot: Slot, start: int) -> None:
-        """Wake the idle subscriptions of a stream that has grown (§7), linking it first where it is new (§6.2)."""
+        """Wake the idle subscriptions of a stream that has grown (§7); a new one is linked first (§6.2)."""
         if not self.matcher.paths:
             return
         for path, bits in self.matcher.match(slot.path):
@@ -92,7 +93,7 @@ class Wakes:
                 self.apply(batch, holder, Event.PENDING, self.facts(batch, pending=slot.path))
 
     def removed(self, batch: Batch, path: str) -> None:
-        """A stream that comes back at this path starts at 0: so do explicit cursors; links by pattern go."""
+        """Set cursors of links by name to 0, where a new stream at this path begins; remove links by pattern."""
         if not self.matcher.paths:
             return
         for holder_path, _ in self.matcher.match(path):
@@ -119,7 +120,7 @@ class Wakes:
         )
 
     def reset(self) -> None:
-        """Look at everything anew."""
+        """Forget what was listed: the batch came to nothing, so every subscription is searched anew."""
         self.matcher.forget_all()
 
     # --- for commands ---
@@ -129,7 +130,7 @@ class Wakes:
         return Facts(batch.now_ms, self._chance.wake_id(), pending, holder, self._chance.jitter())
 
     def apply(self, batch: Batch, slot: Slot, event: Event, facts: Facts) -> Subscription:  # noqa: PLR0917 one step's whole
-        """Take one step and put the outcome in the slot; a new wake of the pull kind writes its event (§7.2).
+        """Take one step and put the outcome in the slot. A new wake of a pull subscription appends its event (§7.2).
 
         Raises:
             FencedError, AlreadyClaimedError, NoPendingWorkError: as ``step``; nothing is changed then.
@@ -147,7 +148,7 @@ class Wakes:
         return after
 
     def put(self, slot: Slot, subscription: Subscription) -> None:
-        """Make this the state in the slot, and its deadline the head's."""
+        """Put this state in the slot. Its deadline becomes that of the head."""
         if slot.draft is None:
             raise AssertionError("a state of nothing")
         slot.draft.record = slot.draft.record._replace(subscription=encode_subscription(subscription))
@@ -160,7 +161,7 @@ class Wakes:
         slot.changed = True
 
     def pending(self, batch: Batch, slot: Slot) -> str | None:
-        """Return a linked stream past its cursor as this batch leaves both, the one noted first if that is known."""
+        """Return a linked stream whose tail is past its cursor, as this batch leaves both; the first noted if known."""
         if not self.matcher.knows(slot.path):
             return self._search(batch, slot)
         for stream in self.matcher.candidates(slot.path):
@@ -171,7 +172,7 @@ class Wakes:
         return None
 
     def _search(self, batch: Batch, slot: Slot) -> str | None:
-        """Look at all links, once after a start; stops at the first pending one."""
+        """Look at all links up to the first pending one; needed once after a start, when nothing is noted yet."""
         for link in self._all(batch, slot):
             if link.is_pending:
                 return link.path
@@ -188,7 +189,7 @@ class Wakes:
                 yield link
 
     def shown(self, batch: Batch, slot: Slot) -> list[Link]:
-        """Return the links that a claim is answered with: all, or of very many the pending ones first noted."""
+        """Return the links that answer a claim: all, or where there are very many the pending ones noted first."""
         if slot.draft is None:
             return []
         if self.matcher.knows(slot.path) and has_many(self.engine, slot.draft.sid):
