@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import threading
-from contextlib import asynccontextmanager
 from http.client import IncompleteRead
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ class Hold:
             self.released.wait()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def serving(data_dir: Path, hold: Hold) -> AsyncIterator[str]:
     server = Server(ServerConfig(port=0, data_dir=data_dir), LmdbEngine(data_dir, fault=hold))
     await server.start()
@@ -53,19 +53,31 @@ async def serving(data_dir: Path, hold: Hold) -> AsyncIterator[str]:
 
 async def test_nobody_sees_an_append_whose_commit_is_under_way(tmp_path: Path) -> None:
     hold = Hold()
-    async with serving(tmp_path / "data", hold) as url, aiohttp.ClientSession() as client:
+    async with (
+        serving(tmp_path / "data", hold) as url,
+        aiohttp.ClientSession() as client,
+        contextlib.AsyncExitStack() as followed,
+    ):
         stream, tail = f"{url}/a", f"{3:016d}"
 
         async def get(**query: str) -> bytes:
             async with client.get(stream, params=query) as response:
                 return await response.read()
 
-        await client.put(stream, data=b"old", headers=TEXT)
-        events = (await client.get(stream, params={"offset": tail, "live": "sse"})).content
+        async def follow() -> aiohttp.StreamReader:
+            live = client.get(stream, params={"offset": tail, "live": "sse"})
+            return (await followed.enter_async_context(live)).content
+
+        async def post() -> int:
+            async with client.post(stream, data=b"new", headers=TEXT) as answer:
+                return answer.status
+
+        (await client.put(stream, data=b"old", headers=TEXT)).release()
+        events = await follow()
         assert b'"upToDate":true' in await events.readuntil(b"\n\n")
         poll = asyncio.create_task(get(offset=tail, live="long-poll"))
         hold.armed = True
-        append = asyncio.create_task(client.post(stream, data=b"new", headers=TEXT))
+        append = asyncio.create_task(post())
         await asyncio.to_thread(hold.reached.wait)
 
         assert await get() == await get(offset="-1") == b"old"
@@ -74,14 +86,14 @@ async def test_nobody_sees_an_append_whose_commit_is_under_way(tmp_path: Path) -
             assert head.headers["Stream-Next-Offset"] == tail
         async with client.get(f"{url}/__ds/streams") as listing:
             assert (await listing.json())["streams"][0]["next_offset"] == tail
-        late = (await client.get(stream, params={"offset": tail, "live": "sse"})).content
+        late = await follow()
         assert f'"streamNextOffset":"{tail}"'.encode() in await late.readuntil(b"\n\n")
         assert not append.done()
         assert not poll.done()
         assert events.total_bytes == late.total_bytes  # one control event each, and nothing else
 
         hold.released.set()
-        assert (await append).status == 204
+        assert await append == 204
         assert await poll == b"new"
         assert await events.readuntil(b"\n\n") == await late.readuntil(b"\n\n") == SHOWN
         assert await get() == b"oldnew"
