@@ -1,7 +1,8 @@
 """An event loop whose time stands still until the test moves it: timers fire when they are told to, and no sooner.
 
-For what the protocol says about time on a connection: heartbeats, lifetimes, timeouts. Sockets and threads are real.
-A test gets the loop by ``@pytest.mark.still_time``, where its directory's ``conftest.py`` knows the mark.
+For what the protocol says about time on a connection: heartbeats, lifetimes, timeouts. Sockets and threads are real,
+and know no time but their own: a commit under way is waited for before time passes. A test gets the loop by
+``@pytest.mark.still_time``, where its directory's ``conftest.py`` knows the mark.
 """
 
 from __future__ import annotations
