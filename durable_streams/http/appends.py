@@ -37,25 +37,24 @@ def parse_append(headers: Mapping[str, str], body: bytes) -> Append:
     content_type = headers.get("Content-Type", "")
     if body and content_type.strip() and _PLAIN.issuperset(headers) and not content_types.is_json(content_type):
         return Append(body, content_type)
-    asked = parse_fields(headers)
-    if not body:
-        if not asked.close:
-            msg = "an append needs a body, unless it carries Stream-Closed: true"
-            raise EmptyBodyError(msg)
-        return asked
-    require_type(asked)
-    return Append(payload_of(body, content_type), *asked[1:])
+    asked = parse_fields(headers, payload_of(body, content_type) if body else b"")
+    if body:
+        require_type(asked)
+    elif not asked.close:
+        msg = "an append needs a body, unless it carries Stream-Closed: true"
+        raise EmptyBodyError(msg)
+    return asked
 
 
-def parse_fields(headers: Mapping[str, str]) -> Append:
-    """Return what header fields say of an append whose bytes are still to come.
+def parse_fields(headers: Mapping[str, str], payload: bytes | StreamError = b"") -> Append:
+    """Return what header fields say of an append with this payload, or whose bytes are still to come.
 
     Raises:
         InvalidHeaderError: a malformed field, or a condition that is not evaluated.
     """
     refuse_conditions(headers, IF_MATCH)
     return Append(
-        b"",
+        payload,
         headers.get("Content-Type", ""),
         names.parse_closed(headers),
         names.parse_claim(headers),

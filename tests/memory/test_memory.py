@@ -18,7 +18,7 @@ import pytest
 
 from durable_streams.runtime.config import MIB
 from tests.http.wire import Client, request_bytes
-from tests.patience import pause
+from tests.patience import HANG_S, pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -135,7 +135,8 @@ async def read_slowly(wire: Wire, enough: asyncio.Event) -> bytes:
 async def test_a_large_stream_and_slow_readers(
     serve: Serve, content_type: str, bodies: Callable[[], list[bytes]]
 ) -> None:
-    process = serve()
+    # The slow ones are never told to come again, however long the fast ones take.
+    process = serve(arguments=["--sse-lifetime-ms", str(round(HANG_S * 1000))])
     client = Client(process.url)
     sent = bodies()
     await client.put("large", content_type)
