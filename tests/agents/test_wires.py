@@ -13,7 +13,7 @@ from durable_streams.agents.codecs import AguiEvents, Identity, UiChunks
 from durable_streams.agents.errors import UpstreamCutError, UpstreamError
 from durable_streams.agents.events import Ending, Finished, ToolCalled, ToolRejected
 from durable_streams.agents.wires.anthropic import AnthropicWire
-from durable_streams.agents.wires.base import SseDecoder
+from durable_streams.agents.wires.decoders.base import SseDecoder
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
 from tests.agents.wire_bytes import WIRES, Said, Text, Thought, ToolUse

@@ -15,7 +15,7 @@ import orjson
 
 from durable_streams.agents.errors import UpstreamCutError, UpstreamError
 from durable_streams.agents.plain import encoded
-from durable_streams.agents.wires.base import SseDecoder, error_message
+from durable_streams.agents.wires.decoders.base import SseDecoder, error_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence

@@ -13,7 +13,8 @@ import orjson
 
 from durable_streams.agents.events import Finished, StepEnded, StepStarted, ToolCalled, ToolReturned, Usage
 from durable_streams.agents.sources.packages import optional, translated
-from durable_streams.agents.wires.openai_responses import OpenAIResponsesDecoder, OpenAIResponsesWire
+from durable_streams.agents.wires.decoders.openai_responses import OpenAIResponsesDecoder
+from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator

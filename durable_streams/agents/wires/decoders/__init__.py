@@ -1,0 +1,1 @@
+"""What streams back from a model, as events: one decoder for each wire format."""
