@@ -62,5 +62,5 @@ class Person:
 
     async def session(self) -> str:
         """Wait until the chat has an address, and return its session."""
-        sid: str = await self.page.until("location.hash.slice(1)")
-        return sid
+        session_id: str = await self.page.until("location.hash.slice(1)")
+        return session_id

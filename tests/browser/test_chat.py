@@ -49,8 +49,8 @@ def top(rows: list[dict], n: int = 3) -> list[dict]:
 """
 
 
-async def rows(server: ServerProcess, sid: str) -> list[dict[str, Any]]:
-    async with aiohttp.ClientSession() as http, http.get(server.stream_url(f"sessions/{sid}")) as answer:
+async def rows(server: ServerProcess, session_id: str) -> list[dict[str, Any]]:
+    async with aiohttp.ClientSession() as http, http.get(server.stream_url(f"sessions/{session_id}")) as answer:
         found: list[dict[str, Any]] = await answer.json()
         return found
 
@@ -63,8 +63,8 @@ async def test_one_session_for_two_tabs_and_another_profile(  # noqa: PLR0917 on
     ann = await Person.arrive(home, adapter.url, "Ann")
     await ann.say("quick")
     await ann.sees("Hello world")
-    sid = await ann.session()
-    shared = f"{adapter.url}/#{sid}"
+    session_id = await ann.session()
+    shared = f"{adapter.url}/#{session_id}"
     tab = await Person.arrive(home, shared, "Ann")
     bob = await Person.arrive(await browser.profile(), shared, "Bob")
     everybody = [ann, tab, bob]
@@ -112,7 +112,7 @@ async def test_one_session_for_two_tabs_and_another_profile(  # noqa: PLR0917 on
     assert shown[0] == shown[1] == shown[2]
     text = shown[0][-1]["text"].split()
     assert text == [f"w{n}" for n in range(len(text))]
-    stored = [row["value"] for row in await rows(server, sid) if row["type"] == "message"][-1]
+    stored = [row["value"] for row in await rows(server, session_id) if row["type"] == "message"][-1]
     assert "".join(part.get("text", "") for part in stored["parts"]).split() == text
     await bob.page.picture(pictures / "chat-stopped.png")
     for one in everybody:
@@ -198,18 +198,18 @@ async def test_who_is_alone_adds_nothing_to_the_session(
     await ann.say("quick")
     await ann.sees("Hello world")
     await ann.done()
-    sid = await ann.session()
-    assert times_told(await rows(server, sid), "Ann") == 1
+    session_id = await ann.session()
+    assert times_told(await rows(server, session_id), "Ann") == 1
     # It goes on asking whether the service is there; meanwhile what it told the session runs out.
     asked = "performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/api/config')).length"
     before = await ann.page.run(asked)
     await ann.page.until(f"{asked} >= {before + 4}")
-    assert times_told(await rows(server, sid), "Ann") == 1
-    bob = await Person.arrive(await browser.profile(), f"{adapter.url}/#{sid}", "Bob")
+    assert times_told(await rows(server, session_id), "Ann") == 1
+    bob = await Person.arrive(await browser.profile(), f"{adapter.url}/#{session_id}", "Bob")
     await bob.page.until("document.querySelector('#people [title=Ann]')")
     await ann.page.until("document.querySelector('#people [title=Bob]')")
     async with asyncio.timeout(HANG_S):
-        session = server.stream_url(f"sessions/{sid}")
+        session = server.stream_url(f"sessions/{session_id}")
         await shows(session, lambda told: times_told(told, "Ann") >= 4 and times_told(told, "Bob") >= 3)
 
 

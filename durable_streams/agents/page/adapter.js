@@ -40,17 +40,17 @@ export async function config() {
   return { ...said, aheadMs: Number.isNaN(theirs) ? 0 : theirs - Date.now() };
 }
 
-export const post = (sid, message, by) => ask('api/chat', { id: sid, messages: [message], trigger: 'submit-message', by });
+export const post = (sessionId, message, by) => ask('api/chat', { id: sessionId, messages: [message], trigger: 'submit-message', by });
 
-export const again = (sid, messageId, by) => ask('api/chat', { id: sid, messages: [], trigger: 'regenerate-message', messageId, by });
+export const again = (sessionId, messageId, by) => ask('api/chat', { id: sessionId, messages: [], trigger: 'regenerate-message', messageId, by });
 
-export const stop = (sid, generationId, by) => ask(`api/chat/${part(sid)}/stop`, { generationId, by, reason: 'stopped' });
+export const stop = (sessionId, generationId, by) => ask(`api/chat/${part(sessionId)}/stop`, { generationId, by, reason: 'stopped' });
 
-export const present = (sid, presence) => ask(`api/sessions/${part(sid)}/presence`, presence);
+export const present = (sessionId, presence) => ask(`api/sessions/${part(sessionId)}/presence`, presence);
 
 // Has the service look whether what runs has been lost.
-export const look = (sid) => ask(`api/chat/${part(sid)}/stream`);
+export const look = (sessionId) => ask(`api/chat/${part(sessionId)}/stream`);
 
-export function leave(sid, id) {
-  navigator.sendBeacon(`api/sessions/${part(sid)}/presence`, JSON.stringify({ id, leave: true }));
+export function leave(sessionId, id) {
+  navigator.sendBeacon(`api/sessions/${part(sessionId)}/presence`, JSON.stringify({ id, leave: true }));
 }

@@ -16,7 +16,7 @@ let service = null, follower = null, session = null, fault = null, line = { stat
 let stopping = null, drawing = null, sticking = true;
 
 const view = new MessagesView(at('messages'), { onAgain: askAgain, onRetry: sendAgain });
-const sessions = new Sessions(at('sessions'), () => titleOf(sessions, session?.sid, at('title')));
+const sessions = new Sessions(at('sessions'), () => titleOf(sessions, session?.sessionId, at('title')));
 const presence = new Presence((newFault) => {
   fault = newFault;
   drawConnection();
@@ -24,16 +24,16 @@ const presence = new Presence((newFault) => {
 
 // ---------------------------------------------------------------- sessions
 
-function open(sid) {
+function open(sessionId) {
   session?.stop();
   view.clear();
   sticking = true;
-  const opened = new Session(sid ?? randomId(), follower, { changed: soon });
+  const opened = new Session(sessionId ?? randomId(), follower, { changed: soon });
   session = opened;
-  sessions.choose(sid);
-  titleOf(sessions, opened.sid, at('title'));
+  sessions.choose(sessionId);
+  titleOf(sessions, opened.sessionId, at('title'));
   list(false);
-  if (sid) join(opened);
+  if (sessionId) join(opened);
   else presence.enter(null);
   at('prompt').focus();
   soon();
@@ -42,22 +42,22 @@ function open(sid) {
 // Read a session and be present in it; being present creates one that is not there yet.
 function join(opened) {
   opened.start(() => presence.tell());
-  presence.enter(opened.sid);
+  presence.enter(opened.sessionId);
 }
 
 // A new chat gets its address when there is something to share.
 function settle() {
   const opened = session;
-  if (location.hash.slice(1) !== opened.sid) history.pushState(null, '', `#${opened.sid}`);
-  if (!opened.started) presence.enter(opened.sid).finally(() => session === opened && join(opened));
-  sessions.choose(opened.sid);
+  if (location.hash.slice(1) !== opened.sessionId) history.pushState(null, '', `#${opened.sessionId}`);
+  if (!opened.started) presence.enter(opened.sessionId).finally(() => session === opened && join(opened));
+  sessions.choose(opened.sessionId);
 }
 
 function route() {
   if (!service) return;
-  const sid = location.hash.slice(1); // ids need no escapes
-  if (sid && sid === session?.sid) return;
-  open(SESSION_ID.test(sid) ? sid : null);
+  const sessionId = location.hash.slice(1); // ids need no escapes
+  if (sessionId && sessionId === session?.sessionId) return;
+  open(SESSION_ID.test(sessionId) ? sessionId : null);
 }
 
 // ---------------------------------------------------------------- drawing
@@ -73,7 +73,7 @@ function draw() {
   at('hello').hidden = placed.length > 0 || (session.started && !session.upToDate);
   drawButtons(active);
   const next = drawPeople({ box: at('people'), typing: at('typing') }, session.presence, { aheadMs: service.aheadMs, tab: presence.id });
-  presence.heard(session.sid, session.presence, service.aheadMs);
+  presence.heard(session.sessionId, session.presence, service.aheadMs);
   clearTimeout(draw.expiry);
   if (next !== null) draw.expiry = setTimeout(soon, Math.max(next - Date.now(), 500));
   if (sticking) at('scroll').scrollTop = at('scroll').scrollHeight;
@@ -96,7 +96,7 @@ function lookForLost(active) {
   if (!active) return;
   const leftMs = active.lease_until - service.aheadMs - Date.now();
   lookForLost.timer = setTimeout(() => {
-    adapter.look(session.sid).catch(() => undefined);
+    adapter.look(session.sessionId).catch(() => undefined);
     soon();
   }, Math.max(leftMs, 0) + LOST_AFTER_MS);
 }
@@ -149,16 +149,16 @@ function sendAgain(id) {
 }
 
 function askAgain(id) {
-  adapter.again(session.sid, id, me.name).catch((refused) => toast(refused.message));
+  adapter.again(session.sessionId, id, me.name).catch((refused) => toast(refused.message));
 }
 
 async function stop() {
-  const { active, sid } = session;
+  const { active, sessionId } = session;
   if (!active) return;
   stopping = active.id;
   soon();
   try {
-    await adapter.stop(sid, active.id, me.name);
+    await adapter.stop(sessionId, active.id, me.name);
   } catch (refused) {
     stopping = null;
     toast(`Not stopped. ${refused.message}`);

@@ -12,7 +12,7 @@ export async function deliver(session, message, { by, changed, busy }) {
   changed();
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(wait * 2, LAST_WAIT_MS)) {
     try {
-      await adapter.post(session.sid, message, by);
+      await adapter.post(session.sessionId, message, by);
       entry.said = '';
       return changed();
     } catch (fault) {

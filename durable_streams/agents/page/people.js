@@ -35,43 +35,43 @@ export const me = {
 // see it: every telling is a row in the session for good. Alone, it only asks whether the service is still there.
 export class Presence {
   constructor(onFault) {
-    Object.assign(this, { id: randomId(), sid: null, typing: false, alone: true, toldAt: 0, isTelling: false, lastsMs: 60_000, timer: null, idle: null, onFault });
+    Object.assign(this, { id: randomId(), sessionId: null, typing: false, alone: true, toldAt: 0, isTelling: false, lastsMs: 60_000, timer: null, idle: null, onFault });
     addEventListener('pagehide', () => this.#leave());
     addEventListener('pageshow', (event) => event.persisted && this.tell());
     document.addEventListener('visibilitychange', () => this.#beat());
   }
 
   // Enter a session, or none.
-  async enter(sid) {
-    if (this.sid === sid) return;
+  async enter(sessionId) {
+    if (this.sessionId === sessionId) return;
     this.#leave();
-    Object.assign(this, { sid, typing: false, alone: true });
+    Object.assign(this, { sessionId, typing: false, alone: true });
     await this.tell();
   }
 
   // What a session says of who is there. Whoever comes is told of this tab, if it has been silent.
-  heard(sid, rows, aheadMs) {
-    if (sid !== this.sid) return;
+  heard(sessionId, rows, aheadMs) {
+    if (sessionId !== this.sessionId) return;
     this.alone = ![...rows.values()].some((row) => row.id !== this.id && leavesAt(row, aheadMs) >= Date.now());
     if (!this.alone && !this.isTelling && Date.now() - this.toldAt > this.#pauseMs) this.tell();
   }
 
   tell() {
-    return this.#say(async (sid) => {
+    return this.#say(async (sessionId) => {
       this.toldAt = Date.now();
-      const { said } = await adapter.present(sid, { id: this.id, person: me.id, name: me.name, typing: this.typing });
+      const { said } = await adapter.present(sessionId, { id: this.id, person: me.id, name: me.name, typing: this.typing });
       this.lastsMs = said.lasts_ms;
     });
   }
 
   async #say(how) {
     clearTimeout(this.timer);
-    const { sid } = this;
-    if (sid === null) return;
+    const { sessionId } = this;
+    if (sessionId === null) return;
     let waitMs = AGAIN_MS, next = () => isSeen() && this.#say(how);
     this.isTelling = true;
     try {
-      await how(sid);
+      await how(sessionId);
       waitMs = this.#pauseMs;
       next = () => this.#beat();
       this.onFault(null);
@@ -80,7 +80,7 @@ export class Presence {
     }
     this.isTelling = false;
     clearTimeout(this.timer);
-    if (sid === this.sid) this.timer = setTimeout(next, waitMs);
+    if (sessionId === this.sessionId) this.timer = setTimeout(next, waitMs);
   }
 
   #beat() {
@@ -109,7 +109,7 @@ export class Presence {
   #leave() {
     clearTimeout(this.timer);
     clearTimeout(this.idle);
-    if (this.sid !== null) adapter.leave(this.sid, this.id);
+    if (this.sessionId !== null) adapter.leave(this.sessionId, this.id);
   }
 }
 

@@ -6,8 +6,8 @@ const ACTIVE = new Set(['queued', 'running']);
 
 export class Session {
   // `changed()` is called after every change, `onUpToDate()` when all rows that are stored have been read.
-  constructor(sid, follower, { changed, path = `sessions/${sid}` }) {
-    Object.assign(this, { sid, follower, changed, path, upToDate: false, started: false });
+  constructor(sessionId, follower, { changed, path = `sessions/${sessionId}` }) {
+    Object.assign(this, { sessionId, follower, changed, path, upToDate: false, started: false });
     this.messages = new Map();
     this.generations = new Map();
     this.presence = new Map();

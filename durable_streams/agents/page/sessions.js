@@ -24,13 +24,13 @@ export class Sessions {
     follower.follow(PATH, { offset, onItems: (rows) => this.#take(rows) });
   }
 
-  choose(sid) {
-    this.chosen = sid;
+  choose(sessionId) {
+    this.chosen = sessionId;
     this.draw();
   }
 
-  titleOf(sid) {
-    return this.known.get(sid)?.title || null;
+  titleOf(sessionId) {
+    return this.known.get(sessionId)?.title || null;
   }
 
   #take(rows) {
@@ -53,8 +53,8 @@ export class Sessions {
   }
 }
 
-export function titleOf(sessions, sid, element) {
-  const title = sessions.titleOf(sid) ?? 'New chat';
+export function titleOf(sessions, sessionId, element) {
+  const title = sessions.titleOf(sessionId) ?? 'New chat';
   set(element, title);
   document.title = title;
 }
