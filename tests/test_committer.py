@@ -26,7 +26,7 @@ from durable_streams.protocol.errors import (
     StreamClosedError,
     StreamExistsError,
 )
-from durable_streams.protocol.producer import ProducerClaim
+from durable_streams.protocol.producer import ProducerTriple
 from durable_streams.runtime import Runtime
 from durable_streams.runtime.clock import Chance, ManualClock
 from durable_streams.streams.commands import AppendCommand, CreateCommand, DeleteCommand
@@ -159,8 +159,8 @@ def mutation_of(head: Head) -> Mutation:
     return Mutation(head.path, None, head)
 
 
-def claim(seq: int, epoch: int = 0) -> ProducerClaim:
-    return ProducerClaim("p", epoch, seq)
+def triple(seq: int, epoch: int = 0) -> ProducerTriple:
+    return ProducerTriple("p", epoch, seq)
 
 
 class TestConflict:
@@ -397,19 +397,19 @@ class TestNegativeAnswers:
     """On a store that others write to, each rests on a head as it was after the command came, or on a commit."""
 
     async def test_a_duplicate_a_gap_and_a_stale_epoch_are_found_on_a_fresh_head(self, shared: Stage) -> None:
-        await shared.append("a", claim=claim(0, epoch=3))
+        await shared.append("a", triple=triple(0, epoch=3))
         shared.engine.rival_deletes("a")
 
-        for request in (claim(0, epoch=3), claim(5, epoch=3), claim(0, epoch=1)):
-            assert isinstance(await shared.append("a", claim=request), NotFoundError)
+        for request in (triple(0, epoch=3), triple(5, epoch=3), triple(0, epoch=1)):
+            assert isinstance(await shared.append("a", triple=request), NotFoundError)
         assert shared.engine.journal == [[["a"]]]
 
     async def test_they_stand_where_nothing_has_moved(self, shared: Stage) -> None:
-        await shared.append("a", claim=claim(0, epoch=3))
+        await shared.append("a", triple=triple(0, epoch=3))
 
-        assert isinstance(await shared.append("a", claim=claim(0, epoch=3)), Duplicate)
-        assert isinstance(await shared.append("a", claim=claim(5, epoch=3)), ProducerGapError)
-        assert isinstance(await shared.append("a", claim=claim(0, epoch=1)), StaleEpochError)
+        assert isinstance(await shared.append("a", triple=triple(0, epoch=3)), Duplicate)
+        assert isinstance(await shared.append("a", triple=triple(5, epoch=3)), ProducerGapError)
+        assert isinstance(await shared.append("a", triple=triple(0, epoch=1)), StaleEpochError)
 
     async def test_a_closed_stream_may_have_been_made_anew(self, shared: Stage) -> None:
         await shared.append("a", close=True)
@@ -427,9 +427,9 @@ class TestNegativeAnswers:
         assert isinstance(await shared.create("a"), StreamExistsError)
 
     async def test_a_duplicate_on_a_stream_that_a_neighbour_finds_unmoved_needs_no_look(self, shared: Stage) -> None:
-        await shared.append("a", claim=claim(0))
+        await shared.append("a", triple=triple(0))
         shared.script()
-        again, fresh, gap = (shared.append("a", claim=claim(seq)) for seq in (0, 1, 9))
+        again, fresh, gap = (shared.append("a", triple=triple(seq)) for seq in (0, 1, 9))
 
         assert isinstance(await again, Duplicate)
         assert isinstance(await fresh, Appended)
@@ -437,9 +437,9 @@ class TestNegativeAnswers:
         assert shared.engine.journal == [[["a"]]]
 
     async def test_a_refusal_beside_an_append_that_conflicts_is_decided_anew(self, shared: Stage) -> None:
-        await shared.append("a", claim=claim(0))
+        await shared.append("a", triple=triple(0))
         shared.script(after(lambda: shared.engine.rival_deletes("a")))
-        again, fresh = shared.append("a", claim=claim(0)), shared.append("a", claim=claim(1))
+        again, fresh = shared.append("a", triple=triple(0)), shared.append("a", triple=triple(1))
 
         assert isinstance(await again, NotFoundError)
         assert isinstance(await fresh, NotFoundError)

@@ -68,7 +68,7 @@ from durable_streams.client.values import (
     StreamListing,
 )
 from durable_streams.client.worker import Work, Worker
-from durable_streams.protocol.producer import ProducerClaim
+from durable_streams.protocol.producer import ProducerTriple
 
 __all__ = [
     "AlreadyClaimedError",
@@ -93,7 +93,7 @@ __all__ = [
     "Offset",
     "ParamsLike",
     "ProducerBufferFullError",
-    "ProducerClaim",
+    "ProducerTriple",
     "Receipt",
     "RetentionGoneError",
     "RetryPolicy",

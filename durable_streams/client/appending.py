@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from durable_streams.client.answers import Answer
     from durable_streams.client.endpoint import Endpoint
     from durable_streams.client.retry import Interrupted, RetryPolicy
-    from durable_streams.protocol.producer import ProducerClaim
+    from durable_streams.protocol.producer import ProducerTriple
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedAppend:
+class IdempotentAppend:
     """An append that can be repeated without harm, and so may travel with others.
 
     Attributes:
         body: all of it; in JSON mode an array. Empty only together with ``close``.
         content_type: of the body; of no account without one.
-        claim: what makes a repetition harmless.
+        triple: what makes a repetition harmless.
         close: close the stream behind it.
     """
 
     body: bytes
     content_type: str
-    claim: ProducerClaim
+    triple: ProducerTriple
     close: bool = False
 
 
@@ -67,13 +67,15 @@ def noting(doubted: Doubted) -> Callable[[Interrupted], bool]:
     return repeat_if
 
 
-def claimed_append(claim: ProducerClaim, messages: Sequence[bytes], content_type: str, *, close: bool) -> ClaimedAppend:
+def idempotent_append(
+    triple: ProducerTriple, messages: Sequence[bytes], content_type: str, *, close: bool
+) -> IdempotentAppend:
     """Return messages as one append. Raises ``DurableStreamError`` for one that is none."""
     body = joined([checked(message, content_type) for message in messages], content_type) if messages else b""
-    return ClaimedAppend(body, content_type, claim, close)
+    return IdempotentAppend(body, content_type, triple, close)
 
 
-async def post(endpoint: Endpoint, append: ClaimedAppend, *, retry: RetryPolicy, doubted: Doubted) -> Answer:
+async def post(endpoint: Endpoint, append: IdempotentAppend, *, retry: RetryPolicy, doubted: Doubted) -> Answer:
     """Make an append, again while there is no answer, and return the 2xx; what is lost meanwhile is noted.
 
     Raises:
@@ -84,7 +86,7 @@ async def post(endpoint: Endpoint, append: ClaimedAppend, *, retry: RetryPolicy,
     return await retrying(retry, lambda: endpoint.send("POST", headers=sent, body=body), repeat_if=noting(doubted))
 
 
-def acknowledgement(answer: Answer, append: ClaimedAppend, *, in_doubt: bool) -> IdempotentAppendResult:
+def acknowledgement(answer: Answer, append: IdempotentAppend, *, in_doubt: bool) -> IdempotentAppendResult:
     """Return what a 2xx says of an append.
 
     Raises:
@@ -96,19 +98,19 @@ def acknowledgement(answer: Answer, append: ClaimedAppend, *, in_doubt: bool) ->
     return acknowledged(answer.status, offset or "", append, in_doubt=in_doubt)
 
 
-def acknowledged(status: int, offset: str, append: ClaimedAppend, *, in_doubt: bool) -> IdempotentAppendResult:
+def acknowledged(status: int, offset: str, append: IdempotentAppend, *, in_doubt: bool) -> IdempotentAppendResult:
     """Return the result of an append that was answered by this status, alone or among others."""
     # A close without a body is answered with 204 whether it is new or not.
     duplicate = status == HTTPStatus.NO_CONTENT and bool(append.body)
     return IdempotentAppendResult(offset, duplicate=duplicate, in_doubt=in_doubt)
 
 
-def _headers(append: ClaimedAppend) -> dict[str, str]:
-    claim = append.claim
+def _headers(append: IdempotentAppend) -> dict[str, str]:
+    triple = append.triple
     sent = {
-        names.PRODUCER_ID: claim.producer_id,
-        names.PRODUCER_EPOCH: str(claim.epoch),
-        names.PRODUCER_SEQ: str(claim.seq),
+        names.PRODUCER_ID: triple.producer_id,
+        names.PRODUCER_EPOCH: str(triple.epoch),
+        names.PRODUCER_SEQ: str(triple.seq),
     }
     if append.body:
         sent["Content-Type"] = append.content_type

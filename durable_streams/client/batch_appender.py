@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from durable_streams.client.appending import ClaimedAppend
+    from durable_streams.client.appending import IdempotentAppend
     from durable_streams.client.batch_lines import Verdict
     from durable_streams.client.values import HeadersLike, IdempotentAppendResult, ParamsLike
 
@@ -57,7 +57,7 @@ _OUR_FAULT: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY
 class _Line:
     """One append. ``alone`` makes it by itself, told whether an earlier attempt may have stored it."""
 
-    append: ClaimedAppend
+    append: IdempotentAppend
     raw: bytes
     alone: Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]
     settled: asyncio.Future[IdempotentAppendResult]
@@ -102,7 +102,7 @@ class BatchAppender:
         self._absent_until_s = 0.0
 
     def append(
-        self, url: str, append: ClaimedAppend, alone: Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]
+        self, url: str, append: IdempotentAppend, alone: Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]
     ) -> asyncio.Future[IdempotentAppendResult]:
         """Take an append and return at once what will be its result; cancelling that is forgetting it.
 
@@ -140,7 +140,7 @@ class BatchAppender:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._endpoint.aclose()
 
-    def _takes(self, url: str, append: ClaimedAppend) -> bool:
+    def _takes(self, url: str, append: IdempotentAppend) -> bool:
         return (
             url.startswith(self._prefix)
             and "?" not in url

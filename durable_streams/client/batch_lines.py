@@ -16,7 +16,7 @@ import orjson
 from durable_streams.protocol import content_types
 
 if TYPE_CHECKING:
-    from durable_streams.client.appending import ClaimedAppend
+    from durable_streams.client.appending import IdempotentAppend
 
 NDJSON: Final = "application/x-ndjson"
 
@@ -34,7 +34,7 @@ class Verdict:
         return self.status in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
 
 
-def line_of(path: str, append: ClaimedAppend) -> bytes | None:
+def line_of(path: str, append: IdempotentAppend) -> bytes | None:
     """Return the append as a line, without the line's end, or ``None`` if it cannot be one.
 
     Args:
@@ -45,8 +45,8 @@ def line_of(path: str, append: ClaimedAppend) -> bytes | None:
         plain = orjson.dumps(unquote_to_bytes(path).decode())
     except UnicodeDecodeError:
         return None
-    claim = append.claim
-    parts = [b'{"path":', plain, b',"producer":', orjson.dumps((claim.producer_id, claim.epoch, claim.seq))]
+    triple = append.triple
+    parts = [b'{"path":', plain, b',"producer":', orjson.dumps((triple.producer_id, triple.epoch, triple.seq))]
     if append.close:
         parts.append(b',"close":true')
     if append.body and content_types.is_json(append.content_type):

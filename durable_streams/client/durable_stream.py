@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from durable_streams.client.appending import Doubt, acknowledgement, claimed_append, noting, post
+from durable_streams.client.appending import Doubt, acknowledgement, idempotent_append, noting, post
 from durable_streams.client.astream import AsyncStreamSession, astream
 from durable_streams.client.endpoint import Endpoint
 from durable_streams.client.errors import DurableStreamError, RetentionGoneError, StreamNotFoundError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from durable_streams.client.answers import Answer
-    from durable_streams.client.appending import ClaimedAppend
+    from durable_streams.client.appending import IdempotentAppend
     from durable_streams.client.batch_appender import BatchAppender
     from durable_streams.client.retry import Interrupted
     from durable_streams.client.values import (
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         Offset,
         ParamsLike,
     )
-    from durable_streams.protocol.producer import ProducerClaim
+    from durable_streams.protocol.producer import ProducerTriple
 
 
 class AsyncDurableStream:
@@ -282,7 +282,7 @@ class AsyncDurableStream:
         return AppendResult(_next_offset(answer))
 
     async def append_as(
-        self, claim: ProducerClaim, messages: Sequence[bytes], *, close: bool = False
+        self, triple: ProducerTriple, messages: Sequence[bytes], *, close: bool = False
     ) -> IdempotentAppendResult:
         """Append messages under one explicit producer triple, closing the stream in the same transaction if asked.
 
@@ -290,44 +290,44 @@ class AsyncDurableStream:
         triple, one is accepted and the rest are told ``duplicate``. A lost answer is repeated with the same bytes.
 
         Args:
-            claim: producer id, epoch and seq (§5.2.1).
+            triple: producer id, epoch and seq (§5.2.1).
             messages: as ``append``; several become one append. Empty only together with ``close``.
             close: close the stream behind them.
 
         Raises:
             StreamClosedError: the stream is closed, and not by this triple.
-            StaleEpochError: another writer has claimed a higher epoch of this producer.
+            StaleEpochError: another writer has begun a higher epoch of this producer.
             SequenceGapError: the triple's predecessor was never accepted.
             StreamNotFoundError, RetentionGoneError, DurableStreamError: as ``append``.
             FetchError: no answer within the policy; repeating the call settles it.
         """
         if messages and self._content_type is None:
             await self.head()
-        append = self._claimed(claim, messages, close=close)
+        append = self._idempotent(triple, messages, close=close)
         if self._appender is None:
             return await self._append_alone(append)
         return await self._appender.append(self.url, append, self._alone(append))
 
     def append_soon(
-        self, claim: ProducerClaim, messages: Sequence[bytes], *, close: bool = False
+        self, triple: ProducerTriple, messages: Sequence[bytes], *, close: bool = False
     ) -> asyncio.Future[IdempotentAppendResult]:
         """Do as ``append_as``, but return at once what will be its result. The content type must be known, or given.
 
         Raises:
             DurableStreamError: a message is none. Everything else is the result's exception.
         """
-        append = self._claimed(claim, messages, close=close)
+        append = self._idempotent(triple, messages, close=close)
         if self._appender is None:
             return asyncio.ensure_future(self._append_alone(append))
         return self._appender.append(self.url, append, self._alone(append))
 
-    def _claimed(self, claim: ProducerClaim, messages: Sequence[bytes], *, close: bool) -> ClaimedAppend:
-        return claimed_append(claim, messages, self._content_type or content_types.DEFAULT, close=close)
+    def _idempotent(self, triple: ProducerTriple, messages: Sequence[bytes], *, close: bool) -> IdempotentAppend:
+        return idempotent_append(triple, messages, self._content_type or content_types.DEFAULT, close=close)
 
-    def _alone(self, append: ClaimedAppend) -> Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]:
+    def _alone(self, append: IdempotentAppend) -> Callable[[bool], Coroutine[None, None, IdempotentAppendResult]]:
         return lambda in_doubt: self._append_alone(append, in_doubt=in_doubt)
 
-    async def _append_alone(self, append: ClaimedAppend, *, in_doubt: bool = False) -> IdempotentAppendResult:
+    async def _append_alone(self, append: IdempotentAppend, *, in_doubt: bool = False) -> IdempotentAppendResult:
         doubt = Doubt(in_doubt)
         answer = await post(self._endpoint, append, retry=self._retry or RetryPolicy(), doubted=doubt)
         return acknowledgement(answer, append, in_doubt=doubt.in_doubt)

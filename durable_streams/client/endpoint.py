@@ -136,7 +136,7 @@ class Endpoint:
                 _with_query(self.url, query),
                 headers=sent,
                 data=_payload(body),
-                # aiohttp's own guess would be a claim about the stream; a fork's type must match or be absent (§4.2).
+                # aiohttp's own guess would speak for the stream; a fork's type must match or be absent (§4.2).
                 skip_auto_headers=("Content-Type",),
                 timeout=timeout or aiohttp.ClientTimeout(total=self.timeout_s),
                 # A POST that follows a 301 or 302 becomes a GET, and its 200 would pass for an acknowledgement.

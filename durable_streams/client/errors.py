@@ -110,7 +110,7 @@ class TailMovedError(DurableStreamError):
 
 
 class StaleEpochError(DurableStreamError):
-    """403 to a producer: another one has claimed a higher epoch (§5.2.1)."""
+    """403 to a producer: another one has begun a higher epoch (§5.2.1)."""
 
     def __init__(self, current_epoch: int) -> None:
         super().__init__(f"the producer's current epoch is {current_epoch}", status=403, code="STALE_EPOCH")

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from durable_streams.client.appending import ClaimedAppend, acknowledgement, post
+from durable_streams.client.appending import IdempotentAppend, acknowledgement, post
 from durable_streams.client.endpoint import Endpoint
 from durable_streams.client.errors import (
     DurableStreamError,
@@ -26,7 +26,7 @@ from durable_streams.client.sequencer import Sequencer
 from durable_streams.client.values import IdempotentAppendResult
 from durable_streams.protocol import content_types
 from durable_streams.protocol import headers as names
-from durable_streams.protocol.producer import ProducerClaim
+from durable_streams.protocol.producer import ProducerTriple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -256,8 +256,8 @@ class IdempotentProducer:
             await self.abort()
 
     async def _post(self, batch: OutgoingBatch, epoch: int) -> IdempotentAppendResult:
-        claim = ProducerClaim(self._producer_id, epoch, batch.seq)
-        append = ClaimedAppend(batch.body(self._content_type), self._content_type, claim, batch.closes)
+        triple = ProducerTriple(self._producer_id, epoch, batch.seq)
+        append = IdempotentAppend(batch.body(self._content_type), self._content_type, triple, batch.closes)
         answer = await post(self._endpoint, append, retry=self._retry, doubted=batch)
         result = acknowledgement(answer, append, in_doubt=batch.in_doubt)
         if self._auto_claim and result.duplicate and batch.seq == 0 and _is_foreign(answer, batch):

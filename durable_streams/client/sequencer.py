@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from durable_streams.client.outbox import Outbox, OutgoingBatch
     from durable_streams.client.values import IdempotentAppendResult
 
-CLAIMS_MAX: Final = 8
-"""Claims in a row without an acknowledgement: two producers must not claim from each other for ever."""
+EPOCHS_MAX: Final = 8
+"""Epochs begun in a row without an acknowledgement: two producers must not overtake each other for ever."""
 
 
 class _OvertakenError(Exception):
@@ -64,7 +64,7 @@ class Sequencer:
         self._news = asyncio.Event()  # set and cleared at once: wakes whoever waits for any change
         self._fence: StaleEpochError | None = None
         self._fenced: list[OutgoingBatch] = []
-        self._claims = 0
+        self._epochs_begun = 0
 
     @property
     def in_flight_count(self) -> int:
@@ -120,7 +120,7 @@ class Sequencer:
             self._refused(batch, outcome)
         else:
             self._acked_seq = max(self._acked_seq, batch.seq)
-            self._established, self._claims = True, 0
+            self._established, self._epochs_begun = True, 0
             self._settle(batch, outcome)
         if self._fence is not None and not self._in_flight:
             self._resolve_fence(self._fence)
@@ -153,11 +153,11 @@ class Sequencer:
             self._stop(error, [batch])
 
     def _resolve_fence(self, fence: StaleEpochError) -> None:
-        """Claim the next epoch and send the refused batches again, unless one of them may have been written before."""
+        """Begin the next epoch and send the refused batches again, unless one of them may have been written before."""
         refused = sorted(self._fenced, key=lambda batch: batch.seq)
         self._fence, self._fenced = None, []
-        self._claims += 1
-        if self.failure is not None or self._claims > CLAIMS_MAX or any(batch.in_doubt for batch in refused):
+        self._epochs_begun += 1
+        if self.failure is not None or self._epochs_begun > EPOCHS_MAX or any(batch.in_doubt for batch in refused):
             self._stop(fence, refused)
         else:
             self.begin(fence.current_epoch + 1)

@@ -57,7 +57,7 @@ def parse_fields(headers: Mapping[str, str], payload: bytes | StreamError = b"")
         payload,
         headers.get("Content-Type", ""),
         names.parse_closed(headers),
-        names.parse_claim(headers),
+        names.parse_triple(headers),
         names.parse_stream_seq(headers),
         headers.get(names.STREAM_WRITE_TOKEN),
         parse_if_match(headers),
@@ -83,7 +83,7 @@ def payload_of(body: bytes, content_type: str) -> bytes | StreamError:
 
 def status_of(verdict: Appended | Duplicate) -> int:
     """Return 200 for a producer's new bytes, 204 for everything else that succeeds (§5.2, §5.2.1)."""
-    return 200 if isinstance(verdict, Appended) and verdict.added and verdict.claim is not None else 204
+    return 200 if isinstance(verdict, Appended) and verdict.added and verdict.triple is not None else 204
 
 
 def fields_of(verdict: Appended | Duplicate, *, compared: bool = False) -> Fields:
@@ -94,7 +94,7 @@ def fields_of(verdict: Appended | Duplicate, *, compared: bool = False) -> Field
     fields = [answers.next_offset(verdict.tail)]
     if verdict.closed:
         fields.append(answers.CLOSED)
-    place = verdict.highest if isinstance(verdict, Duplicate) else verdict.claim
+    place = verdict.highest if isinstance(verdict, Duplicate) else verdict.triple
     if place is not None:
         fields += ((names.PRODUCER_EPOCH, str(place.epoch)), (names.PRODUCER_SEQ, str(place.seq)))
     if compared:

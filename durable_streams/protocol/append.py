@@ -21,7 +21,7 @@ from durable_streams.protocol.errors import (
     WriteFencedError,
 )
 from durable_streams.protocol.head import CLOSED, Closer
-from durable_streams.protocol.producer import Fence, Part, ProducerClaim, judge
+from durable_streams.protocol.producer import Fence, Part, ProducerTriple, judge
 
 if TYPE_CHECKING:
     from durable_streams.protocol.draft import Draft
@@ -33,8 +33,8 @@ class Append(NamedTuple):
     payload: the bytes to store (JSON already flattened), empty for a close alone; or the refusal its body deserves,
         kept until the checks before it have passed.
     write_token: what a claim was given to write with; not looked at on streams without ``Stream-Write-Fence``.
-    if_match: the tags one of which must name the tail (``conditions.parse_if_match``); never together with a claim.
-    part: set for a piece of an upload, whose pieces share one claim.
+    if_match: the tags one of which must name the tail (``conditions.parse_if_match``); never together with a triple.
+    part: set for a piece of an upload, whose pieces share one triple.
     closing: whether the request closes the stream behind further appends, of which this is one.
     content_type: the request's content type; not looked at when ``payload`` is empty (§5.2).
     """
@@ -42,7 +42,7 @@ class Append(NamedTuple):
     payload: bytes | StreamError
     content_type: str
     close: bool = False
-    claim: ProducerClaim | None = None
+    triple: ProducerTriple | None = None
     stream_seq: str | None = None
     write_token: str | None = None
     if_match: frozenset[str] | None = None
@@ -53,21 +53,21 @@ class Append(NamedTuple):
 class Appended(NamedTuple):
     """The append became part of the stream.
 
-    tail: the offset just after it. added: the bytes to store, empty for a bare close. claim: the producer triple it
+    tail: the offset just after it. added: the bytes to store, empty for a bare close. triple: the producer triple it
     came with. fence: what to store of that producer.
     """
 
     tail: int
     closed: bool
     added: bytes
-    claim: ProducerClaim | None
+    triple: ProducerTriple | None
     fence: Fence | None
 
 
 class Duplicate(NamedTuple):
     """Nothing was added: a retry of something accepted before (§5.2.1), or a bare close of a closed stream (§5.3).
 
-    highest: the producer's current fence, for the answer's headers; ``None`` without a claim.
+    highest: the producer's current fence, for the answer's headers; ``None`` without a triple.
     """
 
     tail: int
@@ -82,7 +82,7 @@ def decide_append(
 
     Args:
         draft: the stream.
-        fence: what is stored of ``request.claim``'s producer; ``None`` without a claim or for a new one (§5.2.1).
+        fence: what is stored of ``request.triple``'s producer; ``None`` without a triple or for a new one (§5.2.1).
         request: what is asked.
         now_ms: Unix milliseconds, to slide the TTL to.
         permitted: whether ``request.write_token`` is current; not looked at on streams without ``Stream-Write-Fence``.
@@ -107,13 +107,13 @@ def decide_append(
     if draft.state and draft.closed:
         return _append_to_closed(draft, fence, request)
     payload = _checked_payload(draft, request)
-    if draft.record.producer_required and request.claim is None:
+    if draft.record.producer_required and request.triple is None:
         raise ProducerRequiredError("this stream takes appends from producers only (Stream-Producer-Required)")
     reached = None
-    if request.claim is not None:
+    if request.triple is not None:
         # §5.2.1: "Servers MUST serialize validation + append operations per (stream, producerId) pair": one draft, one
         # command after the other.
-        accepted = judge(fence, request.claim, request.part, len(payload))
+        accepted = judge(fence, request.triple, request.part, len(payload))
         if accepted is None:
             return Duplicate(draft.tail, closed=False, highest=fence)
         reached = accepted.fence
@@ -129,33 +129,33 @@ def decide_append(
     # step".
     if request.close:
         draft.state |= CLOSED
-        if request.claim is not None:
-            draft.record = draft.record._replace(closer=Closer(*request.claim))
+        if request.triple is not None:
+            draft.record = draft.record._replace(closer=Closer(*request.triple))
     draft.touch(now_ms)
-    return Appended(draft.tail, request.close, payload, request.claim, reached)
+    return Appended(draft.tail, request.close, payload, request.triple, reached)
 
 
 def _append_to_closed(draft: Draft, fence: Fence | None, request: Append) -> Duplicate:
     """§5.2.1 Stream Closure with Idempotent Producers; §5.3 for the bare close."""
     # §5.2.1: "If the (producerId, epoch, seq) matches the request that closed the stream, return 204 No Content".
-    if request.claim is not None and _came_before(request.claim, draft.record.closer, request):
+    if request.triple is not None and _came_before(request.triple, draft.record.closer, request):
         size_bytes = len(request.payload) if isinstance(request.payload, bytes) else 0
-        if request.part is None or judge(fence, request.claim, request.part, size_bytes) is None:
+        if request.part is None or judge(fence, request.triple, request.part, size_bytes) is None:
             return Duplicate(draft.tail, closed=True, highest=fence)
     # §5.2: "if the stream is already closed and the request includes Stream-Closed: true with an empty body, servers
     # SHOULD return 204 No Content".
-    if request.claim is None and request.close and request.payload == b"":
+    if request.triple is None and request.close and request.payload == b"":
         check_tail(request.if_match, draft.tail, closed=True)
         return Duplicate(draft.tail, closed=True, highest=None)
     # §5.2: to any other append "servers MUST return" 409 Conflict, Stream-Closed: true and the final offset.
     raise StreamClosedError(draft.tail)
 
 
-def _came_before(claim: ProducerClaim, closer: Closer | None, request: Append) -> bool:
-    """Whether the claim is the closing one, or of an append that the same request made before it closed."""
-    if closer is None or closer[:2] != claim[:2]:
+def _came_before(triple: ProducerTriple, closer: Closer | None, request: Append) -> bool:
+    """Whether the triple is the closing one, or of an append that the same request made before it closed."""
+    if closer is None or closer[:2] != triple[:2]:
         return False
-    return claim.seq == closer.seq or (request.closing and claim.seq < closer.seq)
+    return triple.seq == closer.seq or (request.closing and triple.seq < closer.seq)
 
 
 def _checked_payload(draft: Draft, request: Append) -> bytes:
@@ -176,7 +176,7 @@ def _check_write_fence(fence: Fence | None, request: Append) -> None:
     """Without a current token only a producer that one let in goes on, and only in its current epoch."""
     if request.write_token is not None:
         raise WriteFencedError("the write token is not, or no longer, that of a current claim on this stream")
-    if fence is None or request.claim is None or request.claim.epoch != fence.epoch:
+    if fence is None or request.triple is None or request.triple.epoch != fence.epoch:
         raise WriteFencedError("this stream takes appends with a claim's write token only (Stream-Write-Fence)")
 
 

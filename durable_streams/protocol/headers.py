@@ -12,7 +12,7 @@ from durable_streams.protocol.errors import InvalidHeaderError
 from durable_streams.protocol.expiry import STREAM_EXPIRES_AT as STREAM_EXPIRES_AT  # noqa: PLC0414 says: re-exported
 from durable_streams.protocol.expiry import STREAM_TTL as STREAM_TTL  # noqa: PLC0414 same
 from durable_streams.protocol.expiry import parse_expires_at, parse_ttl
-from durable_streams.protocol.producer import ProducerClaim
+from durable_streams.protocol.producer import ProducerTriple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +75,7 @@ def parse_flag(headers: Mapping[str, str], name: str) -> bool:
     return True
 
 
-def parse_claim(headers: Mapping[str, str]) -> ProducerClaim | None:
+def parse_triple(headers: Mapping[str, str]) -> ProducerTriple | None:
     """Return the producer triple, or ``None`` if no producer header is there (§5.2.1).
 
     Raises:
@@ -88,7 +88,7 @@ def parse_claim(headers: Mapping[str, str]) -> ProducerClaim | None:
     if producer_id is None or epoch is None or seq is None:
         raise InvalidHeaderError(PRODUCER_ID, f"comes together with {PRODUCER_EPOCH} and {PRODUCER_SEQ}, or not at all")
     _bounded(PRODUCER_ID, producer_id, PRODUCER_ID_MAX_BYTES)
-    return ProducerClaim(producer_id, parse_integer(PRODUCER_EPOCH, epoch), parse_integer(PRODUCER_SEQ, seq))
+    return ProducerTriple(producer_id, parse_integer(PRODUCER_EPOCH, epoch), parse_integer(PRODUCER_SEQ, seq))
 
 
 def parse_stream_seq(headers: Mapping[str, str]) -> str | None:

@@ -2,7 +2,7 @@
 
 An append that comes whole:
 
-| stored row | claim | outcome |
+| stored row | triple | outcome |
 |---|---|---|
 | none | seq = 0 | accept |
 | none | seq > 0 | gap, expected 0 |
@@ -16,7 +16,7 @@ An append that comes whole:
 | epoch e, seq s unfinished | epoch = e, seq = s | refuse: it is an upload's |
 | epoch e, seq s unfinished | epoch = e, seq > s | gap, expected s |
 
-A piece of an upload, bytes [start, end) under one claim; what is not in this table is decided as above:
+A piece of an upload, bytes [start, end) under one triple; what is not in this table is decided as above:
 
 | stored row | piece of the same epoch and seq | outcome |
 |---|---|---|
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class ProducerClaim(NamedTuple):
+class ProducerTriple(NamedTuple):
     """The three producer headers of one request: they come together or not at all."""
 
     producer_id: str
@@ -54,7 +54,7 @@ class ProducerClaim(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What makes an append a piece of an upload, whose pieces share one claim.
+    """What makes an append a piece of an upload, whose pieces share one triple.
 
     start: how many bytes of the upload come before this piece. last: whether the upload ends with it.
     """
@@ -77,7 +77,7 @@ class Fence(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """What a claim is let in with.
+    """What a triple is let in with.
 
     skipped_bytes: how many of the payload's first bytes are stored already. fence: what to store of the producer.
     """
@@ -86,58 +86,58 @@ class Accepted(NamedTuple):
     fence: Fence
 
 
-def judge(fence: Fence | None, claim: ProducerClaim, part: Part | None, size_bytes: int) -> Accepted | None:  # noqa: PLR0917 a claim and what it is for
-    """Judge a claim against the stored fence: ``None`` for a retry of what is stored already.
+def judge(fence: Fence | None, triple: ProducerTriple, part: Part | None, size_bytes: int) -> Accepted | None:  # noqa: PLR0917 a triple and what it is for
+    """Judge a triple against the stored fence: ``None`` for a retry of what is stored already.
 
     Args:
-        fence: what is stored of the claim's producer; ``None`` for nothing.
-        claim: of the append.
+        fence: what is stored of the triple's producer; ``None`` for nothing.
+        triple: of the append.
         part: set for a piece of an upload.
         size_bytes: size of the append's payload.
 
     Raises:
-        StaleEpochError: the claim's epoch is below the stored one.
+        StaleEpochError: the triple's epoch is below the stored one.
         EpochMustStartAtZeroError: a new epoch that does not begin at seq 0.
         ProducerGapError: a seq past the next one.
         UploadUnfinishedError: an append that comes whole, under the seq of an upload that has not ended.
         UploadDiffersError: a piece that cannot be of the upload that is stored.
     """
     if part is not None:
-        return _judge_part(fence, claim, part, part.start + size_bytes)
-    return None if is_duplicate(fence, claim) else Accepted(0, Fence(claim.epoch, claim.seq))
+        return _judge_part(fence, triple, part, part.start + size_bytes)
+    return None if is_duplicate(fence, triple) else Accepted(0, Fence(triple.epoch, triple.seq))
 
 
-def is_duplicate(fence: Fence | None, claim: ProducerClaim) -> bool:
-    """Judge the claim of an append that comes whole: True for a retry, False to accept it. Raises as ``judge``."""
-    if fence is None or claim.epoch > fence.epoch:
-        if claim.seq == 0:
+def is_duplicate(fence: Fence | None, triple: ProducerTriple) -> bool:
+    """Judge the triple of an append that comes whole: True for a retry, False to accept it. Raises as ``judge``."""
+    if fence is None or triple.epoch > fence.epoch:
+        if triple.seq == 0:
             return False
         if fence is None:
-            raise ProducerGapError(0, claim.seq)
-        raise EpochMustStartAtZeroError(claim.epoch, claim.seq)
-    if claim.epoch < fence.epoch:
+            raise ProducerGapError(0, triple.seq)
+        raise EpochMustStartAtZeroError(triple.epoch, triple.seq)
+    if triple.epoch < fence.epoch:
         raise StaleEpochError(fence.epoch)
     next_seq = fence.seq + 1 if fence.finished else fence.seq
-    if claim.seq > next_seq:
-        raise ProducerGapError(next_seq, claim.seq)
-    if claim.seq == fence.seq and not fence.finished:
-        raise UploadUnfinishedError(claim.seq)
-    return claim.seq <= fence.seq
+    if triple.seq > next_seq:
+        raise ProducerGapError(next_seq, triple.seq)
+    if triple.seq == fence.seq and not fence.finished:
+        raise UploadUnfinishedError(triple.seq)
+    return triple.seq <= fence.seq
 
 
-def _judge_part(fence: Fence | None, claim: ProducerClaim, part: Part, end: int) -> Accepted | None:  # noqa: PLR0917 as ``judge``
+def _judge_part(fence: Fence | None, triple: ProducerTriple, part: Part, end: int) -> Accepted | None:  # noqa: PLR0917 as ``judge``
     stored_bytes, finished = 0, False
-    if fence is not None and (fence.epoch, fence.seq) == (claim.epoch, claim.seq):
+    if fence is not None and (fence.epoch, fence.seq) == (triple.epoch, triple.seq):
         if fence.upload_bytes is None:
             return None
         stored_bytes, finished = fence.upload_bytes, fence.finished
-    elif is_duplicate(fence, claim):
+    elif is_duplicate(fence, triple):
         return None
     if part.start > stored_bytes:
         raise UploadDiffersError(stored_bytes, part.start)
     if (part.last and end < stored_bytes) or (finished and end > stored_bytes):
         raise UploadDiffersError(stored_bytes, end)
-    reached = Fence(claim.epoch, claim.seq, max(end, stored_bytes), part.last or finished)
+    reached = Fence(triple.epoch, triple.seq, max(end, stored_bytes), part.last or finished)
     if reached == fence:
         return None
     return Accepted(min(end, stored_bytes) - part.start, reached)

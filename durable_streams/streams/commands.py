@@ -52,13 +52,13 @@ class AppendCommand(SettledCommand["Appended | Duplicate"]):
 def decide_on(batch: Batch, path: str, request: Append) -> tuple[Slot, Appended | Duplicate]:
     """Decide one append and put what it adds into the batch. Raises what ``decide_append`` raises, and 404 and 410."""
     slot, draft = batch.existing(path)
-    fence = batch.fence(slot, request.claim.producer_id) if request.claim is not None else None
+    fence = batch.fence(slot, request.triple.producer_id) if request.triple is not None else None
     permitted = draft.record.write_fenced and _is_permitted(batch, path, request.write_token)
     verdict = decide_append(draft, fence, request, now_ms=batch.now_ms, permitted=permitted)
     if isinstance(verdict, Appended):
         batch.add(slot, verdict.added)
-        if verdict.claim is not None:
-            slot.fences[verdict.claim.producer_id] = verdict.fence
+        if verdict.triple is not None:
+            slot.fences[verdict.triple.producer_id] = verdict.fence
     return slot, verdict
 
 

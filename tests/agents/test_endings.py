@@ -18,7 +18,7 @@ from durable_streams.agents.sessions.endings import REAP, STOP, close_as, fence,
 from durable_streams.agents.sessions.places import JSON, Places
 from durable_streams.agents.sessions.rows import Generation, generation_row
 from durable_streams.agents.sessions.session import Session
-from durable_streams.client import ProducerClaim, StaleEpochError, StreamClosedError, StreamEvent
+from durable_streams.client import ProducerTriple, StaleEpochError, StreamClosedError, StreamEvent
 from tests.agents.conftest import stored
 from tests.patience import HANG_S
 
@@ -57,16 +57,16 @@ async def stream(places: Places) -> AsyncDurableStream:
     begin = codec.begin(Identity("m1", "g1", "s1"))
     await stream.create_stream(content_type=JSON, body=orjson.dumps(begin))
     said = [*codec.feed(TextDelta("t", "half")), *codec.feed(ToolCalled("c1", "charge", {}))]
-    await stream.append_as(ProducerClaim("gen", 0, 0), [codec.encode(chunk) for chunk in said])
+    await stream.append_as(ProducerTriple("gen", 0, 0), [codec.encode(chunk) for chunk in said])
     return stream
 
 
 async def test_a_fenced_owner_writes_nothing_more(places: Places, stream: AsyncDurableStream) -> None:
     await fence(places, GENERATION)
     await fence(places, GENERATION)
-    for claim in (ProducerClaim("gen", 0, 1), ProducerClaim("gen", 0, 0)):
+    for triple in (ProducerTriple("gen", 0, 1), ProducerTriple("gen", 0, 0)):
         with pytest.raises(StaleEpochError):
-            await stream.append_as(claim, [b"{}"])
+            await stream.append_as(triple, [b"{}"])
     chunks = await stored(stream.url)
     assert [chunk["type"] for chunk in chunks].count("message-metadata") == 1
 
@@ -91,9 +91,9 @@ async def test_the_first_ending_counts(places: Places, stream: AsyncDurableStrea
     await stop_as_handler(places, GENERATION, Ending("aborted", by="ann"))
     await stop_as_handler(places, GENERATION, Ending("aborted", by="bob"))
     await reap(places, GENERATION, 1)
-    await close_as(places, GENERATION, claim=REAP, chunks=[{"type": "finish"}])
+    await close_as(places, GENERATION, triple=REAP, chunks=[{"type": "finish"}])
     with pytest.raises(StreamClosedError):
-        await stream.append_as(ProducerClaim("gen", 0, 1), [b"{}"])
+        await stream.append_as(ProducerTriple("gen", 0, 1), [b"{}"])
     chunks = await stored(stream.url)
     assert [c["type"] for c in chunks][-2:] == ["message-metadata", "abort"]
     assert chunks[-2]["messageMetadata"]["by"] == "ann"
@@ -102,9 +102,9 @@ async def test_the_first_ending_counts(places: Places, stream: AsyncDurableStrea
 async def test_a_session_is_told_of_an_ending_once(root: str, places: Places, stream: AsyncDurableStream) -> None:
     session = Session(places, "s1")
     await session.ensure()
-    await session.append(ProducerClaim("turn", 0, 0), [generation_row(GENERATION, "insert")])
+    await session.append(ProducerTriple("turn", 0, 0), [generation_row(GENERATION, "insert")])
     assert await finalize(places, session, GENERATION) is None, "it is open"
-    await close_as(places, GENERATION, claim=STOP, chunks=[{"type": "abort", "reason": "x"}])
+    await close_as(places, GENERATION, triple=STOP, chunks=[{"type": "abort", "reason": "x"}])
     finals = await asyncio.gather(
         *(finalize(places, Session(places, "s1"), replace(GENERATION, lease_until=n)) for n in range(5))
     )
@@ -116,7 +116,7 @@ async def test_a_session_is_told_of_an_ending_once(root: str, places: Places, st
         ("generation", "g1"),
     ]
     with pytest.raises(StaleEpochError):
-        await session.append(ProducerClaim("row:g1", 0, 0), [generation_row(GENERATION)])
+        await session.append(ProducerTriple("row:g1", 0, 0), [generation_row(GENERATION)])
     state = await session.refresh()
     assert state.generations["g1"].status == "aborted"
 

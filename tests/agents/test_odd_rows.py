@@ -18,7 +18,7 @@ from durable_streams.agents.events import Ending
 from durable_streams.agents.sessions.beacon import Beacon
 from durable_streams.agents.sessions.rows import generation_row
 from durable_streams.agents.sessions.state import SessionState
-from durable_streams.client import AsyncDurableStream, ProducerClaim
+from durable_streams.client import AsyncDurableStream, ProducerTriple
 from durable_streams.runtime.clock import SystemClock
 from tests.agents.conftest import ended, stored
 from tests.agents.test_sessions import Speaker, asking
@@ -132,7 +132,7 @@ async def test_a_generation_with_odd_chunks_is_ended_and_its_session_goes_on(roo
     lost = {**{name: getattr(left, name) for name in left.__slots__}, "id": "odd", "stream": path, "lease_until": 1}
     async with AsyncDurableStream(f"{root}/sessions/s1") as stream:
         await stream.create_stream(content_type="application/json")
-        await stream.append_as(ProducerClaim("turn", 0, 0), [generation_row(type(left)(**lost), "insert")])
+        await stream.append_as(ProducerTriple("turn", 0, 0), [generation_row(type(left)(**lost), "insert")])
     speaker = Speaker()
     speaker.go.set()
     async with adapters(speaker) as adapter:

@@ -6,7 +6,7 @@ import asyncio
 
 from durable_streams.agents.runs.scope import Scope
 from durable_streams.agents.sessions.places import Places
-from durable_streams.client import ProducerClaim
+from durable_streams.client import ProducerTriple
 from tests.client.proxy import answer
 
 OUTCOMES = answer(200, b'{"status":200,"next_offset":"1"}\n{"status":200,"next_offset":"2"}\n')
@@ -27,7 +27,7 @@ async def test_a_cancelled_run_does_not_take_along_the_request_it_began() -> Non
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         places = Places(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream")
-        claim, scope = ProducerClaim("gen", 0, 0), Scope()
+        claim, scope = ProducerTriple("gen", 0, 0), Scope()
 
         async def run() -> None:
             scope.enter()

@@ -23,7 +23,7 @@ from durable_streams.agents import (
 from durable_streams.agents.codecs import Identity
 from durable_streams.agents.events import ToolCalled
 from durable_streams.agents.sources.http import HttpModel, Upstream
-from durable_streams.client import AsyncDurableStream, ProducerClaim, RetryPolicy, astream
+from durable_streams.client import AsyncDurableStream, ProducerTriple, RetryPolicy, astream
 from tests.agents.conftest import stored, text_of
 from tests.agents.test_wires import WIRE
 from tests.agents.upstream import Script, ScriptedUpstream
@@ -112,7 +112,7 @@ async def test_a_cancelled_write_says_so(root: str) -> None:
 async def test_a_second_attempt_needs_a_stream_of_its_own(root: str) -> None:
     async with AsyncDurableStream(f"{root}/s", content_type="application/json") as stream:
         await stream.create_stream()
-        await stream.append_as(ProducerClaim("gen", 0, 0), [b"{}"])
+        await stream.append_as(ProducerTriple("gen", 0, 0), [b"{}"])
     with pytest.raises(AlreadyWrittenError):
         await write(words(2000), to=f"{root}/s")
     assert await stored(f"{root}/s") == [{}]
@@ -137,7 +137,7 @@ async def test_a_stream_closed_by_somebody_else_ends_the_source(root: str) -> No
         await stream.create_stream()
         task = asyncio.create_task(write(endless, to=stream))
         await said.wait()
-        await stream.append_as(ProducerClaim("stop", 0, 0), [b'{"type":"abort"}'], close=True)
+        await stream.append_as(ProducerTriple("stop", 0, 0), [b'{"type":"abort"}'], close=True)
         with pytest.raises(RunEndedError):
             await task
     assert released.is_set()
@@ -231,7 +231,7 @@ async def test_a_tool_of_a_run_that_was_ended_does_not_run(root: str, upstream: 
     async def source(run: Run) -> AsyncIterator[Any]:
         async with AsyncDurableStream(f"{root}/s", content_type="application/json") as other:
             await run.durable()
-            await other.append_as(ProducerClaim("stop", 0, 0), [b'{"type":"abort"}'], close=True)
+            await other.append_as(ProducerTriple("stop", 0, 0), [b'{"type":"abort"}'], close=True)
 
         async def charge() -> None:
             ran.append(1)

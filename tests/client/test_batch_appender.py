@@ -13,7 +13,7 @@ from durable_streams.client import (
     BatchAppender,
     DurableStreamError,
     FetchError,
-    ProducerClaim,
+    ProducerTriple,
     RetryPolicy,
     SequenceGapError,
     StaleEpochError,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Make = Callable[..., Awaitable[AsyncDurableStream]]
 
 JSON = "application/json"
-GEN = ProducerClaim("gen", 0, 0)
+GEN = ProducerTriple("gen", 0, 0)
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def test_offsets_duplicates_and_closes_are_as_alone(root: str, make: Make)
         first = await together.append_as(GEN, [b"1"])
         assert first.offset == (await stream.head()).offset
         assert (await together.append_as(GEN, [b"2"])).duplicate
-        closed = await together.append_as(ProducerClaim("gen", 0, 1), [], close=True)
+        closed = await together.append_as(ProducerTriple("gen", 0, 1), [], close=True)
         assert (closed.duplicate, closed.offset) == (False, first.offset)
         assert (await stream.head()).stream_closed
     assert await stored(stream) == [1]
@@ -89,12 +89,12 @@ async def test_a_refusal_is_the_one_it_would_be_alone_and_harms_nobody(root: str
     for name in ("closed", "stale", "gap", "fine"):
         await make(name)
     await (await make("closed")).close_stream()
-    await (await make("stale")).append_as(ProducerClaim("gen", 3, 0), [b"1"])
+    await (await make("stale")).append_as(ProducerTriple("gen", 3, 0), [b"1"])
     async with appending(root) as handle:
         said = await asyncio.gather(
             handle("closed").append_as(GEN, [b"1"]),
             handle("stale").append_as(GEN, [b"1"]),
-            handle("gap").append_as(ProducerClaim("gen", 0, 2), [b"1"]),
+            handle("gap").append_as(ProducerTriple("gen", 0, 2), [b"1"]),
             handle("missing").append_as(GEN, [b"1"]),
             handle("fine").append_as(GEN, [b"1"]),
             return_exceptions=True,
@@ -124,8 +124,8 @@ async def test_many_writers_over_connections_that_are_cut_anywhere(root: str, ma
     ]
 
     async def write(stream: AsyncDurableStream) -> int:
-        results = [await stream.append_as(ProducerClaim("gen", 0, n), [b"%d" % n]) for n in range(30)]
-        await stream.append_as(ProducerClaim("gen", 0, 30), [b'"end"'], close=True)
+        results = [await stream.append_as(ProducerTriple("gen", 0, n), [b"%d" % n]) for n in range(30)]
+        await stream.append_as(ProducerTriple("gen", 0, 30), [b'"end"'], close=True)
         assert not any(one.duplicate and not one.in_doubt for one in results)
         return sum(one.duplicate for one in results)
 
@@ -151,7 +151,7 @@ async def test_without_the_extension_each_goes_alone(refusal: bytes) -> None:
     accepted = answer(200, Stream_Next_Offset="05", Producer_Epoch="0", Producer_Seq="0")
     async with ScriptedServer([refusal, accepted]) as server, appending(server.url) as handle:
         result = await handle("s").append_as(GEN, [b"1"])
-        again = await handle("s").append_as(ProducerClaim("gen", 0, 1), [b"2"])
+        again = await handle("s").append_as(ProducerTriple("gen", 0, 1), [b"2"])
     asked = [head.split(" ")[1] for head, _ in server.requests]
     # A refusal of this one request says nothing of the next.
     third = "/stream/__ds/batch" if refusal == answer(400) else "/stream/s"
@@ -196,7 +196,7 @@ async def test_what_is_cancelled_before_it_leaves_is_not_sent(root: str, make: M
         asyncio.get_running_loop().call_soon(task.cancel)
         with pytest.raises(asyncio.CancelledError):
             await task
-        await handle("s").append_as(ProducerClaim("other", 0, 0), [b"2"])
+        await handle("s").append_as(ProducerTriple("other", 0, 0), [b"2"])
     assert await stored(stream) == [2]
 
 

@@ -120,7 +120,7 @@ async def test_a_claim_keeps_the_order_of_what_was_refused() -> None:
     fence = Fence()
     sequencer, outbox = begun(fence, auto_claim=True)
     await add(sequencer, outbox, b"a")[0].durable()
-    # The third is at the door and finds a gap; then another producer claims; then the others arrive.
+    # The third is at the door and finds a gap; then another producer begins an epoch; then the others arrive.
     fence.held = {1: asyncio.Event(), 2: asyncio.Event()}
     receipts = add(sequencer, outbox, b"b", b"c", b"d", b"e")
     await fence.has_answered(0, 3)

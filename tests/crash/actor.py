@@ -153,7 +153,7 @@ class Session:
         """Go to the next epoch, as a producer that was started again."""
         self.epoch, self.seq = self.epoch + 1, 0
 
-    def claim(self) -> dict[str, str]:
+    def triple(self) -> dict[str, str]:
         """Return the headers of the next request."""
         headers = {
             "Producer-Id": self.actor.name,
@@ -170,7 +170,7 @@ class Session:
         return Op(
             "POST",
             self.stream.path,
-            self.claim() | (CLOSING if close else {}),
+            self.triple() | (CLOSING if close else {}),
             write.payload.body,
             fresh=PRODUCED,
             again=DUPLICATE,

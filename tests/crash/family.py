@@ -134,7 +134,7 @@ class Family(Actor):
 
     def _bare_close(self, member: Member, *, produced: bool) -> Op:
         path = member.stream.path
-        headers = (member.session.claim() if produced else {}) | CLOSING
+        headers = (member.session.triple() if produced else {}) | CLOSING
         return Op(
             "POST",
             path,

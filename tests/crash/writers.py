@@ -20,7 +20,7 @@ DIED_SHARE = 0.3
 
 
 class Plain(Actor):
-    """Appends without any claim to one shared stream."""
+    """Appends without any triple to one shared stream."""
 
     def __init__(self, stage: Stage, name: str, stream: Stream) -> None:
         """``stream`` exists and stays open."""
@@ -53,7 +53,7 @@ class Producer(Actor):
             await self._send_out_of_turn()
 
     async def _start_anew(self) -> None:
-        stale = self.session.claim()
+        stale = self.session.triple()
         self.session.restart()
         await self.act(self.session.append())
         await self.act(self._refused(stale, 403))
@@ -61,12 +61,12 @@ class Producer(Actor):
     async def _send_out_of_turn(self) -> None:
         """Leave a gap: refused, with nothing written and nothing remembered."""
         skipped = self.session.seq + 1
-        await self.act(self._refused(self.session.claim() | {"Producer-Seq": str(skipped)}, 409))
+        await self.act(self._refused(self.session.triple() | {"Producer-Seq": str(skipped)}, 409))
         self.session.seq -= 1
 
-    def _refused(self, claim: dict[str, str], status: int) -> Op:
+    def _refused(self, triple: dict[str, str], status: int) -> Op:
         write = self.next_write(self.session.stream)
-        return Op("POST", self.session.stream.path, claim, write.payload.body, fresh=frozenset({status}), write=write)
+        return Op("POST", self.session.stream.path, triple, write.payload.body, fresh=frozenset({status}), write=write)
 
 
 class Pipeliner(Actor):

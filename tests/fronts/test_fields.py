@@ -34,7 +34,7 @@ fronts = pytest.mark.parametrize("lane", [True, False], ids=["lane", "aiohttp"])
 
 
 def forms(name: str, value: str) -> list[list[tuple[str, str]]]:
-    """Return a field as it is, spelt otherwise, doubled, contradicted, and beside a whole producer's claim."""
+    """Return a field as it is, spelt otherwise, doubled, contradicted, and beside a producer's triple."""
     return [
         [(name, value)],
         [(name.upper(), value)],

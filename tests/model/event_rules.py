@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.model.expected import refused
-from tests.model.strategies import PLACES, PRODUCERS, bodies, next_claim
+from tests.model.strategies import PLACES, PRODUCERS, bodies, next_triple
 from tests.model.streams import TEXT, Body, Creation, ForkAsk, Lifetime
 from tests.model.wire import Request, Wire
-from tests.model.write_rules import Bodies, WriteRules, claimed, post, put
+from tests.model.write_rules import Bodies, WriteRules, fields_of, post, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,14 +153,14 @@ class RestartRules(WriteRules):
         if stream is None or stream.closed or stream.followers:
             return
         fitting, content_type = self.fitting(path, body)
-        claim = next_claim(stream, producer_id, "next")
-        request = post(path, fitting, content_type, **claimed(claim))
+        triple = next_triple(stream, producer_id, "next")
+        request = post(path, fitting, content_type, **fields_of(triple))
         wire = self.run(self._leave_unanswered(request, turns))
         self.crash()
         self.run(wire.close())
         self.run(self.server.start())
         self.settle_lifetimes()
-        expected = self.model.append(path, fitting, content_type, claim=claim)
+        expected = self.model.append(path, fitting, content_type, triple=triple)
         if expected.status == (200,):
             expected = replace(expected, status=(200, 204))
         self.ask(request, expected)

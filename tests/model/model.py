@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.model.expected import PAGE_MAX_BYTES, Expected, refused
-from tests.model.streams import OCTETS, Body, Claim, Creation, Life, Lifetime, Stream, Tokens, media_type
+from tests.model.streams import OCTETS, Body, Creation, Life, Lifetime, Stream, Tokens, Triple, media_type
 from tests.model.wire import HOST
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Model:
         content_type: str,
         *,
         close: bool = False,
-        claim: Claim | None = None,
+        triple: Triple | None = None,
         stream_seq: str | None = None,
     ) -> Expected:
         """The order of the checks is the documented precedence: gone, closed, content type, producer, Stream-Seq."""
@@ -140,10 +140,10 @@ class Model:
         if stream is None:
             return self.absent(path) or refused()
         if stream.closed:
-            return self._append_to_closed(stream, body, close=close, claim=claim)
+            return self._append_to_closed(stream, body, close=close, triple=triple)
         if body.raw and media_type(content_type) != media_type(stream.content_type):
             return refused(409)
-        judged = self._judge_claim(stream, claim) if claim else None
+        judged = self._judge_triple(stream, triple) if triple else None
         if judged is not None:
             return judged
         if stream_seq is not None:
@@ -154,35 +154,35 @@ class Model:
         stream.closed = close
         stream.write(self.now_ms)
         fields = dict(CLOSED) if close else {}
-        if claim is not None:
-            stream.producers[claim.producer_id] = (claim.epoch, claim.seq)
-            stream.closer = claim if close else None
-            fields |= _producer_fields(claim.epoch, claim.seq)
-        status = 200 if claim is not None and body.raw else 204
+        if triple is not None:
+            stream.producers[triple.producer_id] = (triple.epoch, triple.seq)
+            stream.closer = triple if close else None
+            fields |= _producer_fields(triple.epoch, triple.seq)
+        status = 200 if triple is not None and body.raw else 204
         return Expected((status,), fields, (stream, stream.tail))
 
-    def _append_to_closed(self, stream: Stream, body: Body, *, close: bool, claim: Claim | None) -> Expected:
+    def _append_to_closed(self, stream: Stream, body: Body, *, close: bool, triple: Triple | None) -> Expected:
         """§5.2.1: only the closing request again, or a bare close (§5.3), is a success."""
         end = (stream, stream.tail)
-        if claim is not None and claim == stream.closer:
-            fields = CLOSED | _producer_fields(*stream.producers[claim.producer_id])
+        if triple is not None and triple == stream.closer:
+            fields = CLOSED | _producer_fields(*stream.producers[triple.producer_id])
             return Expected((204,), fields, end)
-        if claim is None and close and not body.raw:
+        if triple is None and close and not body.raw:
             return Expected((204,), dict(CLOSED), end)
         return replace(refused(409, stream_closed="true"), at=end)
 
     @staticmethod
-    def _judge_claim(stream: Stream, claim: Claim) -> Expected | None:
+    def _judge_triple(stream: Stream, triple: Triple) -> Expected | None:
         """The validation logic of §5.2.1; `None` to accept."""
-        epoch, last_seq = stream.producers.get(claim.producer_id, (claim.epoch, -1))
-        if claim.epoch < epoch:
+        epoch, last_seq = stream.producers.get(triple.producer_id, (triple.epoch, -1))
+        if triple.epoch < epoch:
             return refused(403, producer_epoch=str(epoch))
-        if claim.epoch > epoch:
-            return None if claim.seq == 0 else refused(400)
-        if claim.seq <= last_seq:
+        if triple.epoch > epoch:
+            return None if triple.seq == 0 else refused(400)
+        if triple.seq <= last_seq:
             return Expected((204,), _producer_fields(epoch, last_seq), (stream, stream.tail))
-        if claim.seq > last_seq + 1:
-            return refused(409, producer_expected_seq=str(last_seq + 1), producer_received_seq=str(claim.seq))
+        if triple.seq > last_seq + 1:
+            return refused(409, producer_expected_seq=str(last_seq + 1), producer_received_seq=str(triple.seq))
         return None
 
     # --- DELETE, expiry (§5.4, §4.2) ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.model.streams import JSON, OCTETS, TEXT, Body, Claim, Stream
+from tests.model.streams import JSON, OCTETS, TEXT, Body, Stream, Triple
 
 PATHS = ("a", "b", "b/c", "b/d%20e", "%C3%A9")
 PLACES = st.integers(0, 23)
@@ -50,8 +50,8 @@ def bodies(draw: st.DrawFn, *, empty: bool = False) -> tuple[Body, Body]:
     return Body(raw, tuple(messages)), Body(draw(_BYTES))
 
 
-def next_claim(stream: Stream | None, producer_id: str, move: str) -> Claim:
-    """Turn a move into a claim: what this producer does next, seen from what the stream holds of it."""
+def next_triple(stream: Stream | None, producer_id: str, move: str) -> Triple:
+    """Turn a move into a triple: what this producer does next, seen from what the stream holds of it."""
     epoch, seq = (stream.producers if stream else {}).get(producer_id, (0, -1))
     moves = {
         "next": (epoch, seq + 1),
@@ -62,7 +62,7 @@ def next_claim(stream: Stream | None, producer_id: str, move: str) -> Claim:
         "restart late": (epoch + 1, 2),
         "zombie": (max(epoch - 1, 0), seq + 1),
     }
-    return Claim(producer_id, *moves[move])
+    return Triple(producer_id, *moves[move])
 
 
 MOVES = st.lists(

@@ -62,7 +62,7 @@ class Creation:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Triple:
     """The producer headers (§5.2.1)."""
 
     producer_id: str
@@ -123,7 +123,7 @@ class Stream:
     soft_deleted: bool = False
     stream_seq: str | None = None
     producers: dict[str, tuple[int, int]] = field(default_factory=dict)
-    closer: Claim | None = None
+    closer: Triple | None = None
     fork_of: Stream | None = None
     base: int = 0
     forks: set[Stream] = field(default_factory=set)

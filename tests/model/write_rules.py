@@ -21,13 +21,13 @@ from tests.model.strategies import (
     RARELY,
     STREAM_SEQS,
     bodies,
-    next_claim,
+    next_triple,
 )
 from tests.model.streams import Body, Creation, ForkAsk, Lifetime, media_type
 from tests.model.wire import Request, Wire
 
 if TYPE_CHECKING:
-    from tests.model.streams import Claim
+    from tests.model.streams import Triple
     from tests.model.wire import Reply
 
 Bodies = tuple[Body, Body]
@@ -61,11 +61,11 @@ def post(path: str, body: Body, content_type: str, **named: str) -> Request:
     return Request("POST", path, headers, body.raw)
 
 
-def claimed(claim: Claim) -> dict[str, str]:
+def fields_of(triple: Triple) -> dict[str, str]:
     return {
-        "Producer_Id": claim.producer_id,
-        "Producer_Epoch": str(claim.epoch),
-        "Producer_Seq": str(claim.seq),
+        "Producer_Id": triple.producer_id,
+        "Producer_Epoch": str(triple.epoch),
+        "Producer_Seq": str(triple.seq),
     }
 
 
@@ -192,10 +192,10 @@ class WriteRules(Harness):
         path = self.path(place)
         for number, move in enumerate(moves):
             fitting, content_type = self.fitting(path, body)
-            claim = next_claim(self.model.living(path), producer_id, move)
+            triple = next_triple(self.model.living(path), producer_id, move)
             closes = not fitting.raw or (close and number == len(moves) - 1)
             self.append_to(
-                path, fitting, content_type, close=closes, claim=claim, stream_seq=None if number else stream_seq
+                path, fitting, content_type, close=closes, triple=triple, stream_seq=None if number else stream_seq
             )
 
     def append_to(
@@ -205,15 +205,15 @@ class WriteRules(Harness):
         content_type: str,
         *,
         close: bool,
-        claim: Claim | None = None,
+        triple: Triple | None = None,
         stream_seq: str | None = None,
     ) -> None:
-        named = claimed(claim) if claim is not None else {}
+        named = fields_of(triple) if triple is not None else {}
         named["Stream_Closed"] = "TRUE" if close else "yes"  # §4.1: only `true` counts
         if stream_seq is not None:
             named["Stream_Seq"] = stream_seq
         stream = self.model.living(path)
-        expected = self.model.append(path, body, content_type, close=close, claim=claim, stream_seq=stream_seq)
+        expected = self.model.append(path, body, content_type, close=close, triple=triple, stream_seq=stream_seq)
         self.ask(post(path, body, content_type, **named), expected)
         self.wake(stream)
 

@@ -23,7 +23,7 @@ from durable_streams.protocol.errors import (
 )
 from durable_streams.protocol.head import CLOSED, SOFT_DELETED, Closer, Record
 from durable_streams.protocol.offsets import format_offset
-from durable_streams.protocol.producer import Fence, Part, ProducerClaim
+from durable_streams.protocol.producer import Fence, Part, ProducerTriple
 from tests.protocol.drafts import NOW_MS, draft
 
 TAIL = 7
@@ -37,7 +37,7 @@ class State(NamedTuple):
 
     soft_deleted: bool
     closed: bool
-    closer: ProducerClaim | None
+    closer: ProducerTriple | None
     stream_seq: str | None
     fence: Fence | None
     producer_required: bool = False
@@ -46,8 +46,8 @@ class State(NamedTuple):
 
 CLAIMS = (
     None,
-    *itertools.starmap(ProducerClaim, [("p", 0, 0), ("p", 0, 1), ("p", 1, 0), ("p", 1, 1), ("p", 1, 2)]),
-    ProducerClaim("q", 0, 1),
+    *itertools.starmap(ProducerTriple, [("p", 0, 0), ("p", 0, 1), ("p", 1, 0), ("p", 1, 1), ("p", 1, 2)]),
+    ProducerTriple("q", 0, 1),
 )
 FENCES = (None, Fence(0, 0), Fence(1, 0))
 STATES = [
@@ -55,7 +55,7 @@ STATES = [
     for state in itertools.product(
         (False, True),
         (False, True),
-        (None, ProducerClaim("p", 0, 1), ProducerClaim("p", 1, 0)),
+        (None, ProducerTriple("p", 0, 1), ProducerTriple("p", 1, 0)),
         (None, "a", "b"),
         FENCES,
     )
@@ -64,7 +64,7 @@ STATES = [
 RESTRICTED = [
     State(False, closed, closer, "a", fence, required, fenced)  # noqa: FBT003 - not soft-deleted
     for (closed, closer), fence, required, fenced in itertools.product(
-        ((False, None), (True, ProducerClaim("p", 0, 1))), FENCES, (False, True), (False, True)
+        ((False, None), (True, ProducerTriple("p", 0, 1))), FENCES, (False, True), (False, True)
     )
 ]
 REQUESTS = [
@@ -79,24 +79,24 @@ REQUESTS = [
 ]
 
 
-def fence_says(fence: Fence | None, claim: ProducerClaim) -> str | type[StreamError]:
+def fence_says(fence: Fence | None, triple: ProducerTriple) -> str | type[StreamError]:
     """§5.2.1 Validation Logic."""
     if fence is None:
-        return "accept" if claim.seq == 0 else ProducerGapError
-    if claim.epoch < fence.epoch:
+        return "accept" if triple.seq == 0 else ProducerGapError
+    if triple.epoch < fence.epoch:
         return StaleEpochError
-    if claim.epoch > fence.epoch:
-        return "accept" if claim.seq == 0 else EpochMustStartAtZeroError
-    if claim.seq <= fence.seq:
+    if triple.epoch > fence.epoch:
+        return "accept" if triple.seq == 0 else EpochMustStartAtZeroError
+    if triple.seq <= fence.seq:
         return "duplicate"
-    return "accept" if claim.seq == fence.seq + 1 else ProducerGapError
+    return "accept" if triple.seq == fence.seq + 1 else ProducerGapError
 
 
 def passes_fence(state: State, request: Append, *, permitted: bool) -> bool:
     """Ours: a write-fenced stream takes a current token, or a producer that had one, as long as it keeps its epoch."""
     if permitted or not state.write_fenced:
         return True
-    known = request.claim is not None and state.fence is not None and request.claim.epoch == state.fence.epoch
+    known = request.triple is not None and state.fence is not None and request.triple.epoch == state.fence.epoch
     return known and request.write_token is None
 
 
@@ -108,16 +108,16 @@ def by_the_book(  # noqa: PLR0911 - one for each rule, in their order
     if state.soft_deleted:
         return GoneError
     if state.closed:
-        bare_close = request.close and not has_body and request.claim is None
-        retried_close = request.claim is not None and request.claim == state.closer
+        bare_close = request.close and not has_body and request.triple is None
+        retried_close = request.triple is not None and request.triple == state.closer
         return "duplicate" if bare_close or retried_close else StreamClosedError
     if has_body and request.content_type != "text/plain":
         return ContentTypeMismatchError
     if request.payload is REFUSAL:
         return InvalidJsonError
-    if state.producer_required and request.claim is None:
+    if state.producer_required and request.triple is None:
         return ProducerRequiredError
-    verdict = "accept" if request.claim is None else fence_says(state.fence, request.claim)
+    verdict = "accept" if request.triple is None else fence_says(state.fence, request.triple)
     if verdict == "accept" and not passes_fence(state, request, permitted=permitted):
         return WriteFencedError
     if verdict == "accept" and None not in {state.stream_seq, request.stream_seq}:
@@ -130,7 +130,7 @@ def by_the_book(  # noqa: PLR0911 - one for each rule, in their order
 def after_the_book(state: State, request: Append) -> tuple[int, bool, str | None, tuple[object, ...] | None, int]:
     """What an accepted append leaves: tail, closed, Stream-Seq, closer, touched."""
     size = len(request.payload) if isinstance(request.payload, bytes) else 0
-    closer = request.claim if request.close else None
+    closer = request.triple if request.close else None
     return TAIL + size, request.close, request.stream_seq or state.stream_seq, closer, LATER_MS
 
 
@@ -149,12 +149,12 @@ def check(state: State, request: Append, *, permitted: bool = False) -> str | ty
         return type(refusal)
     if isinstance(result, Duplicate):
         assert stream.head(1) == before, "a duplicate changed the stream"
-        assert result == (TAIL, state.closed, state.fence if request.claim else None)
+        assert result == (TAIL, state.closed, state.fence if request.triple else None)
         return "duplicate"
     tail, closed, stream_seq, closed_by, touched_ms = after_the_book(state, request)
     assert isinstance(request.payload, bytes)
-    reached = Fence(request.claim.epoch, request.claim.seq) if request.claim else None
-    assert result == Appended(tail, closed, request.payload, request.claim, reached)
+    reached = Fence(request.triple.epoch, request.triple.seq) if request.triple else None
+    assert result == Appended(tail, closed, request.payload, request.triple, reached)
     record = stream.record
     assert (stream.tail, stream.closed, record.stream_seq) == (tail, closed, stream_seq)
     assert (record.closer, stream.touched_ms) == (closed_by, touched_ms)
@@ -185,8 +185,8 @@ def test_every_writer_against_every_restriction() -> None:
     seen = set()
     tokens = ((None, False), ("token", False), ("token", True))
     requests = itertools.product(PAYLOADS, (False, True), CLAIMS, (None, "a", "b"), tokens)
-    for state, (payload, close, claim, stream_seq, (token, permitted)) in itertools.product(RESTRICTED, requests):
-        request = Append(payload, "text/plain", close, claim, stream_seq, token)
+    for state, (payload, close, triple, stream_seq, (token, permitted)) in itertools.product(RESTRICTED, requests):
+        request = Append(payload, "text/plain", close, triple, stream_seq, token)
         verdict = by_the_book(state, request, permitted=permitted)
         assert check(state, request, permitted=permitted) == verdict, (state, request, permitted)
         seen.add(verdict)
@@ -211,7 +211,7 @@ def test_content_types_match_without_case_or_parameters(content_type: str) -> No
 
     appended = decide_append(stream, None, Append(b"x", content_type), now_ms=NOW_MS)
 
-    assert appended == Appended(tail=1, closed=False, added=b"x", claim=None, fence=None)
+    assert appended == Appended(tail=1, closed=False, added=b"x", triple=None, fence=None)
 
 
 @pytest.mark.parametrize(
@@ -258,23 +258,23 @@ def test_a_tail_that_moved_refuses_what_would_be_granted() -> None:
     assert granted
 
 
-CLAIM = ProducerClaim("p", 1, 4)
+TRIPLE = ProducerTriple("p", 1, 4)
 
 
 def piece(payload: bytes, start: int, *, last: bool = False, close: bool = False) -> Append:
-    return Append(payload, "text/plain", close, CLAIM, part=Part(start, last), closing=close)
+    return Append(payload, "text/plain", close, TRIPLE, part=Part(start, last), closing=close)
 
 
 def test_a_piece_adds_what_is_not_stored_of_its_upload() -> None:
     stream = draft(tail=TAIL)
 
     first = decide_append(stream, Fence(1, 3), piece(b"abc", 0), now_ms=LATER_MS)
-    assert first == Appended(TAIL + 3, False, b"abc", CLAIM, Fence(1, 4, 3, finished=False))  # noqa: FBT003
+    assert first == Appended(TAIL + 3, False, b"abc", TRIPLE, Fence(1, 4, 3, finished=False))  # noqa: FBT003
     assert isinstance(first, Appended)
     again = decide_append(stream, first.fence, piece(b"ab", 0), now_ms=LATER_MS)
     assert again == Duplicate(TAIL + 3, closed=False, highest=first.fence)
     rest = decide_append(stream, first.fence, piece(b"cdef", 2, last=True), now_ms=LATER_MS)
-    assert rest == Appended(TAIL + 6, False, b"def", CLAIM, Fence(1, 4, 6))  # noqa: FBT003
+    assert rest == Appended(TAIL + 6, False, b"def", TRIPLE, Fence(1, 4, 6))  # noqa: FBT003
     with pytest.raises(UploadDiffersError):
         decide_append(stream, Fence(1, 4, 6), piece(b"abcdefg", 0), now_ms=LATER_MS)
     assert stream.tail == TAIL + 6
@@ -297,20 +297,20 @@ def test_an_upload_that_closed_can_be_sent_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "closing", "duplicate"),
+    ("triple", "closing", "duplicate"),
     [
-        (ProducerClaim("p", 1, 3), True, True),
-        (ProducerClaim("p", 1, 3), False, False),
-        (ProducerClaim("p", 1, 5), True, False),
-        (ProducerClaim("p", 0, 3), True, False),
-        (ProducerClaim("q", 1, 3), True, False),
+        (ProducerTriple("p", 1, 3), True, True),
+        (ProducerTriple("p", 1, 3), False, False),
+        (ProducerTriple("p", 1, 5), True, False),
+        (ProducerTriple("p", 0, 3), True, False),
+        (ProducerTriple("q", 1, 3), True, False),
     ],
 )
 def test_what_a_request_appended_before_it_closed_can_be_sent_again(
-    claim: ProducerClaim, *, closing: bool, duplicate: bool
+    triple: ProducerTriple, *, closing: bool, duplicate: bool
 ) -> None:
     stream = draft(record=Record("text/plain", closer=Closer("p", 1, 4)), state=CLOSED, tail=TAIL)
-    request = Append(b"x", "text/plain", claim=claim, closing=closing)
+    request = Append(b"x", "text/plain", triple=triple, closing=closing)
 
     if duplicate:
         assert decide_append(stream, Fence(1, 4), request, now_ms=NOW_MS) == Duplicate(TAIL, True, Fence(1, 4))  # noqa: FBT003

@@ -8,14 +8,14 @@ from durable_streams.protocol.headers import (
     INTEGER_MAX,
     PRODUCER_ID_MAX_BYTES,
     STREAM_SEQ_MAX_BYTES,
-    parse_claim,
     parse_closed,
     parse_expiry,
     parse_flag,
     parse_integer,
     parse_stream_seq,
+    parse_triple,
 )
-from durable_streams.protocol.producer import ProducerClaim
+from durable_streams.protocol.producer import ProducerTriple
 
 NAMES = """
     Stream-Closed Stream-Cursor Stream-Expires-At Stream-Extensions Stream-Fork-Offset Stream-Fork-Sub-Offset
@@ -23,7 +23,7 @@ NAMES = """
     Stream-Up-To-Date Stream-Write-Fence Stream-Write-Token
     Producer-Epoch Producer-Expected-Seq Producer-Id Producer-Received-Seq Producer-Seq
 """
-CLAIM = {"Producer-Id": "p", "Producer-Epoch": "1", "Producer-Seq": "2"}
+TRIPLE = {"Producer-Id": "p", "Producer-Epoch": "1", "Producer-Seq": "2"}
 
 
 def test_names() -> None:
@@ -76,18 +76,18 @@ def test_a_misspelt_restriction_is_not_taken_for_none(value: str) -> None:
 
 
 def test_the_producer_triple() -> None:
-    assert parse_claim(CLAIM) == ProducerClaim("p", 1, 2)
-    assert parse_claim({"Stream-Seq": "x"}) is None
+    assert parse_triple(TRIPLE) == ProducerTriple("p", 1, 2)
+    assert parse_triple({"Stream-Seq": "x"}) is None
 
 
 @pytest.mark.parametrize("missing", [{"Producer-Id"}, {"Producer-Epoch"}, {"Producer-Seq"}])
 @pytest.mark.parametrize("keep_others", [True, False])
 def test_a_part_of_the_triple_is_refused(missing: set[str], *, keep_others: bool) -> None:
     """§5.2.1: all three or none."""
-    part = {name: value for name, value in CLAIM.items() if (name not in missing) is keep_others}
+    part = {name: value for name, value in TRIPLE.items() if (name not in missing) is keep_others}
 
     with pytest.raises(InvalidHeaderError):
-        parse_claim(part)
+        parse_triple(part)
 
 
 @pytest.mark.parametrize(
@@ -107,16 +107,16 @@ def test_a_part_of_the_triple_is_refused(missing: set[str], *, keep_others: bool
 )
 def test_a_malformed_triple_is_refused(changed: dict[str, str], name: str) -> None:
     with pytest.raises(InvalidHeaderError) as refused:
-        parse_claim(CLAIM | changed)
+        parse_triple(TRIPLE | changed)
     assert refused.value.name == name
     str(refused.value).encode()
 
 
 def test_the_longest_producer_id() -> None:
-    claim = parse_claim(CLAIM | {"Producer-Id": "é" * 200})
+    triple = parse_triple(TRIPLE | {"Producer-Id": "é" * 200})
 
-    assert claim is not None
-    assert len(claim.producer_id.encode()) == PRODUCER_ID_MAX_BYTES
+    assert triple is not None
+    assert len(triple.producer_id.encode()) == PRODUCER_ID_MAX_BYTES
 
 
 def test_stream_seq_is_any_bounded_text() -> None:

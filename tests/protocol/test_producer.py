@@ -12,49 +12,49 @@ from durable_streams.protocol.errors import (
     UploadDiffersError,
     UploadUnfinishedError,
 )
-from durable_streams.protocol.producer import Accepted, Fence, Part, ProducerClaim, as_fence, judge
+from durable_streams.protocol.producer import Accepted, Fence, Part, ProducerTriple, as_fence, judge
 
 WHOLE = [Fence(epoch, seq) for epoch, seq in itertools.product(range(3), range(3))]
 UPLOADS = [
     Fence(*place, *far) for place, far in itertools.product(((0, 0), (1, 1)), ((2, False), (2, True), (0, True)))
 ]
 FENCES = [None, *WHOLE, *UPLOADS]
-CLAIMS = [ProducerClaim("p", epoch, seq) for epoch, seq in itertools.product(range(4), range(5))]
+CLAIMS = [ProducerTriple("p", epoch, seq) for epoch, seq in itertools.product(range(4), range(5))]
 PIECES = [(Part(start, last), size) for start, last, size in itertools.product(range(4), (False, True), range(4))]
 
 
-def outcome(fence: Fence | None, claim: ProducerClaim, piece: tuple[Part | None, int] = (None, 3)) -> object:
+def outcome(fence: Fence | None, triple: ProducerTriple, piece: tuple[Part | None, int] = (None, 3)) -> object:
     try:
-        return judge(fence, claim, *piece)
+        return judge(fence, triple, *piece)
     except StreamError as refusal:
         return (type(refusal), *vars(refusal).values())
 
 
-def by_the_book(fence: Fence | None, claim: ProducerClaim) -> object:
+def by_the_book(fence: Fence | None, triple: ProducerTriple) -> object:
     """§5.2.1 Validation Logic, line by line. A producer never seen has accepted nothing: its next seq is 0.
 
     Nor has one whose upload has not ended: the next seq is that upload's, and only the upload may carry it.
     """
-    accepted = Accepted(0, Fence(claim.epoch, claim.seq))
+    accepted = Accepted(0, Fence(triple.epoch, triple.seq))
     if fence is None:
-        return accepted if claim.seq == 0 else (ProducerGapError, 0, claim.seq)
+        return accepted if triple.seq == 0 else (ProducerGapError, 0, triple.seq)
     next_seq = fence.seq + fence.finished
-    if claim.epoch < fence.epoch:
+    if triple.epoch < fence.epoch:
         return (StaleEpochError, fence.epoch)
-    if claim.epoch > fence.epoch:
-        return (EpochMustStartAtZeroError, claim.epoch, claim.seq) if claim.seq != 0 else accepted
-    if claim.seq > next_seq:
-        return (ProducerGapError, next_seq, claim.seq)
-    if claim.seq < next_seq:
+    if triple.epoch > fence.epoch:
+        return (EpochMustStartAtZeroError, triple.epoch, triple.seq) if triple.seq != 0 else accepted
+    if triple.seq > next_seq:
+        return (ProducerGapError, next_seq, triple.seq)
+    if triple.seq < next_seq:
         return None
-    return accepted if fence.finished else (UploadUnfinishedError, claim.seq)
+    return accepted if fence.finished else (UploadUnfinishedError, triple.seq)
 
 
 def refused(outcome: object) -> object:
     return outcome[0] if isinstance(outcome, tuple) and not isinstance(outcome, Accepted) else None
 
 
-def test_every_claim_against_every_fence() -> None:
+def test_every_triple_against_every_fence() -> None:
     outcomes = {pair: outcome(*pair) for pair in itertools.product(FENCES, CLAIMS)}
 
     assert outcomes == {pair: by_the_book(*pair) for pair in outcomes}
@@ -67,15 +67,15 @@ def test_every_claim_against_every_fence() -> None:
     }
 
 
-def stored_of(fence: Fence | None, claim: ProducerClaim) -> Fence | None:
-    """What is stored under this very claim."""
-    return fence if fence is not None and (fence.epoch, fence.seq) == (claim.epoch, claim.seq) else None
+def stored_of(fence: Fence | None, triple: ProducerTriple) -> Fence | None:
+    """What is stored under this very triple."""
+    return fence if fence is not None and (fence.epoch, fence.seq) == (triple.epoch, triple.seq) else None
 
 
-def pieces_by_the_book(fence: Fence | None, claim: ProducerClaim, part: Part, end: int) -> object:  # noqa: PLR0917 as ``judge``
-    """An upload is the bytes under one claim: what is stored of them is left out, and none between is missing."""
-    stored = stored_of(fence, claim)
-    verdict = by_the_book(fence, claim)
+def pieces_by_the_book(fence: Fence | None, triple: ProducerTriple, part: Part, end: int) -> object:  # noqa: PLR0917 as ``judge``
+    """An upload is the bytes under one triple: what is stored of them is left out, and none between is missing."""
+    stored = stored_of(fence, triple)
+    verdict = by_the_book(fence, triple)
     if stored is None and not isinstance(verdict, Accepted):
         return verdict
     far, finished = (0, False) if stored is None else (stored.upload_bytes, stored.finished)
@@ -87,13 +87,13 @@ def pieces_by_the_book(fence: Fence | None, claim: ProducerClaim, part: Part, en
         return (UploadDiffersError, far, end)
     if finished or (stored is not None and end <= far and not part.last):
         return None
-    return Accepted(min(end, far) - part.start, Fence(claim.epoch, claim.seq, max(end, far), part.last))
+    return Accepted(min(end, far) - part.start, Fence(triple.epoch, triple.seq, max(end, far), part.last))
 
 
 def test_every_piece_against_every_fence() -> None:
-    for fence, claim, (part, size_bytes) in itertools.product(FENCES, CLAIMS, PIECES):
-        expected = pieces_by_the_book(fence, claim, part, part.start + size_bytes)
-        assert outcome(fence, claim, (part, size_bytes)) == expected, (fence, claim, part, size_bytes)
+    for fence, triple, (part, size_bytes) in itertools.product(FENCES, CLAIMS, PIECES):
+        expected = pieces_by_the_book(fence, triple, part, part.start + size_bytes)
+        assert outcome(fence, triple, (part, size_bytes)) == expected, (fence, triple, part, size_bytes)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ Theory. Appends carry ``Producer-Id: gen``, an epoch and seq 0, 1, 2 …; one is
 is repeated with the same bytes until there is one. The first delta leaves at once; from then on one append leaves every
 ``linger_ms``, or sooner when ``max_batch_bytes`` wait. While one is on its way the next collects, so a slow server
 makes appends larger, not later.
-Invariant: a refusal because somebody else closed the stream, or claimed a later epoch, ends writing for good.
+Invariant: a refusal because somebody else closed the stream, or took over with a later epoch, ends writing for good.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from durable_streams.agents.errors import AlreadyWrittenError, RunEndedError
 from durable_streams.agents.runs.coalescer import Coalescer
 from durable_streams.agents.runs.intake import Intake
-from durable_streams.client import ProducerClaim, StaleEpochError, StreamClosedError, StreamNotFoundError
+from durable_streams.client import ProducerTriple, StaleEpochError, StreamClosedError, StreamNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,12 +136,12 @@ class StreamWriter:
         if self._under_way is not None:
             await asyncio.wait([self._under_way])
 
-    async def end(self, ending: Ending, claim: ProducerClaim | None = None) -> IdempotentAppendResult:
+    async def end(self, ending: Ending, triple: ProducerTriple | None = None) -> IdempotentAppendResult:
         """Write what is buffered and the ending, and close the stream, all in one append.
 
         Args:
             ending: how the run ended.
-            claim: ``None`` closes as the generator; another triple if the ending is somebody else's decision.
+            triple: ``None`` closes as the generator; another triple if the ending is somebody else's decision.
 
         Raises:
             RunEndedError: somebody else has ended the run otherwise.
@@ -152,12 +152,12 @@ class StreamWriter:
         for rest in self._intake.finish():
             self._buffer.add(self._codec.feed(rest))
         self._buffer.add(self._codec.end(ending))
-        claim = claim or ProducerClaim(GENERATOR, self._epoch, self._seq)
+        triple = triple or ProducerTriple(GENERATOR, self._epoch, self._seq)
         try:
-            result = await self._stream.append_as(claim, self._buffer.take(), close=True)
+            result = await self._stream.append_as(triple, self._buffer.take(), close=True)
         except _ENDED as refusal:
             raise RunEndedError(self._stream.url) from refusal
-        self._refuse_foreign(result, claim)
+        self._refuse_foreign(result, triple)
         return result
 
     def abandon(self) -> None:
@@ -195,22 +195,22 @@ class StreamWriter:
             return
         mark = self._put_count
         self._next_s = self._loop.time() + self._linger_s
-        claim = ProducerClaim(GENERATOR, self._epoch, self._seq)
+        triple = ProducerTriple(GENERATOR, self._epoch, self._seq)
         try:
-            self._under_way = self._stream.append_soon(claim, self._buffer.take())
+            self._under_way = self._stream.append_soon(triple, self._buffer.take())
         except Exception as error:  # noqa: BLE001 whatever it is, writing has ended and the run is told
             self._fail(error)
             self._tell()
         else:
-            self._under_way.add_done_callback(partial(self._settled, claim, mark), context=self._context)
+            self._under_way.add_done_callback(partial(self._settled, triple, mark), context=self._context)
 
-    def _settled(self, claim: ProducerClaim, mark: int, done: asyncio.Future[IdempotentAppendResult]) -> None:
+    def _settled(self, triple: ProducerTriple, mark: int, done: asyncio.Future[IdempotentAppendResult]) -> None:
         self._under_way = None
         if done.cancelled():  # nobody does, but a loop that is shut down
             self.abandon()
             return
         try:
-            self._refuse_foreign(done.result(), claim)
+            self._refuse_foreign(done.result(), triple)
         except _ENDED as refusal:
             ended = RunEndedError(self._stream.url)
             ended.__cause__ = refusal
@@ -224,8 +224,8 @@ class StreamWriter:
         if len(self._buffer) and self.failure is None and not self._ending:
             self._schedule()
 
-    def _refuse_foreign(self, result: IdempotentAppendResult, claim: ProducerClaim) -> None:
-        if claim.producer_id == GENERATOR and result.duplicate and not result.in_doubt:
+    def _refuse_foreign(self, result: IdempotentAppendResult, triple: ProducerTriple) -> None:
+        if triple.producer_id == GENERATOR and result.duplicate and not result.in_doubt:
             raise AlreadyWrittenError(self._stream.url)
 
     def _fail(self, error: Exception) -> None:

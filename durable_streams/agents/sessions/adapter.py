@@ -25,7 +25,7 @@ from durable_streams.agents.sessions.prompts import plan
 from durable_streams.agents.sessions.reaper import Reaper
 from durable_streams.agents.sessions.rows import Generation, generation_row, row
 from durable_streams.agents.sessions.session import Session
-from durable_streams.client import ProducerClaim, SequenceGapError
+from durable_streams.client import ProducerTriple, SequenceGapError
 from durable_streams.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ class Adapter:
         )
         rows = [*planned.rows, generation_row(generation, "insert", prompt.txid)]
         try:
-            result = await session.append(ProducerClaim("turn", 0, turn), rows)
+            result = await session.append(ProducerTriple("turn", 0, turn), rows)
         except SequenceGapError:
             await stream.delete()
             return None
@@ -327,7 +327,7 @@ class Adapter:
             await stream.create_stream(content_type=JSON)
             self._lists = True
         value: dict[str, Any] = {"id": session_id, "title": title, "created_at": self._clock.now_ms()}
-        await stream.append_as(ProducerClaim(f"session:{session_id}", 0, 0), [row("session", session_id, value)])
+        await stream.append_as(ProducerTriple(f"session:{session_id}", 0, 0), [row("session", session_id, value)])
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         task = asyncio.create_task(work, name=name)

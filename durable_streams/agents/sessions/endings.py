@@ -17,7 +17,7 @@ from durable_streams.agents.codecs.ui_chunks import UiChunks, ending_of, termina
 from durable_streams.agents.events import Ending
 from durable_streams.agents.runs.writer import GENERATOR
 from durable_streams.agents.sessions.rows import CONTROL, Generation, generation_row, message_row, row
-from durable_streams.client import ProducerClaim, StaleEpochError, StreamClosedError, StreamNotFoundError
+from durable_streams.client import ProducerTriple, StaleEpochError, StreamClosedError, StreamNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from durable_streams.agents.sessions.places import Places
     from durable_streams.agents.sessions.session import Session
 
-STOP: Final = ProducerClaim("stop", 0, 0)
-REAP: Final = ProducerClaim("reap", 0, 0)
-FAIL: Final = ProducerClaim("fail", 0, 0)
+STOP: Final = ProducerTriple("stop", 0, 0)
+REAP: Final = ProducerTriple("reap", 0, 0)
+FAIL: Final = ProducerTriple("fail", 0, 0)
 _FENCE: Final[Chunk] = {"type": names.MESSAGE_METADATA, "messageMetadata": {"owner": "lost"}}
 
 
@@ -41,37 +41,37 @@ class Stored:
     offset: str
 
 
-def row_claim(gid: str, epoch: int, seq: int) -> ProducerClaim:
+def row_triple(gid: str, epoch: int, seq: int) -> ProducerTriple:
     """Return the triple for a generation's row: epoch 0 is the owner's, epoch 1 the final state."""
-    return ProducerClaim(f"row:{gid}", epoch, seq)
+    return ProducerTriple(f"row:{gid}", epoch, seq)
 
 
 async def ask_owner(session: Session, generation: Generation, ending: Ending) -> None:
     """Tell the owner, wherever it is, that somebody wants to stop the run."""
     value = {"stop": {"by": ending.by, "reason": ending.reason, "at": ending.at_ms}}
-    claim = ProducerClaim(f"control:{generation.id}", 0, 0)
-    await session.append(claim, [row(CONTROL, generation.id, value)])
+    triple = ProducerTriple(f"control:{generation.id}", 0, 0)
+    await session.append(triple, [row(CONTROL, generation.id, value)])
 
 
-async def close_as(places: Places, generation: Generation, *, claim: ProducerClaim, chunks: Sequence[Chunk]) -> None:
+async def close_as(places: Places, generation: Generation, *, triple: ProducerTriple, chunks: Sequence[Chunk]) -> None:
     """Append the last chunks and close, unless the stream is closed already."""
     codec = UiChunks()
     try:
-        await places.stream(generation.stream).append_as(claim, [codec.encode(c) for c in chunks], close=True)
+        await places.stream(generation.stream).append_as(triple, [codec.encode(c) for c in chunks], close=True)
     except (StreamClosedError, StreamNotFoundError):
         return
 
 
 async def stop_as_handler(places: Places, generation: Generation, ending: Ending) -> None:
     """Write the minimal ending of a stopped run; what is open in it is not known, so nothing is closed but the run."""
-    await close_as(places, generation, claim=STOP, chunks=terminal(ending))
+    await close_as(places, generation, triple=STOP, chunks=terminal(ending))
 
 
 async def fail(places: Places, generation: Generation, ending: Ending) -> None:
     """End a run whose owner cannot append any more, for another reason than that somebody else has ended it."""
     stored = await read(places, generation)
     if not stored.closed:
-        await close_as(places, generation, claim=FAIL, chunks=UiChunks.resumed(stored.chunks).end(ending))
+        await close_as(places, generation, triple=FAIL, chunks=UiChunks.resumed(stored.chunks).end(ending))
 
 
 async def reap(places: Places, generation: Generation, now_ms: int) -> None:
@@ -81,14 +81,14 @@ async def reap(places: Places, generation: Generation, now_ms: int) -> None:
     stored = await read(places, generation)
     if not stored.closed:
         ending = Ending("lost", reason="lost", at_ms=now_ms)
-        await close_as(places, generation, claim=REAP, chunks=UiChunks.resumed(stored.chunks).end(ending))
+        await close_as(places, generation, triple=REAP, chunks=UiChunks.resumed(stored.chunks).end(ending))
 
 
 async def fence(places: Places, generation: Generation) -> None:
-    """Claim the owner's producer, so that nothing it still sends is accepted; that it was lost is noted in passing."""
-    claim = ProducerClaim(GENERATOR, generation.epoch + 1, 0)
+    """Take over the owner's producer, so that nothing it still sends is accepted; that it was lost is noted."""
+    triple = ProducerTriple(GENERATOR, generation.epoch + 1, 0)
     with contextlib.suppress(StreamClosedError, StreamNotFoundError, StaleEpochError):
-        await places.stream(generation.stream).append_as(claim, [orjson.dumps(_FENCE)])
+        await places.stream(generation.stream).append_as(triple, [orjson.dumps(_FENCE)])
 
 
 async def read(places: Places, generation: Generation) -> Stored:
@@ -120,5 +120,5 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
     )
     message = {**message_of(stored.chunks), "order": generation.turn * 2 + 1}
     rows = [message_row(message)] if message["id"] else []
-    await session.append(row_claim(generation.id, 1, 0), [*rows, generation_row(final)])
+    await session.append(row_triple(generation.id, 1, 0), [*rows, generation_row(final)])
     return final

@@ -12,7 +12,7 @@ import orjson
 
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.sessions.rows import OWN_TYPES, PRESENCE, deletion, row
-from durable_streams.client import ProducerClaim
+from durable_streams.client import ProducerTriple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,10 +45,10 @@ async def add_events(session: Session, events: Sequence[object], key: str | None
     bodies = [orjson.dumps(_checked(event)) for event in events]
     await session.ensure()
     if key is not None:
-        await session.append(ProducerClaim(f"event:{key}", 0, 0), bodies)
+        await session.append(ProducerTriple(f"event:{key}", 0, 0), bodies)
         return
     # One append is one message, so several travel as a producer's.
-    await session.append(ProducerClaim(f"event:{session.fresh_id()}", 0, 0), bodies)
+    await session.append(ProducerTriple(f"event:{session.fresh_id()}", 0, 0), bodies)
 
 
 async def be_present(session: Session, key: str, value: dict[str, Any], *, now_ms: int, lasts_ms: int) -> None:
@@ -76,7 +76,7 @@ async def be_present(session: Session, key: str, value: dict[str, Any], *, now_m
         present = {**value, "id": key, "at": now_ms, "expires_at": now_ms + lasts_ms}
         rows = [*(deletion(PRESENCE, other) for other in gone), row(PRESENCE, key, present)]
     if rows:
-        await session.append(ProducerClaim(f"presence:{session.fresh_id()}", 0, 0), rows)
+        await session.append(ProducerTriple(f"presence:{session.fresh_id()}", 0, 0), rows)
 
 
 def _checked(event: object) -> dict[str, Any]:

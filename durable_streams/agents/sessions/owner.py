@@ -20,7 +20,7 @@ from durable_streams.agents.events import Ending
 from durable_streams.agents.runs.conduct import Conductor
 from durable_streams.agents.runs.run import Run
 from durable_streams.agents.sessions.beacon import hour_of
-from durable_streams.agents.sessions.endings import STOP, fail, row_claim
+from durable_streams.agents.sessions.endings import STOP, fail, row_triple
 from durable_streams.agents.sessions.prompts import history
 from durable_streams.agents.sessions.rows import Generation, generation_row
 from durable_streams.client import DurableStreamError, FetchError, StaleEpochError
@@ -143,9 +143,9 @@ class Owner:
         async with self._row_lock:
             lease_until = self._clock.now_ms() + self._settings.lease_ms
             self.generation = replace(generation, lease_until=lease_until)
-            claim = row_claim(generation.id, 0, self._row_seq)
+            triple = row_triple(generation.id, 0, self._row_seq)
             try:
-                await self._session.append(claim, [generation_row(self.generation)])
+                await self._session.append(triple, [generation_row(self.generation)])
             except StaleEpochError:
                 # The final row is written: whatever this process believes, the run is over.
                 self._conductor.yield_to_other()

@@ -16,7 +16,7 @@ from durable_streams.agents.codecs.ui_chunks import ending_of
 from durable_streams.agents.events import Ending
 from durable_streams.agents.sessions.places import JSON, agui_path
 from durable_streams.agents.sessions.prompts import text_of_message
-from durable_streams.client import ProducerClaim
+from durable_streams.client import ProducerTriple
 
 if TYPE_CHECKING:
     from durable_streams.agents.codecs.base import Chunk
@@ -38,15 +38,15 @@ async def project(places: Places, session_id: str, generation: Generation, *, pr
     codec = AguiEvents()
     if prompt is not None:
         said = [codec.encode(chunk) for chunk in _of_user(prompt)]
-        await target.append_as(ProducerClaim(f"prompt:{generation.id}", 0, 0), said)
+        await target.append_as(ProducerTriple(f"prompt:{generation.id}", 0, 0), said)
     seq = 0
     last: list[dict[str, Any]] = []
 
     async def tell(chunks: list[Chunk]) -> None:
         nonlocal seq
         if chunks:
-            claim = ProducerClaim(f"gen:{generation.id}", 0, seq)
-            await target.append_as(claim, [codec.encode(chunk) for chunk in chunks])
+            triple = ProducerTriple(f"gen:{generation.id}", 0, seq)
+            await target.append_as(triple, [codec.encode(chunk) for chunk in chunks])
             seq += 1
 
     await tell(codec.begin(Identity(generation.message_id, generation.id, session_id)))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from durable_streams.agents.sessions.places import Places
-    from durable_streams.client import IdempotentAppendResult, ProducerClaim, StreamEvent
+    from durable_streams.client import IdempotentAppendResult, ProducerTriple, StreamEvent
 
 FOLLOW_AGAIN_S = 1.0
 
@@ -64,9 +64,9 @@ class Session:
                 self._exists = True
         return self.state
 
-    async def append(self, claim: ProducerClaim, rows: Sequence[bytes]) -> IdempotentAppendResult:
+    async def append(self, triple: ProducerTriple, rows: Sequence[bytes]) -> IdempotentAppendResult:
         """Append rows as one, under a triple that decides something; see ``AsyncDurableStream.append_as``."""
-        return await self.stream.append_as(claim, rows)
+        return await self.stream.append_as(triple, rows)
 
     @staticmethod
     def fresh_id() -> str:

@@ -76,7 +76,7 @@ class Upload:
         self._unpacker = Unpacker.of(headers.get(CONTENT_ENCODING))
         self._is_json = content_types.is_json(asked.content_type)
         self._cutter = Lines(max_append_bytes) if self._is_json else Pieces(min(max_append_bytes, PIECE_MAX_BYTES))
-        self._by_bytes = asked.claim is not None and not self._is_json
+        self._by_bytes = asked.triple is not None and not self._is_json
         self._compared = asked.if_match is not None
         self._streams, self._path = streams, path
         self._ready: list[Append] = []
@@ -161,13 +161,13 @@ class Upload:
         self._made_bytes += len(payload)
 
     def _put(self, payload: bytes, *, last: bool) -> None:
-        _, content_type, close, claim, _, write_token, if_match, *_ = self._asked
+        _, content_type, close, triple, _, write_token, if_match, *_ = self._asked
         part = None
         if self._by_bytes:
             part = Part(self._made_bytes, last)
-        elif claim is not None:
-            claim = claim._replace(seq=claim.seq + self._made)
-        append = Append(payload, content_type, close and last, claim, None, write_token, if_match, part, close)
+        elif triple is not None:
+            triple = triple._replace(seq=triple.seq + self._made)
+        append = Append(payload, content_type, close and last, triple, None, write_token, if_match, part, close)
         self._ready.append(append)
         self._ready_bytes += len(payload)
         if if_match is not None:
