@@ -85,7 +85,14 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class ToolRejected:
-    """The model's input is not valid JSON; the call does not run."""
+    """The call's input cannot be read, or is not what the tool takes; the call does not run.
+
+    Attributes:
+        call_id: the call's id.
+        tool: the tool's name.
+        text: what was sent, as it came.
+        error: why, for the model and for people.
+    """
 
     call_id: str
     tool: str
@@ -147,10 +154,19 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One call of the model ended by itself; the last one's reason is the answer's."""
+    """One call of the model ended by itself; the last one's reason is the answer's.
+
+    Attributes:
+        reason: why, in our words.
+        usage: tokens that it took.
+        said: why, in the provider's word.
+        paused: the turn is not over: the provider wants to be called again with what it has said.
+    """
 
     reason: FinishReason
     usage: Usage | None = None
+    said: str | None = None
+    paused: bool = False
 
 
 Event: TypeAlias = (
@@ -182,6 +198,7 @@ class Ending:
         by: who stopped it.
         at_ms: Unix milliseconds; 0 is not recorded.
         finish_reason: the model's own reason, if it ended by itself.
+        finish_said: the same in the provider's word.
         usage: tokens of all calls of the model, as far as known.
     """
 
@@ -191,3 +208,4 @@ class Ending:
     at_ms: int = 0
     finish_reason: FinishReason = "stop"
     usage: Usage | None = None
+    finish_said: str | None = None

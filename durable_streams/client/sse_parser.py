@@ -31,10 +31,16 @@ class SseEvent:
 
 
 class SseParser:
-    """Splits an event stream into events; ``id`` and ``retry`` fields and comments are skipped."""
+    """Splits an event stream into events; ``id`` and ``retry`` fields and comments are skipped.
 
-    def __init__(self, max_bytes: int = EVENT_MAX_BYTES) -> None:
+    Args:
+        max_bytes: largest event.
+        own_fields: names of fields that are events of that name by themselves, which the standard does not have.
+    """
+
+    def __init__(self, max_bytes: int = EVENT_MAX_BYTES, *, own_fields: frozenset[bytes] = frozenset()) -> None:
         self._max_bytes = max_bytes
+        self._own_fields = own_fields
         self._rest = bytearray()
         self._event = ""
         self._lines: list[bytes] = []
@@ -96,6 +102,8 @@ class SseParser:
             self._size += len(value) + 1
         elif name == b"event":
             self._event = value.decode("utf-8", "replace")
+        elif name in self._own_fields:
+            return SseEvent(name.decode(), value)
         return None
 
     def _dispatch(self) -> SseEvent | None:

@@ -13,7 +13,7 @@ from durable_streams.agents.codecs import AguiEvents, Identity, UiChunks
 from durable_streams.agents.errors import UpstreamCutError, UpstreamError
 from durable_streams.agents.events import Ending, Finished, ToolCalled, ToolRejected
 from durable_streams.agents.wires.anthropic import AnthropicWire
-from durable_streams.agents.wires.decoders.base import SseDecoder
+from durable_streams.agents.wires.decoders.base import BodyDecoder
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
 from tests.agents.wire_bytes import WIRES, Said, Text, Thought, ToolUse
@@ -39,7 +39,7 @@ SAID: list[Said] = [
 
 
 def events_of(wire: str, pieces: list[bytes]) -> list[Event]:
-    decoder = SseDecoder(WIRE[wire].decoder("s0-"))
+    decoder = BodyDecoder(WIRE[wire].decoder("s0-"))
     events = [event for piece in pieces for event in decoder.feed(piece)]
     return [*events, *decoder.finish()]
 

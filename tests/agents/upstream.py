@@ -40,6 +40,9 @@ class Script:
         retry_after: sent with those.
         error_after: say so many events, then an error event.
         then: the script once the history holds a tool's result.
+        raw: instead of all that, the very writes of each answer, one answer after the other; the last one stays.
+        content_type: of those.
+        stays_open: the connection does, after an answer's last byte, until the client goes.
     """
 
     said: Sequence[Said] = field(default_factory=lambda: [Text("Hello"), Text(" "), Text("world")])
@@ -52,6 +55,9 @@ class Script:
     retry_after: str | None = None
     error_after: int | None = None
     then: Script | None = None
+    raw: list[Sequence[bytes]] = field(default_factory=list)
+    content_type: str = "text/event-stream"
+    stays_open: bool = False
 
 
 @dataclass
@@ -124,7 +130,7 @@ class ScriptedUpstream:
             script = script.then
         if script.statuses:
             return self._refuse(record, script)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers={"Content-Type": script.content_type})
         try:
             await response.prepare(request)
             await self._say(record, script, response)
@@ -145,6 +151,9 @@ class ScriptedUpstream:
         return web.json_response({"type": "error", "error": error}, status=status, headers=headers)
 
     async def _say(self, record: Request, script: Script, response: web.StreamResponse) -> None:
+        if script.raw:
+            await self._say_raw(record, script, response)
+            return
         events = WIRES[record.wire](script.said)
         if script.error_after is not None:
             error = {"type": "overloaded_error", "message": "scripted error", "code": "server_error"}
@@ -174,6 +183,16 @@ class ScriptedUpstream:
             sent_bytes += len(event)
             record.sent += 1
         record.started.set()
+
+    @staticmethod
+    async def _say_raw(record: Request, script: Script, response: web.StreamResponse) -> None:
+        writes = script.raw.pop(0) if len(script.raw) > 1 else script.raw[0]
+        for piece in writes:
+            await response.write(piece)
+            record.sent += 1
+        record.started.set()
+        if script.stays_open:
+            await asyncio.Event().wait()
 
     @staticmethod
     def _end(record: Request, how: str) -> None:

@@ -9,6 +9,8 @@ import aiohttp
 import pytest
 
 from tests.agents.conftest import shows
+from tests.agents.provider_cases import sse
+from tests.agents.provider_cases.chat import delta
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Said, Text
 from tests.browser.chat import Person
@@ -222,6 +224,14 @@ async def test_a_failing_model_says_so(adapter: AdapterProcess, upstream: Script
     upstream.scripts = {"broken": Script([Text("whole")])}
     await ann.page.click(".message:last-child .foot button")
     await ann.sees("whole")
+
+
+async def test_half_an_answer_says_so(adapter: AdapterProcess, upstream: ScriptedUpstream, browser: Browser) -> None:
+    upstream.scripts["half"] = Script(raw=[[sse(delta(content="half of it")), sse(delta("length")), sse("[DONE]")]])
+    ann = await Person.arrive(await browser.profile(), adapter.url, "Ann")
+    await ann.say("half")
+    await ann.sees("Cut off: the model reached its limit of length", within=".message:last-child .foot")
+    await ann.sees("Try again", within=".message:last-child .foot")
 
 
 async def test_markdown_is_shown_and_markup_is_not(  # noqa: PLR0917 as above

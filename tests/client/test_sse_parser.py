@@ -113,3 +113,18 @@ def test_the_limit_is_for_each_event_alone() -> None:
     parser = SseParser(max_bytes=100)
     for _ in range(20):
         assert len(parser.feed(b"data: xxxxxxxx\n\n")) == 1
+
+
+@given(st.lists(st.integers(0, 60), max_size=8))
+def test_a_field_of_ones_own_is_an_event_by_itself(cuts: list[int]) -> None:
+    whole = b'data: a\nerror: {"code":1}\n\nerror: x\ndata: b\n\n'
+    places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    parser = SseParser(own_fields=frozenset({b"error"}))
+    events = [event for begin, end in pairwise(places) for event in parser.feed(whole[begin:end])]
+    own = [SseEvent("error", b'{"code":1}'), SseEvent("error", b"x")]
+    assert [event for event in events if event.event == "error"] == own
+    assert [event for event in events if event.event != "error"] == [
+        SseEvent("message", b"a"),
+        SseEvent("message", b"b"),
+    ]
+    assert SseParser().feed(whole) == [SseEvent("message", b"a"), SseEvent("message", b"b")]

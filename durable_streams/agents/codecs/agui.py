@@ -92,7 +92,8 @@ class AguiEvents:
             chunks += self._result(call_id, error)
         chunks += self._step_end()
         if ending.how == "finished":
-            return [*chunks, {**self._of_run(names.RUN_FINISHED), "outcome": {"type": "success"}}]
+            told = {"outcome": {"type": "success"}, "result": {"finishReason": ending.finish_reason}}
+            return [*chunks, {**self._of_run(names.RUN_FINISHED), **told}]
         if ending.how == "aborted":
             said = {"ending": ending.how, "by": ending.by, "reason": ending.reason}
             return [*chunks, {**self._of_run(names.RUN_FINISHED), "outcome": {"type": "cancelled"}, "result": said}]

@@ -1,7 +1,8 @@
 """Raw text: the answer's text and nothing else, for readers that are not chat clients.
 
-An ordinary end adds nothing but the closing of the stream; every other ending is a last line in brackets, so that no
-reader takes half an answer for a whole one. Reasoning and tools do not appear.
+An ordinary end adds nothing but the closing of the stream; every other ending, and an answer that a limit or a filter
+cut off, is a last line in brackets, so that no reader takes half an answer for a whole one. Reasoning and tools do not
+appear.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class RawText:
     def end(self, ending: Ending) -> list[Chunk]:
         """Return a line that tells of an ending other than the ordinary one."""
         if ending.how == "finished":
-            return []
+            return [] if ending.finish_reason == "stop" else [{"text": f"\n[ended: {ending.finish_reason}]\n"}]
         by = f" by {ending.by}" if ending.by else ""
         why = f": {ending.reason}" if ending.reason else ""
         return [{"text": f"\n[{ending.how}{by}{why}]\n"}]

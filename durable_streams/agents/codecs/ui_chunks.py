@@ -211,8 +211,16 @@ def terminal(ending: Ending) -> list[Chunk]:
 
 
 def ending_metadata(ending: Ending) -> dict[str, object]:
-    """Return an ending as message metadata: ``ending``, ``aborted``, ``by``, ``reason``, ``at``, ``usage``."""
+    """Return an ending as message metadata.
+
+    ``ending``, ``aborted``, ``by``, ``reason``, ``at``, ``usage``; of a model that ended by itself ``finishReason``
+    and, where the provider's word is another, ``rawFinishReason``.
+    """
     said: dict[str, object] = {"ending": ending.how}
+    if ending.how == "finished":
+        said["finishReason"] = ending.finish_reason
+        if ending.finish_said not in {None, ending.finish_reason}:
+            said["rawFinishReason"] = ending.finish_said
     if ending.how in {"aborted", "lost"}:
         said["aborted"] = True
     if ending.by is not None:
@@ -243,4 +251,5 @@ def ending_of(chunks: list[dict[str, Any]]) -> Ending | None:
         by=said.get("by"),
         at_ms=at_ms if isinstance(at_ms, int) else 0,
         finish_reason=last.get("finishReason", "stop"),
+        finish_said=said.get("rawFinishReason"),
     )

@@ -2,7 +2,16 @@
 
 import { blocks } from './markdown.js';
 
+// An answer that ended by itself is whole only if its model stopped.
+const CUTS = {
+  length: 'Cut off: the model reached its limit of length',
+  'content-filter': 'Cut off: the model or its provider refused to go on',
+  'tool-calls': 'Ended while it still wanted to use tools',
+};
+
 const ENDINGS = {
+  finished: ({ finishReason = 'stop', rawFinishReason }) =>
+    (finishReason === 'stop' ? '' : CUTS[finishReason] ?? `Ended early: ${rawFinishReason ?? finishReason}`),
   aborted: ({ by, reason }) => (by ? `Stopped by ${by}` : `Stopped${reason && reason !== 'stopped' ? `: ${reason}` : ''}`),
   failed: ({ reason }) => `The model failed${reason ? `: ${reason}` : ''}`,
   lost: () => 'Cut off: what was writing this has gone away',

@@ -38,7 +38,7 @@ async def drive(source: Source, run: Run, *, writer: StreamWriter, scope: Scope)
         async for event in events:
             if isinstance(event, Finished):
                 usage = usage if event.usage is None else event.usage + (usage or Usage())
-                ending = Ending("finished", finish_reason=event.reason, usage=usage)
+                ending = Ending("finished", finish_reason=event.reason, usage=usage, finish_said=event.said)
             writer.put(event)
             await writer.room()
     return ending

@@ -85,7 +85,8 @@ class StreamWriter:
         self._under_way: asyncio.Future[IdempotentAppendResult] | None = None
         self._departure: asyncio.Handle | None = None
         self._soon = False
-        self._waiters: set[asyncio.Future[None]] = set()
+        # In their order: calls start in that in which the model made them.
+        self._waiters: dict[asyncio.Future[None], None] = {}
         self._ending = False
         self.failure: Exception | None = None
         self._on_failure = on_failure
@@ -245,11 +246,11 @@ class StreamWriter:
 
     async def _change(self) -> None:
         waiter = self._loop.create_future()
-        self._waiters.add(waiter)
+        self._waiters[waiter] = None
         try:
             await waiter
         finally:
-            self._waiters.discard(waiter)
+            del self._waiters[waiter]
 
     def _tell(self) -> None:
         for waiter in self._waiters:

@@ -117,6 +117,7 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
         stopped_by=ending.by,
         reason=ending.reason,
         final_offset=stored.offset,
+        finish_reason=ending.finish_reason if ending.how == "finished" else None,
     )
     message = {**message_of(stored.chunks), "order": generation.turn * 2 + 1}
     rows = [message_row(message)] if message["id"] else []

@@ -44,6 +44,7 @@ class Generation:
         stopped_by: who stopped it.
         reason: why it was stopped or failed.
         final_offset: tail of its closed stream.
+        finish_reason: why the model ended by itself, if it did: all but ``stop`` is less than a whole answer.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Generation:
     stopped_by: str | None = None
     reason: str | None = None
     final_offset: str | None = None
+    finish_reason: str | None = None
 
     @property
     def active(self) -> bool:

@@ -6,6 +6,7 @@ Cancelling closes the connection, which is how these servers are told to stop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ import orjson
 
 from durable_streams.agents.errors import UpstreamCutError, UpstreamError
 from durable_streams.agents.plain import encoded
-from durable_streams.agents.wires.decoders.base import SseDecoder, error_message
+from durable_streams.agents.wires.decoders.base import BodyDecoder, error_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 RETRY_STATUSES: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 RETRY_AFTER_MAX_S: Final = 20.0
 ERROR_SHOWN_CHARS: Final = 500
+END_S: Final = 0.2
+"""How long the end of a response is waited for that has said all it will, so that its connection can be used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +79,19 @@ class HttpModel:
     ) -> AsyncGenerator[Event, None]:
         """Answer once; see ``Model``."""
         body = self._wire.request(self._upstream.model, messages, tools)
-        decoder = SseDecoder(self._wire.decoder(prefix))
+        decoder = BodyDecoder(self._wire.decoder(prefix))
         async with self._persist(body) as response:
             try:
                 async for received in response.content.iter_any():
                     for event in decoder.feed(received):
                         yield event
+                    if decoder.done:
+                        break  # some servers leave the connection open
             except (aiohttp.ClientError, TimeoutError, OSError) as fault:
                 raise UpstreamCutError(f"the model's stream was cut: {_sentence(fault)}") from fault
-        for event in decoder.finish():
-            yield event
+            for event in decoder.finish():
+                yield event
+            await _reach_end(response)
 
     @asynccontextmanager
     async def _persist(self, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -121,6 +127,13 @@ class HttpModel:
                 total=None, sock_connect=self._upstream.connect_s, sock_read=self._upstream.silence_s
             ),
         )
+
+
+async def _reach_end(response: aiohttp.ClientResponse) -> None:
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+        async with asyncio.timeout(END_S):
+            while not response.content.at_eof():
+                await response.content.readany()
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> UpstreamError:

@@ -21,8 +21,8 @@ from durable_streams.agents.events import (
     ToolReturned,
     Usage,
 )
-from durable_streams.agents.wires.decoders.base import called
-from durable_streams.agents.wires.decoders.openai_chat import REASONS
+from durable_streams.agents.wires.decoders.calls import called
+from durable_streams.agents.wires.decoders.reasons import REASONS
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """A model with tools: call it, run what it calls, show it the results, until it answers.
 
-Invariant: each call is durable before its function runs and its result before the model sees it; a stop cancels all
-functions with the run's task.
+Invariant: each call is durable before its function runs and its result before the model sees it; a call whose input
+cannot be read never runs, and the model is shown that; a stop cancels all functions with the run's task.
 """
 
 from __future__ import annotations
@@ -11,16 +11,9 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from durable_streams.agents.errors import RunEndedError
-from durable_streams.agents.events import (
-    ReasoningDelta,
-    ReasoningEnded,
-    StepEnded,
-    StepStarted,
-    TextDelta,
-    ToolCalled,
-    ToolFailed,
-)
-from durable_streams.agents.plain import plain, whole
+from durable_streams.agents.events import StepEnded, StepStarted, ToolCalled, ToolFailed, ToolRejected
+from durable_streams.agents.plain import plain
+from durable_streams.agents.sources.steps import Step, ids_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -40,7 +33,7 @@ class Agent:
         model: what to call.
         tools: what it may call.
         system: instructions put before the history.
-        steps_max: calls of the model in one answer; the last one's tools do not run.
+        steps_max: calls of the model in one answer, whatever they were for; the last one's tools do not run.
     """
 
     def __init__(
@@ -57,31 +50,40 @@ class Agent:
         if self._system is not None:
             history.insert(0, {"id": "system", "role": "system", "parts": [{"type": "text", "text": self._system}]})
         answer: dict[str, Any] = {"id": run.identity.message_id, "role": "assistant", "parts": []}
+        ids = ids_of(run.messages)
         for number in range(self._steps_max):
             yield StepStarted()
             asked = [*history, answer] if answer["parts"] else history
-            step = _Step()
+            step = Step(self._tools, ids)
             events = self._model.stream(asked, tuple(self._tools.values()), prefix=f"s{number}-")
             async with aclosing(events):
                 async for event in events:
-                    step.observe(event)
-                    yield event
-            if step.calls and number + 1 < self._steps_max:
-                answer["parts"] += [{"type": "step-start"}, *step.said(), *await self._run_all(run, step.calls)]
+                    yield step.take(event)
+            is_last = number + 1 == self._steps_max
+            if is_last:
+                why = f"not run: the answer has had its {self._steps_max} calls of the model"
+                for call in step.to_run():
+                    yield ToolFailed(call.call_id, why)
+            elif step.goes_on:
+                answer["parts"] += [{"type": "step-start"}, *step.said(), *await self._settle_all(run, step.calls)]
             yield StepEnded()
-            if not step.calls:
+            if is_last or not step.goes_on:
                 return
 
-    async def _run_all(self, run: Run, calls: Sequence[ToolCalled]) -> list[dict[str, Any]]:
+    async def _settle_all(self, run: Run, calls: Sequence[ToolCalled | ToolRejected]) -> list[dict[str, Any]]:
+        """Run what can run, and return all the calls as the model is shown them."""
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._run_one(run, call)) for call in calls]
+                tasks = [group.create_task(self._settle(run, call)) for call in calls]
         except* RunEndedError as ended:
             raise ended.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _run_one(self, run: Run, call: ToolCalled) -> dict[str, Any]:
-        part: dict[str, Any] = {"type": f"tool-{call.tool}", "toolCallId": call.call_id, "input": plain(call.input)}
+    async def _settle(self, run: Run, call: ToolCalled | ToolRejected) -> dict[str, Any]:
+        named = {"type": f"tool-{call.tool}", "toolCallId": call.call_id}
+        if isinstance(call, ToolRejected):
+            return {**named, "input": call.text, "state": "output-error", "errorText": call.error}
+        part: dict[str, Any] = {**named, "input": plain(call.input)}
         tool = self._tools.get(call.tool)
         if tool is None:
             error = f"there is no tool {call.tool!r}"
@@ -95,28 +97,3 @@ class Agent:
         except Exception as error:  # noqa: BLE001 the model is told, as it is for any result
             return {**part, "state": "output-error", "errorText": str(error) or type(error).__name__}
         return {**part, "state": "output-available", "output": plain(output)}
-
-
-class _Step:
-    """What one call of the model said, as the parts it is shown again."""
-
-    def __init__(self) -> None:
-        self.calls: list[ToolCalled] = []
-        self.parts: list[dict[str, Any]] = []
-        self._open: dict[str, dict[str, Any]] = {}
-
-    def said(self) -> list[dict[str, Any]]:
-        return [{**part, "text": whole(part["text"])} for part in self.parts]
-
-    def observe(self, event: Event) -> None:
-        if isinstance(event, TextDelta | ReasoningDelta):
-            part = self._open.get(event.part)
-            if part is None:
-                kind = "text" if isinstance(event, TextDelta) else "reasoning"
-                part = self._open[event.part] = {"type": kind, "text": ""}
-                self.parts.append(part)
-            part["text"] += event.text
-        elif isinstance(event, ReasoningEnded) and event.signature and event.part in self._open:
-            self._open[event.part]["providerMetadata"] = {"anthropic": {"signature": event.signature}}
-        elif isinstance(event, ToolCalled):
-            self.calls.append(event)

@@ -7,7 +7,7 @@ never recorded says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from durable_streams.agents.wires.base import UIMessage
+
+
+UNREADABLE: Final = "unreadable_input"
+"""The one field of an input that could not be read, as it is shown to the model that sent it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,10 @@ def _call(part: dict[str, Any], tool: str) -> Call | None:
     state = part.get("state")
     if state == "input-streaming":
         return None  # never complete, so the model never called it
-    given = part.get("input")
-    given = given if isinstance(given, dict) else {}
+    given = part.get("input", part.get("rawInput"))
+    if not isinstance(given, dict):
+        # Providers take nothing but an object; what the model sent that was none is shown to it in one.
+        given = {} if given is None else {UNREADABLE: given}
     if state == "output-available":
         return Call(part["toolCallId"], tool, given, part.get("output"), failed=False)
     return Call(part["toolCallId"], tool, given, part.get("errorText") or UNKNOWN, failed=True)

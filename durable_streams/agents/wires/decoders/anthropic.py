@@ -1,4 +1,8 @@
-"""Events of Anthropic Messages. Parts are content blocks, keyed by their index; thinking keeps its signature."""
+"""Events of Anthropic Messages. Parts are content blocks, keyed by their index; thinking keeps its signature.
+
+What a block starts with counts as much as what its deltas add, since relays send whole blocks. An answer that was not
+streamed is a message with its blocks in a list. A turn that the provider has paused goes on with another request.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +17,35 @@ from durable_streams.agents.events import (
     ReasoningEnded,
     TextDelta,
     TextEnded,
-    ToolInputDelta,
     Usage,
 )
-from durable_streams.agents.wires.decoders.base import called, error_message
+from durable_streams.agents.wires.decoders.base import error_message, flat_error
+from durable_streams.agents.wires.decoders.calls import Calls, fragment_of
+from durable_streams.agents.wires.decoders.json_text import Joiner
+from durable_streams.agents.wires.decoders.reasons import CUT, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from durable_streams.agents.events import Event
+    from durable_streams.agents.wires.decoders.calls import OpenCall
 
-REASONS: Final[Mapping[str, FinishReason]] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool-calls",
-    "refusal": "content-filter",
+PAUSED: Final = "pause_turn"
+_KINDS: Final = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "signature_delta": "thinking",
+    "input_json_delta": "tool_use",
 }
+"""A delta's type → that of the block it belongs to."""
 
 
 @dataclass(slots=True)
 class _Block:
     kind: str
-    call_id: str = ""
-    tool: str = ""
-    text: str = ""
+    part: str
+    call: OpenCall | None = None
+    started_with: object = None
     signature: str | None = None
 
 
@@ -47,79 +54,121 @@ class AnthropicDecoder:
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: dict[object, _Block] = {}
+        self._calls = Calls(prefix)
+        self._joiner = Joiner()
+        self._said: str | None = None
         self._reason: FinishReason | None = None
         self._input_count = self._output_count = 0
         self._stopped = False
-        self._handlers: Mapping[str, Callable[[Mapping[str, Any]], list[Event]]] = {
-            "message_start": self._message_start,
-            "content_block_start": self._block_start,
+        self._handlers: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Event]]] = {
+            "message_start": lambda event: self._message(event["message"]),
+            "message": self._message,
+            "content_block_start": lambda event: self._block_start(event.get("index"), event["content_block"]),
             "content_block_delta": self._block_delta,
-            "content_block_stop": self._block_stop,
+            "content_block_stop": lambda event: self._block_stop(event.get("index")),
             "message_delta": self._message_delta,
             "message_stop": self._message_stop,
-            "error": self._error,
         }
 
-    def feed(self, event: Mapping[str, Any]) -> list[Event]:
-        """Return what an event says; see ``Decoder``."""
+    @property
+    def ended(self) -> bool:
+        """Whether ``message_stop`` has come."""
+        return self._stopped
+
+    def feed(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        """Yield what an event says; see ``Decoder``."""
         handler = self._handlers.get(str(event.get("type")))
-        return [] if handler is None else handler(event)
+        if handler is not None:
+            yield from handler(event)
+        elif error := flat_error(event):
+            raise UpstreamError(error_message(error))
 
-    def finish(self) -> list[Event]:
-        """Return what the end says; see ``Decoder``."""
-        if not self._stopped:
+    def finish(self) -> Iterator[Event]:
+        """Yield what the end says; see ``Decoder``."""
+        if not self._stopped and self._said is None:
             raise UpstreamCutError
-        return [Finished(self._reason or "other", Usage(self._input_count, self._output_count))]
+        for index in list(self._blocks):
+            yield from self._block_stop(index)
+        yield from self._calls.end_all(cut=self._reason in CUT)
+        usage = Usage(self._input_count, self._output_count)
+        reason = self._reason or "other"
+        if reason == "stop" and self._calls.count:
+            reason = "tool-calls"
+        yield Finished(reason, usage, self._said, paused=self._said == PAUSED)
 
-    def _message_start(self, event: Mapping[str, Any]) -> list[Event]:
-        usage = event["message"].get("usage") or {}
-        self._input_count = usage.get("input_tokens") or 0
-        return []
+    def _message(self, message: Mapping[str, Any]) -> Iterator[Event]:
+        self._count(message)
+        for index, block in enumerate(message.get("content") or ()):
+            yield from self._block_start(index, block)
+            yield from self._block_stop(index)
+        self._end(message)
 
-    def _block_start(self, event: Mapping[str, Any]) -> list[Event]:
-        content = event["content_block"]
-        block = self._blocks[event["index"]] = _Block(content["type"])
-        if block.kind != "tool_use":
-            return []
-        block.call_id, block.tool = content["id"], content["name"]
-        return [ToolInputDelta(block.call_id, block.tool, "")]
+    def _count(self, message: Mapping[str, Any]) -> None:
+        usage = message.get("usage") or {}
+        self._input_count = usage.get("input_tokens") or self._input_count
+        self._output_count = usage.get("output_tokens") or self._output_count
 
-    def _block_delta(self, event: Mapping[str, Any]) -> list[Event]:
-        delta, block, part = event["delta"], self._blocks[event["index"]], self._part(event)
+    def _end(self, message: Mapping[str, Any]) -> None:
+        if said := message.get("stop_reason"):
+            self._said, self._reason = str(said), reason_of(str(said))
+
+    def _block_start(self, index: object, content: Mapping[str, Any]) -> Iterator[Event]:
+        block = self._open(index, content["type"])
+        if block.kind == "tool_use":
+            block.call = self._calls.begin(str(content.get("id") or ""))
+            block.started_with = content.get("input")
+            yield from self._calls.say(block.call, fragment_of(None, content.get("name"), None))
+            return
+        yield from self._say(block, content.get(block.kind))
+        if content.get("signature"):
+            block.signature = content["signature"]
+
+    def _open(self, index: object, kind: str) -> _Block:
+        block = self._blocks[index] = _Block(kind, f"{self._prefix}block-{index or 0}")
+        return block
+
+    def _block_delta(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        delta, index = event["delta"], event.get("index")
         kind = delta["type"]
-        if kind == "text_delta":
-            return [TextDelta(part, delta["text"])]
-        if kind == "thinking_delta":
-            return [ReasoningDelta(part, delta["thinking"])]
+        block = self._blocks.get(index)
+        if block is None:
+            if kind not in _KINDS or kind == "input_json_delta":
+                return  # without its start nobody knows which tool it is for
+            block = self._open(index, _KINDS[kind])
         if kind == "signature_delta":
             block.signature = (block.signature or "") + delta["signature"]
-        if kind == "input_json_delta" and block.kind == "tool_use":
-            block.text += delta["partial_json"]
-            return [ToolInputDelta(block.call_id, block.tool, delta["partial_json"])]
-        return []
+        elif kind == "input_json_delta":
+            if block.call is not None:
+                yield from self._calls.say(block.call, fragment_of(None, None, delta.get("partial_json")))
+        else:
+            yield from self._say(block, delta.get(_KINDS.get(kind, "")))
 
-    def _block_stop(self, event: Mapping[str, Any]) -> list[Event]:
-        block = self._blocks.pop(event["index"])
-        if block.kind == "tool_use":
-            return [called(block.call_id, block.tool, block.text)]
+    def _say(self, block: _Block, text: object) -> Iterator[Event]:
+        said = self._joiner.take(block.part, text) if isinstance(text, str) else ""
+        if said:
+            yield TextDelta(block.part, said) if block.kind == "text" else ReasoningDelta(block.part, said)
+
+    def _block_stop(self, index: object) -> Iterator[Event]:
+        block = self._blocks.pop(index, None)
+        if block is None:
+            return
+        if block.call is not None:
+            if not block.call.text.strip() and block.started_with not in ({}, None):
+                # Its deltas, if any, have said nothing: the input came with the start.
+                yield from self._calls.say(block.call, fragment_of(None, None, block.started_with))
+            return  # whether the answer was cut off there, its end says
+        yield from self._say(block, self._joiner.rest(block.part))
         if block.kind == "thinking":
-            return [ReasoningEnded(self._part(event), block.signature)]
-        return [TextEnded(self._part(event))]
+            yield ReasoningEnded(block.part, block.signature)
+        elif block.kind == "text":
+            yield TextEnded(block.part)
 
-    def _message_delta(self, event: Mapping[str, Any]) -> list[Event]:
-        reason = event["delta"].get("stop_reason")
-        if reason is not None:
-            self._reason = REASONS.get(reason, "other")
-        self._output_count = (event.get("usage") or {}).get("output_tokens") or self._output_count
-        return []
+    def _message_delta(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        self._count(event)
+        self._end(event["delta"])
+        yield from ()
 
-    def _message_stop(self, _event: Mapping[str, Any]) -> list[Event]:
+    def _message_stop(self, _event: Mapping[str, Any]) -> Iterator[Event]:
         self._stopped = True
-        return []
-
-    def _error(self, event: Mapping[str, Any]) -> list[Event]:
-        raise UpstreamError(error_message(event.get("error")))
-
-    def _part(self, event: Mapping[str, Any]) -> str:
-        return f"{self._prefix}block-{event['index']}"
+        yield from ()

@@ -1,87 +1,158 @@
 """What every decoder of a response offers, and how a response's bytes become events.
 
-Invariant: how the bytes are split never shows in the events, and a stream that just ends is an error, not an answer.
+A response is an event stream, or, from servers that do not stream or that report an error with status 200, one JSON
+text. Invariant: how the bytes are split never shows in the events, and a response that just ends is an error, not an
+answer.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import orjson
-
-from durable_streams.agents.errors import UpstreamError
-from durable_streams.agents.events import ToolCalled, ToolRejected
-from durable_streams.client.sse_parser import SseParser
+from durable_streams.agents.errors import UpstreamCutError, UpstreamError
+from durable_streams.agents.wires.decoders.json_text import NotJsonError, parsed
+from durable_streams.client.sse_parser import EVENT_MAX_BYTES, EventTooLargeError, SseParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from durable_streams.agents.events import Event
+    from durable_streams.client.sse_parser import SseEvent
 
-_DONE = b"[DONE]"
+_DONE: Final = b"[DONE]"
+_ERROR: Final = "error"
+_SHOWN_BYTES: Final = 200
+"""So much of what cannot be read is shown."""
 
 
 class Decoder(Protocol):
     """Turns one response's parsed events into events of ours. Stateful; one for each response."""
 
-    def feed(self, event: Mapping[str, Any]) -> list[Event]:
-        """Return what one upstream event says.
+    @property
+    def ended(self) -> bool:
+        """Whether the wire's own last event has come: nothing follows it."""
+
+    def feed(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        """Yield what one upstream event says, or what a whole answer says that was not streamed.
 
         Raises:
             UpstreamError: it says that something went wrong.
         """
 
-    def finish(self) -> list[Event]:
-        """Return what the end of the response says, ``Finished`` last.
+    def finish(self) -> Iterator[Event]:
+        """Yield what the end of the response says, ``Finished`` last.
 
         Raises:
             UpstreamCutError: the response was not complete.
         """
 
 
-class SseDecoder:
-    """Bytes of an event stream in, events of ours out."""
+class BodyDecoder:
+    """Bytes of a response in, events of ours out."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._parser = SseParser()
+        # llama.cpp has reported errors in a field of that name, without an event around it.
+        self._parser = SseParser(own_fields=frozenset({_ERROR.encode()}))
+        self._whole: bytearray | None = None
+        self._begun = self._done = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the response has said all it will; a connection that stays open means nothing."""
+        return self._done or self._decoder.ended
 
     def feed(self, received: bytes) -> Iterator[Event]:
         """Yield what the bytes complete.
 
         Raises:
-            UpstreamError: an error event, or one that is not a JSON object.
+            UpstreamError: an error event, or one that cannot be read.
         """
-        for event in self._parser.feed(received):
-            if event.data != _DONE:
-                yield from self._decoder.feed(_parsed(event.data))
+        if not self._begun and (begin := received.lstrip()):
+            self._begun = True
+            if begin[:1] in {b"{", b"["}:
+                self._whole = bytearray()
+        if self._whole is None:
+            yield from self._events(received)
+            return
+        self._whole += received
+        if len(self._whole) > EVENT_MAX_BYTES:
+            raise UpstreamError(f"an answer of more than {EVENT_MAX_BYTES} bytes")
 
-    def finish(self) -> list[Event]:
-        """Return what the end says; see ``Decoder``."""
-        return self._decoder.finish()
+    def finish(self) -> Iterator[Event]:
+        """Yield what the end says; see ``Decoder``."""
+        if self._whole is not None:
+            yield from self._say(_object(bytes(self._whole)))
+        elif not self.done:
+            try:
+                yield from self._events(b"\n\n")  # a last event without its blank line
+            except UnreadableError as fault:
+                raise UpstreamCutError from fault
+        yield from self._decoder.finish()
+
+    def _events(self, received: bytes) -> Iterator[Event]:
+        try:
+            events = self._parser.feed(received)
+        except EventTooLargeError as fault:
+            raise UpstreamError(str(fault)) from fault
+        for event in events:
+            if not self.done:
+                yield from self._event(event)
+
+    def _event(self, event: SseEvent) -> Iterator[Event]:
+        if event.data.strip() == _DONE:
+            self._done = True
+        elif event.event == _ERROR:
+            raise UpstreamError(_named_error(event.data))
+        elif event.data.strip():
+            yield from self._say(_object(event.data))
+
+    def _say(self, said: Mapping[str, Any]) -> Iterator[Event]:
+        try:
+            yield from self._decoder.feed(said)
+        except (LookupError, TypeError, AttributeError, ValueError) as fault:
+            raise UnreadableError(f"an event that cannot be read: {str(said)[:_SHOWN_BYTES]}") from fault
 
 
-def _parsed(text: bytes) -> dict[str, Any]:
+class UnreadableError(UpstreamError):
+    """What a model's server sent is in no form that its wire has."""
+
+
+def _object(text: bytes) -> dict[str, Any]:
     try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError as fault:
-        raise UpstreamError(f"an event that is not JSON: {text[:200]!r}") from fault
-    if not isinstance(parsed, dict):
-        raise UpstreamError(f"an event that is not an object: {text[:200]!r}")
-    return parsed
+        said = parsed(text)
+    except NotJsonError as fault:
+        raise UnreadableError(f"an event that is not JSON: {text[:_SHOWN_BYTES]!r}") from fault
+    if isinstance(said, list) and len(said) == 1:  # Gemini wraps its errors so
+        said = said[0]
+    if not isinstance(said, dict):
+        raise UnreadableError(f"an event that is not an object: {text[:_SHOWN_BYTES]!r}")
+    return said
 
 
-def called(call_id: str, tool: str, text: str) -> Event:
-    """Return the complete call, or its rejection if the model's JSON is none. An empty text is no arguments."""
+def _named_error(text: bytes) -> str:
     try:
-        given = orjson.loads(text) if text.strip() else {}
-    except orjson.JSONDecodeError as fault:
-        return ToolRejected(call_id, tool, text, f"the input is not JSON: {fault}")
-    return ToolCalled(call_id, tool, given)
+        said = parsed(text)
+    except NotJsonError:
+        return text.decode("utf-8", "replace")
+    return error_message(said.get("error") or said) if isinstance(said, dict) else str(said)
 
 
 def error_message(error: object) -> str:
     """Return the sentence in an upstream's error object."""
-    if isinstance(error, dict):
-        return str(error.get("message") or error.get("type") or error)
+    if not isinstance(error, dict):
+        return str(error)
+    for name in ("message", "detail", "error", "type", "code"):
+        said = error.get(name)
+        if said:
+            return error_message(said)
     return str(error)
+
+
+def flat_error(said: Mapping[str, Any]) -> object:
+    """Return the error that an event is, if it is one: named as such, or nothing but a sentence."""
+    if said.get("error"):
+        return said["error"]
+    if said.get("type") == _ERROR or said.get("object") == _ERROR:
+        return dict(said)
+    return dict(said) if isinstance(said.get("message") or said.get("detail"), str) else None
