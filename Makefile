@@ -12,6 +12,7 @@ MODEL ?=
 BASE_URL ?=
 DATA_DIR ?= data
 CRASH_ROUNDS ?= 200
+FUZZ_EXAMPLES ?= 2000
 PYTEST_ARGS ?=
 BENCH ?=
 UPGRADE ?=
@@ -24,7 +25,7 @@ SDK_STAMPS := .venv-sdks/.installed .venv-litellm/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve run local-model commands browser test test-sdks test-model bench bench-quick check lint format crash stops \
+.PHONY: help serve run local-model commands browser test test-sdks test-model bench bench-quick check lint format crash stops fuzz \
 	coverage installs lock clean environment python-environment npm-packages vendors-packages
 
 help: ## list the targets
@@ -89,6 +90,9 @@ crash: $(PYTHON_STAMP) ## kill -9 the server CRASH_ROUNDS (200) times and compar
 
 stops: $(PYTHON_STAMP) ## 50 concurrent stops of an answer, 100 random schedules
 	@STOP_SEEDS=100 $(BIN)/python -m pytest tests/agents/test_stops.py $(PYTEST_ARGS)
+
+fuzz: $(PYTHON_STAMP) ## FUZZ_EXAMPLES (2000) answers of models in forms no other run has drawn, per wire and property; minutes
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest tests/agents/test_fuzz.py $(PYTEST_ARGS)
 
 installs: $(PYTHON_STAMP) ## install every lock for real, by three versions of pip, while newer packages are on offer; minutes
 	@INSTALLS=complete $(BIN)/python -m pytest tests/installs --timeout=0 $(PYTEST_ARGS)
