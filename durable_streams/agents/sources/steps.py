@@ -74,14 +74,15 @@ class Step:
 
     def take(self, event: Event) -> Event:
         """Take what the model says next, and return it as it is to be stored."""
+        if isinstance(event, TextDelta | ReasoningDelta):
+            self._say(event)
+            return event
         if isinstance(event, _OF_CALLS):
             event = replace(event, call_id=self._id_of(event.call_id))
         if isinstance(event, ToolCalled):
             event = self._checked(event)
         if isinstance(event, ToolCalled | ToolRejected):
             self.calls.append(event)
-        elif isinstance(event, TextDelta | ReasoningDelta):
-            self._say(event)
         elif isinstance(event, ReasoningEnded) and event.signature and event.part in self._open:
             self._open[event.part]["providerMetadata"] = {"anthropic": {"signature": event.signature}}
         elif isinstance(event, Finished):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _DONE: Final = b"[DONE]"
 _ERROR: Final = "error"
+_SHORT_BYTES: Final = 16
+"""Shorter events may be none: blanks, or what says that there are no more."""
 _SHOWN_BYTES: Final = 200
 """So much of what cannot be read is shown."""
 
@@ -68,16 +70,17 @@ class BodyDecoder:
         Raises:
             UpstreamError: an error event, or one that cannot be read.
         """
-        if not self._begun and (begin := received.lstrip()):
-            self._begun = True
-            if begin[:1] in {b"{", b"["}:
-                self._whole = bytearray()
-        if self._whole is None:
-            yield from self._events(received)
+        if not self._begun:
+            self._begin(received)
+        if self._whole is not None:
+            self._keep(received, self._whole)
             return
-        self._whole += received
-        if len(self._whole) > EVENT_MAX_BYTES:
-            raise UpstreamError(f"an answer of more than {EVENT_MAX_BYTES} bytes")
+        for event in self._events(received):
+            # All but a few events take the short way: there is one for each token.
+            if self._done or event.event == _ERROR or len(event.data) < _SHORT_BYTES:
+                yield from self._unusual(event)
+            elif not self._decoder.ended:
+                yield from self._say(_object(event.data))
 
     def finish(self) -> Iterator[Event]:
         """Yield what the end says; see ``Decoder``."""
@@ -85,27 +88,38 @@ class BodyDecoder:
             yield from self._say(_object(bytes(self._whole)))
         elif not self.done:
             try:
-                yield from self._events(b"\n\n")  # a last event without its blank line
+                yield from self.feed(b"\n\n")  # a last event without its blank line
             except UnreadableError as fault:
                 raise UpstreamCutError from fault
         yield from self._decoder.finish()
 
-    def _events(self, received: bytes) -> Iterator[Event]:
+    def _begin(self, received: bytes) -> None:
+        begin = received.lstrip()
+        self._begun = bool(begin)
+        if begin[:1] in {b"{", b"["}:
+            self._whole = bytearray()
+
+    def _keep(self, received: bytes, whole: bytearray) -> None:
+        whole += received
+        if len(whole) > EVENT_MAX_BYTES:
+            raise UpstreamError(f"an answer of more than {EVENT_MAX_BYTES} bytes")
+
+    def _events(self, received: bytes) -> list[SseEvent]:
         try:
-            events = self._parser.feed(received)
+            return self._parser.feed(received)
         except EventTooLargeError as fault:
             raise UpstreamError(str(fault)) from fault
-        for event in events:
-            if not self.done:
-                yield from self._event(event)
 
-    def _event(self, event: SseEvent) -> Iterator[Event]:
-        if event.data.strip() == _DONE:
+    def _unusual(self, event: SseEvent) -> Iterator[Event]:
+        data = event.data.strip()
+        if self.done or not data:
+            return
+        if data == _DONE:
             self._done = True
         elif event.event == _ERROR:
-            raise UpstreamError(_named_error(event.data))
-        elif event.data.strip():
-            yield from self._say(_object(event.data))
+            raise UpstreamError(_named_error(data))
+        else:
+            yield from self._say(_object(data))
 
     def _say(self, said: Mapping[str, Any]) -> Iterator[Event]:
         try:

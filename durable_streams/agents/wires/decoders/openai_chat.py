@@ -62,7 +62,12 @@ class OpenAIChatDecoder:
         if usage := event.get("usage"):
             self._usage = Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
         choice = _first_choice(event.get("choices"))
-        yield from self._delta(choice.get("delta") or choice.get("message") or {})
+        delta = choice.get("delta") or choice.get("message") or {}
+        content = delta.get("content")
+        if content and len(delta) == 1 and isinstance(content, str):  # nearly all are so
+            yield from self._say(self._text, content)
+        elif delta:
+            yield from self._delta(delta)
         error = choice.get("error") or (event.get("error") if event.get("choices") else flat_error(event))
         if error:
             raise UpstreamError(error_message(error))
@@ -102,7 +107,8 @@ class OpenAIChatDecoder:
     def _say(self, part: str, text: str) -> Iterator[Event]:
         text = self._joiner.take(part, text)
         if text:
-            yield from self._switch(part)
+            if part != self._part:
+                yield from self._switch(part)
             yield TextDelta(part, text) if part == self._text else ReasoningDelta(part, text)
 
     def _switch(self, part: str | None) -> Iterator[Event]:
