@@ -58,6 +58,9 @@ class Memory:
         for checked in self._intake.take(event):
             self.chunks += self.codec.feed(checked)
 
+    def has_result(self, call_id: str) -> bool:
+        return self._intake.has_result(call_id)
+
     async def room(self) -> None:
         await asyncio.sleep(0)
 

@@ -245,6 +245,25 @@ async def test_a_tool_of_a_run_that_was_ended_does_not_run(root: str, upstream: 
     assert ran == []
 
 
+async def test_a_call_under_an_id_that_is_used_up_is_recorded_all_the_same(root: str) -> None:
+    async def source(run: Run) -> AsyncIterator[Any]:
+        async def charge() -> object:
+            recorded.append([c["input"] for c in await stored(f"{root}/s") if c["type"] == "tool-input-available"])
+            return len(recorded)
+
+        for cents in (1, 2, 3):
+            await run.call(ToolCalled("call_0", "charge", {"cents": cents}), charge)
+        yield "done"
+
+    recorded: list[list[object]] = []
+    await write(source, to=f"{root}/s")
+    assert recorded == [[{"cents": cents} for cents in range(1, n + 1)] for n in (1, 2, 3)]
+    outputs = [
+        (c["toolCallId"], c["output"]) for c in await stored(f"{root}/s") if c["type"] == "tool-output-available"
+    ]
+    assert outputs == [("call_0", 1), ("call_0-2", 2), ("call_0-3", 3)]
+
+
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("status", [429, 500, 529])
 async def test_a_refusal_is_repeated_and_then_shown(  # noqa: PLR0917 fixtures and parameters

@@ -22,6 +22,7 @@ export class Folding {
     else if (type === 'tool-input-available') Object.assign(this.#call(chunk), { state: 'input-available', input: chunk.input });
     else if (type === 'tool-input-error' || type === 'tool-output-error') {
       Object.assign(this.#call(chunk), { state: 'output-error', errorText: chunk.errorText });
+      if ('input' in chunk) this.#call(chunk).input = chunk.input;
     } else if (type === 'tool-output-available' && this.calls.has(toolCallId)) {
       Object.assign(this.calls.get(toolCallId), { state: 'output-available', output: chunk.output });
     } else if (type === 'source-url') this.#add({ ...chunk });

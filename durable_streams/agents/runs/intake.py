@@ -15,8 +15,10 @@ from durable_streams.agents.events import (
     TextDelta,
     TextEnded,
     ToolCalled,
+    ToolFailed,
     ToolInputDelta,
     ToolRejected,
+    ToolReturned,
 )
 from durable_streams.agents.fit import DELTAS, fit
 from durable_streams.agents.plain import whole
@@ -37,6 +39,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._halves: dict[tuple[type, str], Delta] = {}
+        self._ended: set[str] = set()
 
     def take(self, event: Event) -> Iterator[Event]:
         """Return what to store for an event; nothing of an event that is refused.
@@ -51,12 +54,18 @@ class Intake:
             yield event
             return
         checked = fit(event)
+        if isinstance(checked, ToolReturned | ToolFailed | ToolRejected):
+            self._ended.add(checked.call_id)
         if self._halves:
             yield from self._other_halves(checked)
         elif isinstance(checked, DELTAS):
             yield self._whole(checked)
         else:
             yield checked
+
+    def has_result(self, call_id: str) -> bool:
+        """Return whether a call of that id has ended, by a result, a failure or a rejection."""
+        return call_id in self._ended
 
     def finish(self) -> Iterator[Event]:
         """Return what was held back for halves that never came."""

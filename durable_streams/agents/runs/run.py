@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from durable_streams.agents.errors import ToolCancelledError
@@ -32,6 +32,9 @@ class Sink(Protocol):
 
     def put(self, event: Event) -> None:
         """Take an event and return at once."""
+
+    def has_result(self, call_id: str) -> bool:
+        """Return whether a call of that id has ended: nothing more is stored under it."""
 
     async def flush(self) -> None:
         """Return when everything taken is durable.
@@ -73,7 +76,7 @@ class Run:
         """Run a tool's function: the call is durable before it, the result after.
 
         Args:
-            call: announced before unless the model's own stream has done so.
+            call: announced before unless the model's own stream has done so; under another id if its own is used up.
             function: the work; a stop cancels it.
 
         Raises:
@@ -82,6 +85,7 @@ class Run:
             ToolCancelledError: the function cancelled itself, which is its failure as well.
             Exception: the function's own, recorded as the call's failure.
         """
+        call = self._under_free_id(call)
         self.emit(call)
         await self.durable()
         try:
@@ -93,6 +97,14 @@ class Run:
         self.emit(ToolReturned(call.call_id, output))
         await self.durable()
         return output
+
+    def _under_free_id(self, call: ToolCalled) -> ToolCalled:
+        # Some models number their calls anew in each step: under an id that has its result nothing would be recorded.
+        call_id, number = call.call_id, 1
+        while self.sink.has_result(call_id):
+            number += 1
+            call_id = f"{call.call_id}-{number}"
+        return call if call_id == call.call_id else replace(call, call_id=call_id)
 
     def enter(self) -> None:
         """Make this the run that ``current_run`` finds, in this task and those it starts."""

@@ -105,6 +105,10 @@ class StreamWriter:
             for checked in self._intake.take(event):
                 self._add(self._codec.feed(checked))
 
+    def has_result(self, call_id: str) -> bool:
+        """Return whether a call of that id has ended."""
+        return self._intake.has_result(call_id)
+
     async def room(self) -> None:
         """Wait while the buffer is full.
 

@@ -47,8 +47,8 @@ class Step:
         self.calls: list[ToolCalled | ToolRejected] = []
         self._tools, self._taken = tools, taken
         self._ids: dict[str, str] = {}
-        self._parts: list[dict[str, Any]] = []
         self._open: dict[str, dict[str, Any]] = {}
+        self._texts: dict[str, list[str]] = {}
         self._finished: Finished | None = None
 
     @property
@@ -70,7 +70,7 @@ class Step:
 
     def said(self) -> list[dict[str, Any]]:
         """Return texts and thoughts as parts."""
-        return [{**part, "text": whole(part["text"])} for part in self._parts]
+        return [{**part, "text": whole("".join(self._texts[name]))} for name, part in self._open.items()]
 
     def take(self, event: Event) -> Event:
         """Take what the model says next, and return it as it is to be stored."""
@@ -90,12 +90,10 @@ class Step:
         return event
 
     def _say(self, event: TextDelta | ReasoningDelta) -> None:
-        part = self._open.get(event.part)
-        if part is None:
-            kind = "text" if isinstance(event, TextDelta) else "reasoning"
-            part = self._open[event.part] = {"type": kind, "text": ""}
-            self._parts.append(part)
-        part["text"] += event.text
+        if event.part not in self._open:
+            self._open[event.part] = {"type": "text" if isinstance(event, TextDelta) else "reasoning"}
+            self._texts[event.part] = []
+        self._texts[event.part].append(event.text)
 
     def _id_of(self, call_id: str) -> str:
         if call_id not in self._ids:

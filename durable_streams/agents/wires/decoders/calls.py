@@ -7,7 +7,7 @@ it becomes a ``ToolCalled`` only if its input is an object, else a ``ToolRejecte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from durable_streams.agents.events import ToolCalled, ToolInputDelta, ToolRejected
@@ -50,7 +50,6 @@ class OpenCall:
         call_id: what it is called here.
         given_id: what the provider calls it, if it does.
         tool: its tool's name, once known.
-        text: the input so far.
         announced: readers know of it.
         named_again: a name that has come since the input was whole: of this call again, or of the next one.
     """
@@ -58,9 +57,20 @@ class OpenCall:
     call_id: str
     given_id: str
     tool: str = ""
-    text: str = ""
     announced: bool = False
     named_again: str = ""
+    _texts: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The input so far."""
+        if len(self._texts) > 1:  # put together only when it is looked at: inputs come by the token
+            self._texts = ["".join(self._texts)]
+        return self._texts[0] if self._texts else ""
+
+    def add(self, text: str) -> None:
+        """Add what comes next of the input."""
+        self._texts.append(text)
 
     def is_whole(self) -> bool:
         """Return whether what came is an object's complete text, so that nothing can go on with it."""
@@ -104,7 +114,7 @@ class Calls:
     def say(self, call: OpenCall, fragment: Fragment) -> Iterator[Event]:
         """Add a fragment, and tell what is new of the call."""
         text = self._joiner.take(call.call_id, fragment.text)
-        call.text += text
+        call.add(text)
         call.tool = call.tool or fragment.tool
         if not call.tool:
             return
@@ -122,7 +132,7 @@ class Calls:
             cut: the answer was cut off, so that an empty input is one that did not come.
         """
         self._open.remove(call)
-        call.text += self._joiner.rest(call.call_id)
+        call.add(self._joiner.rest(call.call_id))
         if not call.tool:
             return rejected(call.call_id, UNNAMED, call.text, why="the call names no tool")
         if cut and not call.text.strip():
