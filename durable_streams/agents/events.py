@@ -18,6 +18,12 @@ FinishReason: TypeAlias = Literal["stop", "length", "content-filter", "tool-call
 How: TypeAlias = Literal["finished", "aborted", "failed", "lost"]
 """finished: by itself. aborted: somebody stopped it. failed: an error. lost: its owner died."""
 
+Metadata: TypeAlias = "Mapping[str, object]"
+"""What a provider wants to see again with what it said, under the provider's name: nobody else reads it.
+
+A decoder gives it without the name; ``wires.provider.named`` adds that.
+"""
+
 INTERRUPTED: Final = "interrupted"
 """The error of a tool call that a stop cut short."""
 UNKNOWN: Final = "unknown: the run ended before the result was recorded; it may have taken effect"
@@ -47,6 +53,7 @@ class TextEnded:
     """A text part is complete."""
 
     part: str
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +66,10 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningEnded:
-    """A reasoning part is complete. ``signature`` is what Anthropic wants to see again with it."""
+    """A reasoning part is complete. One that said nothing is kept if it has metadata."""
 
     part: str
-    signature: str | None = None
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ class ToolCalled:
     call_id: str
     tool: str
     input: object
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,7 @@ class ToolRejected:
     tool: str
     text: str
     error: str
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,22 @@ class Cited:
 
 
 @dataclass(frozen=True, slots=True)
+class FileGiven:
+    """An image or another file that the model has made; ``url`` is ``data:`` or ``https:``."""
+
+    media_type: str
+    url: str
+    metadata: Metadata | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What shows nothing and is said to the provider again at this place, such as a call of a tool of its own."""
+
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
 class Custom:
     """An application's own value; the same ``key`` replaces the earlier one."""
 
@@ -143,13 +168,34 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that one call of the model took."""
+    """Tokens that one call of the model took.
+
+    Attributes:
+        input_count: all that was sent, cached or not.
+        output_count: all that was said, reasoning too.
+        cached_count: of the input, those read from the provider's cache.
+        reasoning_count: of the output, those of reasoning.
+    """
 
     input_count: int = 0
     output_count: int = 0
+    cached_count: int = 0
+    reasoning_count: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(self.input_count + other.input_count, self.output_count + other.output_count)
+        return Usage(
+            self.input_count + other.input_count,
+            self.output_count + other.output_count,
+            self.cached_count + other.cached_count,
+            self.reasoning_count + other.reasoning_count,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Tokens of the call of the model under way, as far as is known; a later one replaces it."""
+
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +228,11 @@ Event: TypeAlias = (
     | ToolReturned
     | ToolFailed
     | Cited
+    | FileGiven
+    | Kept
     | Custom
     | Noted
+    | Spent
     | Finished
 )
 

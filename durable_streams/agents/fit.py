@@ -13,6 +13,7 @@ from durable_streams.agents.errors import AgentError
 from durable_streams.agents.events import (
     Custom,
     Event,
+    Kept,
     Noted,
     ReasoningDelta,
     TextDelta,
@@ -36,6 +37,10 @@ _VALUES: Final[Mapping[type, str]] = {
     Noted: "values",
 }
 """Event → its field that holds any value."""
+_METADATA: Final = frozenset(
+    kind for kind in get_args(Event) if any(field.name == "metadata" for field in fields(kind))
+)
+"""Events with what their provider wants back."""
 
 
 class UnstorableError(AgentError):
@@ -58,9 +63,24 @@ def fit(event: Any) -> Event:  # noqa: ANN401 a source may say anything
         text = getattr(event, name)
         if not isinstance(text, str) and not (optional and text is None):
             raise UnstorableError(f"{kind.__name__}.{name} is a text, not a value of type {type(text).__name__}")
-    if kind is Noted and not isinstance(event.values, Mapping):
-        raise UnstorableError(f"Noted.values is an object, not a value of type {type(event.values).__name__}")
+    if kind is Noted:
+        _check_object(event, "values", event.values)
+    if kind in _METADATA and (event.metadata is not None or kind is Kept):
+        _check_object(event, "metadata", event.metadata)
     return _mended(event)
+
+
+def _check_object(event: Event, name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        kind = type(event).__name__
+        raise UnstorableError(f"{kind}.{name} is an object, not a value of type {type(value).__name__}")
+
+
+def _held(event: Event) -> list[str]:
+    """Return the fields that hold any value."""
+    value = _VALUES.get(type(event))
+    held = [] if value is None else [value]
+    return [*held, "metadata"] if getattr(event, "metadata", None) is not None else held
 
 
 def _mended(event: Event) -> Event:
@@ -70,8 +90,7 @@ def _mended(event: Event) -> Event:
         text = getattr(event, name)
         if text is not None and not (name == "text" and kind in DELTAS) and whole(text) is not text:
             mended[name] = whole(text)
-    holds = _VALUES.get(kind)
-    if holds is not None:
+    for holds in _held(event):
         try:
             mended[holds] = plain(getattr(event, holds))
         except NoFormError as error:

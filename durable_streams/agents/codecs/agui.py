@@ -18,10 +18,13 @@ from durable_streams.agents.events import (
     Cited,
     Custom,
     Ending,
+    FileGiven,
     Finished,
+    Kept,
     Noted,
     ReasoningDelta,
     ReasoningEnded,
+    Spent,
     StepEnded,
     StepStarted,
     TextDelta,
@@ -66,8 +69,11 @@ class AguiEvents:
             StepStarted: lambda _event: self._step_start(),
             StepEnded: lambda _event: self._step_end(),
             Cited: _cited,
+            FileGiven: lambda event: [_custom("file", {"mediaType": event.media_type, "url": event.url})],
+            Kept: lambda _event: [],  # nobody's but the provider's
             Custom: lambda event: [_custom(event.name, event.value)],
             Noted: lambda event: [_custom("metadata", dict(event.values))],
+            Spent: lambda _event: [],
             Finished: lambda _event: [],  # the ending says it
         }
 

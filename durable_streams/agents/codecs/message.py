@@ -51,6 +51,7 @@ class _Folding:
             names.TOOL_OUTPUT_AVAILABLE: self._call_output,
             names.TOOL_OUTPUT_ERROR: self._call_error,
             names.SOURCE_URL: self._source,
+            names.FILE: self._source,
             names.MESSAGE_METADATA: self._metadata,
             names.FINISH: self._metadata,
         }
@@ -87,8 +88,8 @@ class _Folding:
     def _part_end(self, chunk: dict[str, Any]) -> None:
         part = self._open.pop(chunk["id"])
         part["state"] = "done"
-        if "providerMetadata" in chunk:
-            part["providerMetadata"] = chunk["providerMetadata"]
+        if names.METADATA in chunk:
+            part[names.METADATA] = chunk[names.METADATA]
 
     def _call_start(self, chunk: dict[str, Any]) -> None:
         call_id, tool = chunk["toolCallId"], chunk["toolName"]
@@ -98,7 +99,7 @@ class _Folding:
     def _call_input(self, chunk: dict[str, Any]) -> None:
         if chunk["toolCallId"] not in self._calls:
             self._call_start(chunk)
-        self._calls[chunk["toolCallId"]].update(state="input-available", input=chunk["input"])
+        self._calls[chunk["toolCallId"]].update(state="input-available", input=chunk["input"], **_of_call(chunk))
 
     def _call_output(self, chunk: dict[str, Any]) -> None:
         self._calls[chunk["toolCallId"]].update(state="output-available", output=chunk["output"])
@@ -106,7 +107,7 @@ class _Folding:
     def _call_error(self, chunk: dict[str, Any]) -> None:
         if chunk["toolCallId"] not in self._calls:
             self._call_start(chunk)
-        self._calls[chunk["toolCallId"]].update(state="output-error", errorText=chunk["errorText"])
+        self._calls[chunk["toolCallId"]].update(state="output-error", errorText=chunk["errorText"], **_of_call(chunk))
         if "input" in chunk:
             self._calls[chunk["toolCallId"]]["input"] = chunk["input"]
 
@@ -120,6 +121,10 @@ class _Folding:
                 part["data"] = chunk["data"]
                 return
         self._add(dict(chunk))
+
+
+def _of_call(chunk: dict[str, Any]) -> dict[str, Any]:
+    return {names.CALL_METADATA: chunk[names.METADATA]} if names.METADATA in chunk else {}
 
 
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.events import (
     Cited,
     Custom,
+    FileGiven,
+    Kept,
     Noted,
     ReasoningDelta,
     ReasoningEnded,
@@ -35,18 +37,22 @@ _READERS: Mapping[str, Callable[[dict[str, Any]], Event]] = {
     names.START_STEP: lambda _chunk: StepStarted(),
     names.FINISH_STEP: lambda _chunk: StepEnded(),
     names.TEXT_DELTA: lambda chunk: TextDelta(chunk["id"], chunk[names.DELTA]),
-    names.TEXT_END: lambda chunk: TextEnded(chunk["id"]),
+    names.TEXT_END: lambda chunk: TextEnded(chunk["id"], chunk.get(names.METADATA)),
     names.REASONING_DELTA: lambda chunk: ReasoningDelta(chunk["id"], chunk[names.DELTA]),
-    names.REASONING_END: lambda chunk: ReasoningEnded(chunk["id"]),
+    names.REASONING_END: lambda chunk: ReasoningEnded(chunk["id"], chunk.get(names.METADATA)),
     names.TOOL_INPUT_START: lambda chunk: ToolInputDelta(chunk["toolCallId"], chunk["toolName"], ""),
     names.TOOL_INPUT_DELTA: lambda chunk: ToolInputDelta(chunk["toolCallId"], "", chunk[names.INPUT_DELTA]),
-    names.TOOL_INPUT_AVAILABLE: lambda chunk: ToolCalled(chunk["toolCallId"], chunk["toolName"], chunk["input"]),
+    names.TOOL_INPUT_AVAILABLE: lambda chunk: ToolCalled(
+        chunk["toolCallId"], chunk["toolName"], chunk["input"], chunk.get(names.METADATA)
+    ),
     names.TOOL_INPUT_ERROR: lambda chunk: ToolRejected(
-        chunk["toolCallId"], chunk["toolName"], str(chunk["input"]), chunk["errorText"]
+        chunk["toolCallId"], chunk["toolName"], str(chunk["input"]), chunk["errorText"], chunk.get(names.METADATA)
     ),
     names.TOOL_OUTPUT_AVAILABLE: lambda chunk: ToolReturned(chunk["toolCallId"], chunk["output"]),
     names.TOOL_OUTPUT_ERROR: lambda chunk: ToolFailed(chunk["toolCallId"], chunk["errorText"]),
     names.SOURCE_URL: lambda chunk: Cited(chunk["sourceId"], chunk["url"], chunk.get("title")),
+    names.FILE: lambda chunk: FileGiven(chunk["mediaType"], chunk["url"], chunk.get(names.METADATA)),
+    names.KEPT: lambda chunk: Kept(chunk["data"]),
     names.MESSAGE_METADATA: lambda chunk: Noted(chunk["messageMetadata"]),
 }
 
@@ -62,7 +68,7 @@ def event_of(chunk: dict[str, Any]) -> Event | None:
 
 def _event_of(chunk: dict[str, Any]) -> Event | None:
     kind = chunk["type"]
-    if kind.startswith(names.DATA_PREFIX):
-        return Custom(kind.removeprefix(names.DATA_PREFIX), chunk["data"], chunk.get("id"))
     reader = _READERS.get(kind)
+    if reader is None and kind.startswith(names.DATA_PREFIX):
+        return Custom(kind.removeprefix(names.DATA_PREFIX), chunk["data"], chunk.get("id"))
     return None if reader is None else reader(chunk)

@@ -19,11 +19,14 @@ from durable_streams.agents.events import (
     Cited,
     Custom,
     Ending,
+    FileGiven,
     Finished,
     How,
+    Kept,
     Noted,
     ReasoningDelta,
     ReasoningEnded,
+    Spent,
     StepEnded,
     StepStarted,
     TextDelta,
@@ -35,6 +38,7 @@ from durable_streams.agents.events import (
     ToolReturned,
 )
 from durable_streams.agents.plain import encoded
+from durable_streams.agents.usage import told_usage, usage_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -70,8 +74,11 @@ class UiChunks:
             StepStarted: self._step_start,
             StepEnded: self._step_end,
             Cited: _cited,
+            FileGiven: _file,
+            Kept: lambda event: [{"type": names.KEPT, "data": dict(event.metadata)}],
             Custom: _custom,
             Noted: _noted,
+            Spent: lambda _event: [],  # likewise
             Finished: lambda _event: [],  # the ending says it
         }
 
@@ -131,14 +138,15 @@ class UiChunks:
         return [delta] if event.part in self._open.parts else [{"type": start, "id": event.part}, delta]
 
     def _text_end(self, event: TextEnded) -> list[Chunk]:
-        return [{"type": names.TEXT_END, "id": event.part}] if event.part in self._open.parts else []
-
-    def _reasoning_end(self, event: ReasoningEnded) -> list[Chunk]:
         if event.part not in self._open.parts:
             return []
-        signature = event.signature
-        signed: Chunk = {} if signature is None else {"providerMetadata": {"anthropic": {"signature": signature}}}
-        return [{"type": names.REASONING_END, "id": event.part, **signed}]
+        return [{"type": names.TEXT_END, "id": event.part, **_metadata(event)}]
+
+    def _reasoning_end(self, event: ReasoningEnded) -> list[Chunk]:
+        end: Chunk = {"type": names.REASONING_END, "id": event.part, **_metadata(event)}
+        if event.part in self._open.parts:
+            return [end]
+        return [] if event.metadata is None else [{"type": names.REASONING_START, "id": event.part}, end]
 
     def _tool_input(self, event: ToolInputDelta) -> list[Chunk]:
         if self._is_called(event.call_id):
@@ -154,13 +162,14 @@ class UiChunks:
         if self._is_called(event.call_id):
             return []
         named: Chunk = {"toolCallId": event.call_id, "toolName": event.tool}
-        return [{"type": names.TOOL_INPUT_AVAILABLE, **named, "input": event.input}]
+        return [{"type": names.TOOL_INPUT_AVAILABLE, **named, "input": event.input, **_metadata(event)}]
 
     def _tool_rejected(self, event: ToolRejected) -> list[Chunk]:
         if event.call_id in self._open.returned:
             return []
         named: Chunk = {"toolCallId": event.call_id, "toolName": event.tool}
-        return [{"type": names.TOOL_INPUT_ERROR, **named, "input": event.text, "errorText": event.error}]
+        said: Chunk = {"input": event.text, "errorText": event.error}
+        return [{"type": names.TOOL_INPUT_ERROR, **named, **said, **_metadata(event)}]
 
     def _tool_returned(self, event: ToolReturned) -> list[Chunk]:
         return self._returned(event.call_id, {"type": names.TOOL_OUTPUT_AVAILABLE, "output": event.output})
@@ -185,6 +194,14 @@ class UiChunks:
 def _cited(event: Cited) -> list[Chunk]:
     named: Chunk = {} if event.title is None else {"title": event.title}
     return [{"type": names.SOURCE_URL, "sourceId": event.source_id, "url": event.url, **named}]
+
+
+def _file(event: FileGiven) -> list[Chunk]:
+    return [{"type": names.FILE, "mediaType": event.media_type, "url": event.url, **_metadata(event)}]
+
+
+def _metadata(event: TextEnded | ReasoningEnded | ToolCalled | ToolRejected | FileGiven) -> Chunk:
+    return {} if event.metadata is None else {names.METADATA: dict(event.metadata)}
 
 
 def _custom(event: Custom) -> list[Chunk]:
@@ -230,7 +247,7 @@ def ending_metadata(ending: Ending) -> dict[str, object]:
     if ending.at_ms:
         said["at"] = ending.at_ms
     if ending.usage is not None:
-        said["usage"] = {"inputTokens": ending.usage.input_count, "outputTokens": ending.usage.output_count}
+        said["usage"] = told_usage(ending.usage)
     return said
 
 
@@ -252,4 +269,5 @@ def ending_of(chunks: list[dict[str, Any]]) -> Ending | None:
         at_ms=at_ms if isinstance(at_ms, int) else 0,
         finish_reason=last.get("finishReason", "stop"),
         finish_said=said.get("rawFinishReason"),
+        usage=usage_told(said.get("usage")),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from durable_streams.agents.errors import RunEndedError, SourceCancelledError
@@ -96,19 +96,19 @@ class Conductor:
         either: list[asyncio.Future[Any]] = [driving, self._cancelled]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._stop is not None:
-            return Ended(self._stop, stopped=True)
+            return Ended(self._counted(self._stop), stopped=True)
         error = self.writer.failure or self._error_of(driving)
         if isinstance(error, RunEndedError):
             raise error
         if error is not None:
-            return Ended(Ending("failed", reason=str(error) or type(error).__name__), error)
-        return Ended(driving.result())
+            return Ended(self._counted(Ending("failed", reason=str(error) or type(error).__name__)), error)
+        return Ended(self._counted(driving.result()))
 
     async def last_word(self, ending: Ending) -> None:
         """Try to write an ending while an exception is on its way, which is the one to show whatever comes of this."""
         with contextlib.suppress(TimeoutError, RunEndedError, DurableStreamError, FetchError):
             async with asyncio.timeout(LAST_WORD_S):
-                await asyncio.shield(asyncio.ensure_future(self.writer.end(ending)))
+                await asyncio.shield(asyncio.ensure_future(self.writer.end(self._counted(ending))))
 
     async def release(self) -> None:
         """Write nothing more, and return when the source and all it has started have ended or are given up."""
@@ -120,6 +120,10 @@ class Conductor:
     async def _drive(self, source: Source, prepare: Callable[[], Awaitable[Run]]) -> Ending:
         self._scope.enter()
         return await drive(source, await prepare(), writer=self.writer, scope=self._scope)
+
+    def _counted(self, ending: Ending) -> Ending:
+        """Return the ending with the tokens that the run has taken: they are paid for however it ended."""
+        return replace(ending, usage=self.writer.meter.usage)
 
     def _error_of(self, driving: asyncio.Task[Ending]) -> Exception | None:
         if not driving.done() or driving.cancelled():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from durable_streams.agents.events import Ending, Finished, Usage
+from durable_streams.agents.events import Ending, Finished
 
 if TYPE_CHECKING:
     from durable_streams.agents.runs.run import Run
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def drive(source: Source, run: Run, *, writer: StreamWriter, scope: Scope) -> Ending:
-    """Write all the source says, and return its ending, which is not written yet.
+    """Write all the source says, and return its ending, which is not written yet; the writer knows the tokens.
 
     Args:
         source: what to run.
@@ -33,12 +33,10 @@ async def drive(source: Source, run: Run, *, writer: StreamWriter, scope: Scope)
     scope.enter()
     run.enter()
     ending = Ending("finished")
-    usage: Usage | None = None
     async with aclosing(source.open(run)) as events:
         async for event in events:
             if isinstance(event, Finished):
-                usage = usage if event.usage is None else event.usage + (usage or Usage())
-                ending = Ending("finished", finish_reason=event.reason, usage=usage, finish_said=event.said)
+                ending = Ending("finished", finish_reason=event.reason, finish_said=event.said)
             writer.put(event)
             await writer.room()
     return ending

@@ -45,6 +45,43 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """Older turns of a conversation in a few words.
+
+    Attributes:
+        upto: id of the last message it tells of.
+        text: what it says.
+        digest: of the messages it tells of.
+        turn_count: how many turns they are.
+    """
+
+    upto: str
+    text: str
+    digest: str
+    turn_count: int
+
+    @property
+    def message(self) -> UIMessage:
+        """The summary as a model is shown it: among its instructions."""
+        text = f"Summary of the conversation so far:\n{self.text}"
+        return {"id": f"summary-{self.upto}", "role": "system", "parts": [{"type": "text", "text": text}]}
+
+
+class Memory(Protocol):
+    """What a conversation's runs know of each other, whichever process they run in."""
+
+    def recall(self) -> Sequence[Summary]:
+        """Return the summaries that are stored."""
+
+    async def keep(self, summary: Summary) -> None:
+        """Store a summary; of several of the same turns the first is kept.
+
+        Raises:
+            DurableStreamError, FetchError: the server refused or cannot be reached.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One attempt.
 
@@ -53,12 +90,14 @@ class Run:
         messages: the history, oldest first, the prompt last; AI SDK ``UIMessage`` objects.
         sink: where events go.
         request: the rest of the request's body, for a source's own options.
+        memory: what runs of the conversation keep for each other; ``None`` where there is no session.
     """
 
     identity: Identity
     messages: Sequence[UIMessage]
     sink: Sink
     request: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory | None = None
 
     def emit(self, event: Event) -> None:
         """Say what happened, from anywhere inside the run; a source may also yield it."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from durable_streams.agents.errors import AlreadyWrittenError, RunEndedError
 from durable_streams.agents.runs.coalescer import Coalescer
 from durable_streams.agents.runs.intake import Intake
+from durable_streams.agents.usage import COUNTED, Meter
 from durable_streams.client import ProducerTriple, StaleEpochError, StreamClosedError, StreamNotFoundError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class StreamWriter:
 
     Attributes:
         failure: that error.
+        meter: the tokens of what was put.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class StreamWriter:
         # Appends are this writer's own doing, not part of the run in whose context events come in.
         self._context = contextvars.copy_context()
         self._intake = Intake()
+        self.meter = Meter()
         self._seq = 0
         self._next_s = 0.0
         self._put_count = self._durable_count = 0
@@ -102,6 +105,8 @@ class StreamWriter:
             UnstorableError: it is no event, or has no form in which it could be stored.
         """
         if self.failure is None and not self._ending:
+            if type(event) in COUNTED:
+                self.meter.observe(event)
             for checked in self._intake.take(event):
                 self._add(self._codec.feed(checked))
 

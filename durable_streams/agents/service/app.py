@@ -43,6 +43,7 @@ def make_app(adapter: Adapter, about: Mapping[str, object] | None = None) -> web
     app.router.add_get(f"{session}/agui", session_routes.get_agui_stream)
     app.router.add_get(f"{session}/messages", session_routes.get_messages)
     app.router.add_get(f"{session}/presence", session_routes.get_presence)
+    app.router.add_get(f"{session}/usage", session_routes.get_usage)
     app.router.add_post(f"{session}/messages", session_routes.post_messages)
     app.router.add_post(f"{session}/events", session_routes.post_events)
     app.router.add_post(f"{session}/presence", session_routes.post_presence)

@@ -61,6 +61,12 @@ async def get_messages(request: web.Request) -> web.StreamResponse:
     return json_answer({"messages": sorted(state.messages.values(), key=lambda one: one.get("order", -1))})
 
 
+async def get_usage(request: web.Request) -> web.StreamResponse:
+    """``GET /api/sessions/{id}/usage``: tokens of the session's runs, as far as known, and those of each person."""
+    _, session = _session(request)
+    return json_answer((await session.refresh()).usage())
+
+
 async def get_presence(request: web.Request) -> web.StreamResponse:
     """``GET /api/sessions/{id}/presence``: who is there now."""
     adapter, session = _session(request)

@@ -21,10 +21,11 @@ from durable_streams.agents.sessions.endings import ask_owner, finalize, reap, s
 from durable_streams.agents.sessions.owner import Owner
 from durable_streams.agents.sessions.places import JSON, Places, generation_path
 from durable_streams.agents.sessions.projection import project
-from durable_streams.agents.sessions.prompts import plan
+from durable_streams.agents.sessions.prompts import InvalidPromptError, new_message, plan
 from durable_streams.agents.sessions.reaper import Reaper
 from durable_streams.agents.sessions.rows import Generation, generation_row, row
 from durable_streams.agents.sessions.session import Session
+from durable_streams.agents.sources.base import refusal_of
 from durable_streams.client import ProducerTriple, SequenceGapError
 from durable_streams.runtime.clock import SystemClock
 
@@ -144,10 +145,13 @@ class Adapter:
 
         Raises:
             BusyError: another prompt is being answered and ``on_busy`` is ``reject``.
-            InvalidPromptError: nothing to answer.
+            InvalidPromptError: nothing to answer, or nothing that the source can; nothing was written.
             DurableStreamError, FetchError: the server refused or cannot be reached.
         """
         session = self.session(session_id)
+        refusal = refusal_of(self._source, new_message(prompt), prompt.request)
+        if refusal is not None:
+            raise InvalidPromptError(refusal)
         await session.ensure()
         for _ in range(ATTEMPTS_MAX):
             await self._refresh(session)

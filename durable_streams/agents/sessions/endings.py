@@ -17,6 +17,7 @@ from durable_streams.agents.codecs.ui_chunks import UiChunks, ending_of, termina
 from durable_streams.agents.events import Ending
 from durable_streams.agents.runs.writer import GENERATOR
 from durable_streams.agents.sessions.rows import CONTROL, Generation, generation_row, message_row, row
+from durable_streams.agents.usage import told_usage
 from durable_streams.client import ProducerTriple, StaleEpochError, StreamClosedError, StreamNotFoundError
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
         reason=ending.reason,
         final_offset=stored.offset,
         finish_reason=ending.finish_reason if ending.how == "finished" else None,
+        usage=None if ending.usage is None else told_usage(ending.usage),
     )
     message = {**message_of(stored.chunks), "order": generation.turn * 2 + 1}
     rows = [message_row(message)] if message["id"] else []

@@ -21,6 +21,7 @@ from durable_streams.agents.runs.conduct import Conductor
 from durable_streams.agents.runs.run import Run
 from durable_streams.agents.sessions.beacon import hour_of
 from durable_streams.agents.sessions.endings import STOP, fail, row_triple
+from durable_streams.agents.sessions.memory import SessionMemory
 from durable_streams.agents.sessions.prompts import history
 from durable_streams.agents.sessions.rows import Generation, generation_row
 from durable_streams.client import DurableStreamError, FetchError, StaleEpochError
@@ -105,7 +106,7 @@ class Owner:
     async def _prepare(self, request: Mapping[str, object]) -> Run:
         await self._take_turn()
         messages = history(self._session.state, self.generation.prompt_id)
-        return Run(self._identity(), messages, self._conductor.writer, request)
+        return Run(self._identity(), messages, self._conductor.writer, request, SessionMemory(self._session))
 
     async def _conclude(self, ended: Ended) -> None:
         writer = self._conductor.writer

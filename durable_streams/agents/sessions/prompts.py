@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from durable_streams.agents.attachments import InvalidAttachmentError, attached, check_sizes
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.sessions.rows import MESSAGE, deletion, message_row
 
@@ -92,8 +93,20 @@ def plan(state: SessionState, prompt: Prompt) -> Plan:
     return Plan(key, asked["id"], tuple(rows), text_of_message(asked)[:TITLE_CHARS])
 
 
+def new_message(prompt: Prompt) -> dict[str, Any] | None:
+    """Return the message that a prompt adds; ``None`` if it wants another answer to one that is there.
+
+    Raises:
+        InvalidPromptError: there is none to add.
+    """
+    return _last_of_user(prompt.messages) if prompt.trigger == "submit-message" else None
+
+
 def history(state: SessionState, prompt_id: str) -> list[dict[str, Any]]:
-    """Return the messages up to and with the prompt."""
+    """Return the messages up to and with the prompt, as far as the session has them by now.
+
+    Take it when the prompt's turn has come: the answers to earlier prompts are in it then.
+    """
     messages = [{k: v for k, v in message.items() if k != "order"} for message in state.messages.values()]
     ids = [message["id"] for message in messages]
     return messages[: ids.index(prompt_id) + 1] if prompt_id in ids else messages
@@ -105,22 +118,39 @@ def text_of_message(message: dict[str, Any]) -> str:
 
 
 def checked_message(given: object) -> dict[str, Any]:
-    """Return a ``UIMessage``; TanStack's ``content`` of text parts and plain string contents are accepted too.
+    """Return a ``UIMessage``; a ``content`` that is text, or a list of parts as AG-UI has them, is accepted too.
+
+    A user's files are stored in one form, whichever the client's is; see ``agents.attachments``.
 
     Raises:
-        InvalidPromptError: no id, no known role, or no parts.
+        InvalidPromptError: no id, no known role, no parts, or a file that could not be sent.
     """
     if not isinstance(given, dict):
         raise InvalidPromptError("a message is an object")
     message_id, role = given.get("id"), given.get("role")
     parts = given.get("parts")
-    if parts is None and isinstance(given.get("content"), str):
-        parts = [{"type": "text", "text": given["content"]}]
+    if parts is None:
+        content = given.get("content")
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     if not isinstance(message_id, str) or not message_id or role not in {"user", "assistant", "system"}:
         raise InvalidPromptError("a message has an id and a role of user, assistant or system")
-    if not isinstance(parts, list) or not all(isinstance(part, dict) and "type" in part for part in parts):
+    if not isinstance(parts, list) or not all(
+        isinstance(part, dict) and isinstance(part.get("type"), str) for part in parts
+    ):
         raise InvalidPromptError("a message has parts, each an object with a type")
-    return {**{k: v for k, v in given.items() if k != "content"}, "parts": [_checked_part(part) for part in parts]}
+    checked = [_checked_part(part) for part in parts]
+    if role == "user":
+        checked = _with_files(checked)
+    return {**{k: v for k, v in given.items() if k != "content"}, "parts": checked}
+
+
+def _with_files(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    try:
+        stored = [attached(part) for part in parts]
+        check_sizes(stored)
+    except InvalidAttachmentError as error:
+        raise InvalidPromptError(str(error)) from error
+    return stored
 
 
 def _checked_part(part: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ Rows are always whole: some readers merge an update into the row, others replace
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from durable_streams.agents.plain import encoded
+from durable_streams.agents.runs.run import Summary
 
 Status: TypeAlias = Literal["queued", "running", "finished", "aborted", "failed", "lost"]
 
@@ -17,7 +18,8 @@ MESSAGE: Final = "message"
 GENERATION: Final = "generation"
 PRESENCE: Final = "presence"
 CONTROL: Final = "control"
-OWN_TYPES: Final = frozenset({MESSAGE, GENERATION, PRESENCE, CONTROL})
+SUMMARY: Final = "summary"
+OWN_TYPES: Final = frozenset({MESSAGE, GENERATION, PRESENCE, CONTROL, SUMMARY})
 """Types that only the adapter writes."""
 
 
@@ -45,6 +47,7 @@ class Generation:
         reason: why it was stopped or failed.
         final_offset: tail of its closed stream.
         finish_reason: why the model ended by itself, if it did: all but ``stop`` is less than a whole answer.
+        usage: tokens it has taken, once it has ended and as far as known: ``agents.usage`` has the names.
     """
 
     id: str
@@ -66,6 +69,7 @@ class Generation:
     reason: str | None = None
     final_offset: str | None = None
     finish_reason: str | None = None
+    usage: dict[str, int] | None = None
 
     @property
     def active(self) -> bool:
@@ -73,6 +77,7 @@ class Generation:
         return self.status in ACTIVE
 
 
+_SUMMARY_KINDS: Final[dict[str, type]] = {"upto": str, "text": str, "digest": str, "turn_count": int}
 _NAMES: Final = frozenset(field.name for field in fields(Generation))
 _KINDS: Final[dict[str, type]] = {
     field.name: int if field.type == "int" else str for field in fields(Generation) if field.default is MISSING
@@ -97,6 +102,25 @@ def is_message(value: dict[str, Any]) -> bool:
         and isinstance(parts, list)
         and all(isinstance(part, dict) for part in parts)
     )
+
+
+def summary_of(value: dict[str, Any]) -> Summary | None:
+    """Return a summary from its row's value; ``None``: it is no summary's row."""
+    known = {name: value.get(name) for name in _SUMMARY_KINDS}
+    if not all(isinstance(known[name], kind) for name, kind in _SUMMARY_KINDS.items()):
+        return None
+    return Summary(**cast("Any", known))
+
+
+def summary_row(summary: Summary) -> bytes:
+    """Return the row of a summary."""
+    return row(SUMMARY, summary.digest, asdict(summary))
+
+
+def place_of(message: dict[str, Any]) -> int:
+    """Return a message's place in its session, as every reader sorts by it; one without is before all others."""
+    order = message.get("order")
+    return order if isinstance(order, int) else -1
 
 
 def generation_row(generation: Generation, operation: str = "update", txid: str | None = None) -> bytes:

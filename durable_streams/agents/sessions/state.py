@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from durable_streams.agents.sessions.rows import (
     CONTROL,
     GENERATION,
     MESSAGE,
     PRESENCE,
+    SUMMARY,
     Generation,
     generation_of,
     is_message,
+    place_of,
+    summary_of,
 )
+from durable_streams.agents.usage import summed
+
+if TYPE_CHECKING:
+    from durable_streams.agents.runs.run import Summary
 
 
 class SessionState:
-    """Messages in order, generations by turn, presence, and stops asked for."""
+    """Messages in the order of the conversation, generations, presence, stops asked for, and summaries."""
 
     def __init__(self) -> None:
         self.messages: dict[str, dict[str, Any]] = {}
         self.generations: dict[str, Generation] = {}
         self.presence: dict[str, dict[str, Any]] = {}
         self.controls: dict[str, dict[str, Any]] = {}
+        self.summaries: dict[str, Summary] = {}
         self.turn_count = 0
 
     def apply(self, event: dict[str, Any]) -> None:
@@ -38,7 +46,7 @@ class SessionState:
 
     def _put(self, kind: object, key: str, value: dict[str, Any]) -> None:
         if kind == MESSAGE and is_message(value):
-            self.messages[key] = value
+            self._place(key, value)
         elif kind == GENERATION and (generation := generation_of(value)) is not None:
             self.generations[key] = generation
             self.turn_count = max(self.turn_count, generation.turn + 1)
@@ -46,10 +54,27 @@ class SessionState:
             self.presence[key] = value
         elif kind == CONTROL and isinstance(value.get("stop"), dict):
             self.controls[key] = value
+        elif kind == SUMMARY and (summary := summary_of(value)) is not None:
+            self.summaries.setdefault(key, summary)
+
+    def _place(self, key: str, message: dict[str, Any]) -> None:
+        """Put a message where it belongs: an answer's row comes after those of prompts that waited for it."""
+        self.messages.pop(key, None)
+        is_last = not self.messages or place_of(self.messages[next(reversed(self.messages))]) <= place_of(message)
+        self.messages[key] = message
+        if not is_last:
+            self.messages = dict(sorted(self.messages.items(), key=lambda one: place_of(one[1])))
 
     def active(self) -> list[Generation]:
         """Return the generations that have not ended, in turn order; the first is the one that runs."""
         return sorted((one for one in self.generations.values() if one.active), key=lambda one: one.turn)
+
+    def usage(self) -> dict[str, Any]:
+        """Return the tokens of all runs that have ended, and those of each person who asked for them."""
+        runs = [(one.started_by, one.usage) for one in self.generations.values() if one.usage is not None]
+        people = sorted({by for by, _ in runs if by is not None})
+        of_each = {name: summed(usage for by, usage in runs if by == name) for name in people}
+        return {"usage": summed(usage for _, usage in runs), "by": of_each}
 
     def lapsed(self, now_ms: int, skew_ms: int) -> list[Generation]:
         """Return the active ones whose owner has not renewed in time."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from durable_streams.agents.sources.asking import Asking
 from durable_streams.agents.sources.packages import translated
 from durable_streams.agents.wires.anthropic import AnthropicWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from durable_streams.agents.events import Event
     from durable_streams.agents.tools import Tool
@@ -29,21 +30,25 @@ class Anthropic:
     """
 
     def __init__(self, client: Any, model: str, *, max_tokens: int = 4096, **options: Any) -> None:  # noqa: ANN401 a package that may be absent
-        self._client, self._model, self._max_tokens, self._options = client, model, max_tokens, options
+        self._client, self._options = client, options
+        self._asking = Asking(AnthropicWire(max_tokens), str(getattr(client, "base_url", "")), model)
+
+    def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
+        """Return why a prompt cannot be answered; see ``Choosy``."""
+        return self._asking.refusal(message, request)
 
     async def stream(
         self, messages: Sequence[UIMessage], tools: Sequence[Tool], *, prefix: str = ""
     ) -> AsyncGenerator[Event, None]:
         """Answer once; see ``Model``."""
-        wire = AnthropicWire(self._max_tokens)
-        body = wire.request(self._model, messages, tools) | self._options
-        body.pop("stream")
-        decoder = wire.decoder(prefix)
+        asking = self._asking
+        body = asking.body(messages, tools, without=("stream",)) | self._options
+        decoder = asking.wire.decoder(prefix)
         with translated("anthropic"):
             async with self._client.messages.stream(**body) as said:
                 async for event in said:
                     # The package adds events of its own, such as `text`, which the decoder does not know.
-                    for own in decoder.feed(event.model_dump()):
+                    for own in asking.named(decoder.feed(event.model_dump())):
                         yield own
-        for own in decoder.finish():
+        for own in asking.named(decoder.finish()):
             yield own

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from durable_streams.agents.events import Event
     from durable_streams.agents.runs.run import Run
@@ -40,3 +40,31 @@ class Model(Protocol):
         Raises:
             UpstreamError: as ``Source.open``.
         """
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A source or a model that cannot answer everything, and says so before anything is written."""
+
+    def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
+        """Return why a prompt cannot be answered, in a sentence for whoever posts it; ``None`` if it can.
+
+        Args:
+            message: the user's new message; ``None`` if another answer to an old one is wanted.
+            request: the rest of the prompt's body.
+        """
+
+
+def refusal_of(answers: object, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
+    """Return why a prompt cannot be answered by this; what is not choosy is taken to answer everything."""
+    return answers.refusal(message, request) if isinstance(answers, Choosy) else None
+
+
+def adjusted(model: Model, request: Mapping[str, Any]) -> Model:
+    """Return the model as one request wants it, if its method ``adjusted`` knows how.
+
+    Raises:
+        InvalidOptionsError: it may not want that.
+    """
+    adjust = getattr(model, "adjusted", None)
+    return model if adjust is None else cast("Model", adjust(request))

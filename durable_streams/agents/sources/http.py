@@ -7,26 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import time
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 
 from durable_streams.agents.errors import UpstreamCutError, UpstreamError
 from durable_streams.agents.plain import encoded
+from durable_streams.agents.sources.asking import Asking
+from durable_streams.agents.sources.patience import retry_after_s
+from durable_streams.agents.sources.proxies import proxy_for
 from durable_streams.agents.wires.decoders.base import BodyDecoder, error_message
+from durable_streams.agents.wires.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from durable_streams.agents.events import Event
+    from durable_streams.agents.sources.base import Model
     from durable_streams.agents.tools import Tool
     from durable_streams.agents.wires.base import UIMessage, Wire
 
 RETRY_STATUSES: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-RETRY_AFTER_MAX_S: Final = 20.0
+FIELD_STATUSES: Final = frozenset({400, 422})
+"""How a field that a server does not know is refused."""
 ERROR_SHOWN_CHARS: Final = 500
 END_S: Final = 0.2
 """How long the end of a response is waited for that has said all it will, so that its connection can be used again."""
@@ -43,7 +51,11 @@ class Upstream:
         connect_s: bound of connecting, in seconds.
         silence_s: a model that says nothing for so many seconds is given up.
         retry_count: further attempts after a refusal that another one may better; only before the first event.
-        first_wait_s: bound of the wait before the first of them; doubles.
+        first_wait_s: the wait before the first of them; doubles. What the server asks for comes before it.
+        retry_after_max_s: longest such wait, whatever the server asks for.
+        headers: sent with every request; they win over the wire's own.
+        without: fields of a request that this server refuses, such as ``stream_options``. Those that it refuses by
+            name are left out from then on in any case.
     """
 
     base_url: str
@@ -53,6 +65,9 @@ class Upstream:
     silence_s: float = 300.0
     retry_count: int = 2
     first_wait_s: float = 0.5
+    retry_after_max_s: float = 20.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
 
 
 class HttpModel:
@@ -61,12 +76,29 @@ class HttpModel:
     Args:
         upstream: where it is.
         wire: the format it speaks.
-        session: session to use, left open; ``None`` opens one, which ``aclose`` closes.
+        session: session to use, left open; ``None`` opens one, which ``aclose`` closes, and which goes by the proxy
+            that the environment names.
+        options: of every call.
+        allowed: names of options that a prompt may set for its own answer, in the field ``options`` of its body.
+
+    Raises:
+        InvalidOptionsError: the format has no such option.
     """
 
-    def __init__(self, upstream: Upstream, wire: Wire, *, session: aiohttp.ClientSession | None = None) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        wire: Wire,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        options: Options | None = None,
+        allowed: frozenset[str] = frozenset(),
+    ) -> None:
         self._upstream, self._wire = upstream, wire
         self._session, self._owns_session = session, session is None
+        self._asking = Asking(wire, upstream.base_url, upstream.model, options or Options(), allowed)
+        wire.options(self._asking.options)
+        self._without = set(upstream.without)
 
     async def aclose(self) -> None:
         """Close the session if this object opened it."""
@@ -74,59 +106,112 @@ class HttpModel:
             session, self._session = self._session, None
             await session.close()
 
+    def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
+        """Return why a prompt cannot be answered; see ``Choosy``."""
+        return self._asking.refusal(message, request)
+
+    def adjusted(self, request: Mapping[str, Any]) -> Model:
+        """Return the model with a request's own options; see ``sources.base.adjusted``."""
+        return _Adjusted(self, self._asking.chosen(request))
+
     async def stream(
         self, messages: Sequence[UIMessage], tools: Sequence[Tool], *, prefix: str = ""
     ) -> AsyncGenerator[Event, None]:
         """Answer once; see ``Model``."""
-        body = self._wire.request(self._upstream.model, messages, tools)
+        async with aclosing(self.answer(messages, tools, prefix=prefix)) as events:
+            async for event in events:
+                yield event
+
+    async def answer(
+        self,
+        messages: Sequence[UIMessage],
+        tools: Sequence[Tool],
+        *,
+        prefix: str = "",
+        options: Options | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """Answer once with these options; see ``Model``."""
         decoder = BodyDecoder(self._wire.decoder(prefix))
+        body = self._asking.body(messages, tools, options=options)
         async with self._persist(body) as response:
             try:
                 async for received in response.content.iter_any():
-                    for event in decoder.feed(received):
+                    for event in self._asking.named(decoder.feed(received), options):
                         yield event
                     if decoder.done:
                         break  # some servers leave the connection open
             except (aiohttp.ClientError, TimeoutError, OSError) as fault:
                 raise UpstreamCutError(f"the model's stream was cut: {_sentence(fault)}") from fault
-            for event in decoder.finish():
+            for event in self._asking.named(decoder.finish(), options):
                 yield event
             await _reach_end(response)
 
     @asynccontextmanager
     async def _persist(self, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
-        for attempt in range(self._upstream.retry_count + 1):
+        attempt = 0
+        while True:
             last = attempt == self._upstream.retry_count
+            wait_s = self._upstream.first_wait_s * 2**attempt
             try:
                 response = await self._post(body)
             except (aiohttp.ClientError, TimeoutError, OSError) as fault:
                 if last:
                     raise UpstreamError(f"the model cannot be reached: {_sentence(fault)}") from fault
-                await asyncio.sleep(self._upstream.first_wait_s * 2**attempt)
-                continue
-            try:
-                if response.status < 300:  # noqa: PLR2004 2xx
-                    yield response
-                    return
-                if last or response.status not in RETRY_STATUSES:
-                    raise await _refusal(response)
-                wait_s = _retry_after_s(response) or self._upstream.first_wait_s * 2**attempt
-            finally:
-                response.close()
+            else:
+                try:
+                    if response.status < 300:  # noqa: PLR2004 2xx
+                        yield response
+                        return
+                    if await self._forgo(response, body):
+                        continue
+                    if last or response.status not in RETRY_STATUSES:
+                        raise await _refusal(response)
+                    asked_s = retry_after_s(response.headers, time.time())
+                    wait_s = wait_s if asked_s is None else min(asked_s, self._upstream.retry_after_max_s)
+                finally:
+                    response.close()
+            attempt += 1
             await asyncio.sleep(wait_s)
+
+    async def _forgo(self, response: aiohttp.ClientResponse, body: dict[str, Any]) -> bool:
+        """Leave out a field that the server refuses by name, from now on; return whether there was one."""
+        if response.status not in FIELD_STATUSES:
+            return False
+        said = (await response.read()).decode("utf-8", "replace").lower()
+        for field_name, words in self._wire.optional.items():
+            if field_name in body and field_name not in self._without and any(word in said for word in words):
+                self._without.add(field_name)
+                return True
+        return False
 
     async def _post(self, body: dict[str, Any]) -> aiohttp.ClientResponse:
         if self._session is None:
             # No limit of connections: every answer holds one.
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        url = self._upstream.base_url.rstrip("/") + self._wire.path
+        headers = CIMultiDict({"Content-Type": "application/json", **self._wire.headers(self._upstream.api_key)})
+        headers.update(self._upstream.headers)
         return await self._session.post(
-            self._upstream.base_url.rstrip("/") + self._wire.path,
-            data=encoded(body),
-            headers={"Content-Type": "application/json", **self._wire.headers(self._upstream.api_key)},
+            url,
+            data=encoded({name: value for name, value in body.items() if name not in self._without}),
+            headers=headers,
+            proxy=proxy_for(url) if self._owns_session else None,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=self._upstream.connect_s, sock_read=self._upstream.silence_s
             ),
         )
+
+
+class _Adjusted:
+    """A model with options of one request."""
+
+    def __init__(self, model: HttpModel, options: Options) -> None:
+        self._model, self._options = model, options
+
+    def stream(
+        self, messages: Sequence[UIMessage], tools: Sequence[Tool], *, prefix: str = ""
+    ) -> AsyncGenerator[Event, None]:
+        return self._model.answer(messages, tools, prefix=prefix, options=self._options)
 
 
 async def _reach_end(response: aiohttp.ClientResponse) -> None:
@@ -144,11 +229,6 @@ async def _refusal(response: aiohttp.ClientResponse) -> UpstreamError:
         parsed = None
     error = parsed.get("error", text) if isinstance(parsed, dict) else text
     return UpstreamError(error_message(error)[:ERROR_SHOWN_CHARS], status=response.status)
-
-
-def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
-    value = response.headers.get("Retry-After", "")
-    return min(float(value), RETRY_AFTER_MAX_S) if value.isascii() and value.isdigit() else None
 
 
 def _sentence(fault: BaseException) -> str:

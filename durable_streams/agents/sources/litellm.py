@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from durable_streams.agents.sources.asking import Asking
 from durable_streams.agents.sources.packages import optional, translated
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from durable_streams.agents.events import Event
     from durable_streams.agents.tools import Tool
@@ -34,22 +35,27 @@ class LiteLLM:
     def __init__(self, model: str, **options: Any) -> None:  # noqa: ANN401 the package's own
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
         self._complete = optional("litellm", extra="litellm").acompletion
-        self._model, self._options = model, options
+        self._options = options
+        self._asking = Asking(OpenAIChatWire(), str(options.get("api_base", "litellm")), model)
+
+    def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
+        """Return why a prompt cannot be answered; see ``Choosy``."""
+        return self._asking.refusal(message, request)
 
     async def stream(
         self, messages: Sequence[UIMessage], tools: Sequence[Tool], *, prefix: str = ""
     ) -> AsyncGenerator[Event, None]:
         """Answer once; see ``Model``."""
-        wire = OpenAIChatWire()
-        body = wire.request(self._model, messages, tools) | self._options
-        decoder = wire.decoder(prefix)
+        asking = self._asking
+        body = asking.body(messages, tools) | self._options
+        decoder = asking.wire.decoder(prefix)
         with translated("litellm", "openai"):
             chunks = await self._complete(**body)
             try:
                 async for chunk in chunks:
-                    for event in decoder.feed(chunk.model_dump()):
+                    for event in asking.named(decoder.feed(chunk.model_dump())):
                         yield event
             finally:
                 await chunks.aclose()
-        for event in decoder.finish():
+        for event in asking.named(decoder.finish()):
             yield event

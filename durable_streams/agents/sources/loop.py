@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 from durable_streams.agents.errors import RunEndedError
 from durable_streams.agents.events import StepEnded, StepStarted, ToolCalled, ToolFailed, ToolRejected
 from durable_streams.agents.plain import plain
-from durable_streams.agents.sources.steps import Step, ids_of
+from durable_streams.agents.sources.base import adjusted, refusal_of
+from durable_streams.agents.sources.steps import Step, call_part, ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from durable_streams.agents.events import Event
     from durable_streams.agents.runs.run import Run
     from durable_streams.agents.sources.base import Model
     from durable_streams.agents.tools import Tool
+    from durable_streams.agents.wires.base import UIMessage
 
 STEPS_MAX: Final = 16
 
@@ -44,9 +46,13 @@ class Agent:
         self._system = system
         self._steps_max = steps_max
 
+    def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
+        """Return why a prompt cannot be answered; see ``Choosy``."""
+        return refusal_of(self._model, message, request)
+
     async def open(self, run: Run) -> AsyncGenerator[Event, None]:
         """Answer; see ``Source``."""
-        history = list(run.messages)
+        model, history = adjusted(self._model, run.request), list(run.messages)
         if self._system is not None:
             history.insert(0, {"id": "system", "role": "system", "parts": [{"type": "text", "text": self._system}]})
         answer: dict[str, Any] = {"id": run.identity.message_id, "role": "assistant", "parts": []}
@@ -55,7 +61,7 @@ class Agent:
             yield StepStarted()
             asked = [*history, answer] if answer["parts"] else history
             step = Step(self._tools, ids)
-            events = self._model.stream(asked, tuple(self._tools.values()), prefix=f"s{number}-")
+            events = model.stream(asked, tuple(self._tools.values()), prefix=f"s{number}-")
             async with aclosing(events):
                 async for event in events:
                     yield step.take(event)
@@ -65,7 +71,7 @@ class Agent:
                 for call in step.to_run():
                     yield ToolFailed(call.call_id, why)
             elif step.goes_on:
-                answer["parts"] += [{"type": "step-start"}, *step.said(), *await self._settle_all(run, step.calls)]
+                answer["parts"] += [{"type": "step-start"}, *step.said(await self._settle_all(run, step.calls))]
             yield StepEnded()
             if is_last or not step.goes_on:
                 return
@@ -80,10 +86,9 @@ class Agent:
         return [task.result() for task in tasks]
 
     async def _settle(self, run: Run, call: ToolCalled | ToolRejected) -> dict[str, Any]:
-        named = {"type": f"tool-{call.tool}", "toolCallId": call.call_id}
+        part = call_part(call)
         if isinstance(call, ToolRejected):
-            return {**named, "input": call.text, "state": "output-error", "errorText": call.error}
-        part: dict[str, Any] = {**named, "input": plain(call.input)}
+            return {**part, "state": "output-error", "errorText": call.error}
         tool = self._tools.get(call.tool)
         if tool is None:
             error = f"there is no tool {call.tool!r}"

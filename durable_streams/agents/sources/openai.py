@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from durable_streams.agents.sources.asking import Asking
 from durable_streams.agents.sources.packages import translated
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from durable_streams.agents.events import Event
     from durable_streams.agents.tools import Tool
@@ -30,21 +31,26 @@ class OpenAIChat:
     """
 
     def __init__(self, client: Any, model: str, **options: Any) -> None:  # noqa: ANN401 a package that may be absent
-        self._client, self._model, self._options = client, model, options
+        self._client, self._options = client, options
+        self._asking = Asking(OpenAIChatWire(), str(getattr(client, "base_url", "")), model)
+
+    def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
+        """Return why a prompt cannot be answered; see ``Choosy``."""
+        return self._asking.refusal(message, request)
 
     async def stream(
         self, messages: Sequence[UIMessage], tools: Sequence[Tool], *, prefix: str = ""
     ) -> AsyncGenerator[Event, None]:
         """Answer once; see ``Model``."""
-        wire = OpenAIChatWire()
-        body = wire.request(self._model, messages, tools) | self._options
-        decoder = wire.decoder(prefix)
+        asking = self._asking
+        body = asking.body(messages, tools) | self._options
+        decoder = asking.wire.decoder(prefix)
         with translated("openai"):
             async with await self._client.chat.completions.create(**body) as chunks:
                 async for chunk in chunks:
-                    for event in decoder.feed(chunk.model_dump(exclude_unset=True)):
+                    for event in asking.named(decoder.feed(chunk.model_dump(exclude_unset=True))):
                         yield event
-        for event in decoder.finish():
+        for event in asking.named(decoder.finish()):
             yield event
 
 
@@ -52,19 +58,24 @@ class OpenAIResponses:
     """Responses; see ``Model``. Arguments as ``OpenAIChat``."""
 
     def __init__(self, client: Any, model: str, **options: Any) -> None:  # noqa: ANN401 as above
-        self._client, self._model, self._options = client, model, options
+        self._client, self._options = client, options
+        self._asking = Asking(OpenAIResponsesWire(), str(getattr(client, "base_url", "")), model)
+
+    def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
+        """Return why a prompt cannot be answered; see ``Choosy``."""
+        return self._asking.refusal(message, request)
 
     async def stream(
         self, messages: Sequence[UIMessage], tools: Sequence[Tool], *, prefix: str = ""
     ) -> AsyncGenerator[Event, None]:
         """Answer once; see ``Model``."""
-        wire = OpenAIResponsesWire()
-        body = wire.request(self._model, messages, tools) | self._options
-        decoder = wire.decoder(prefix)
+        asking = self._asking
+        body = asking.body(messages, tools) | self._options
+        decoder = asking.wire.decoder(prefix)
         with translated("openai"):
             async with await self._client.responses.create(**body) as events:
                 async for said in events:
-                    for event in decoder.feed(said.model_dump(exclude_unset=True)):
+                    for event in asking.named(decoder.feed(said.model_dump(exclude_unset=True))):
                         yield event
-        for event in decoder.finish():
+        for event in asking.named(decoder.finish()):
             yield event

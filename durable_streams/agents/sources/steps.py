@@ -8,16 +8,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.events import (
+    FileGiven,
     Finished,
+    Kept,
     ReasoningDelta,
     ReasoningEnded,
     TextDelta,
+    TextEnded,
     ToolCalled,
     ToolInputDelta,
     ToolRejected,
 )
-from durable_streams.agents.plain import whole
+from durable_streams.agents.plain import plain, whole
 from durable_streams.agents.wires.decoders.calls import rejected, unique
 from durable_streams.agents.wires.decoders.reasons import CUT
 
@@ -48,7 +52,7 @@ class Step:
         self._tools, self._taken = tools, taken
         self._ids: dict[str, str] = {}
         self._open: dict[str, dict[str, Any]] = {}
-        self._texts: dict[str, list[str]] = {}
+        self._parts: list[dict[str, Any]] = []
         self._finished: Finished | None = None
 
     @property
@@ -68,9 +72,14 @@ class Step:
         """Return the calls that were not rejected."""
         return [call for call in self.calls if isinstance(call, ToolCalled)]
 
-    def said(self) -> list[dict[str, Any]]:
-        """Return texts and thoughts as parts."""
-        return [{**part, "text": whole("".join(self._texts[name]))} for name, part in self._open.items()]
+    def said(self, settled: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return all that was said as parts, in its order, the settled calls where they began.
+
+        What a provider wants back may be signed together with what stands beside it.
+        """
+        calls = {part["toolCallId"]: part for part in settled}
+        parts = [calls.get(part["toolCallId"]) if "toolCallId" in part else part for part in self._parts]
+        return [{**part, "text": whole("".join(part["text"]))} if "text" in part else part for part in parts if part is not None]
 
     def take(self, event: Event) -> Event:
         """Take what the model says next, and return it as it is to be stored."""
@@ -78,26 +87,41 @@ class Step:
             self._say(event)
             return event
         if isinstance(event, _OF_CALLS):
-            event = replace(event, call_id=self._id_of(event.call_id))
+            event = replace(event, call_id=self._placed(event.call_id))
         if isinstance(event, ToolCalled):
             event = self._checked(event)
         if isinstance(event, ToolCalled | ToolRejected):
             self.calls.append(event)
-        elif isinstance(event, ReasoningEnded) and event.signature and event.part in self._open:
-            self._open[event.part]["providerMetadata"] = {"anthropic": {"signature": event.signature}}
+        elif isinstance(event, TextEnded | ReasoningEnded):
+            self._end(event)
+        elif isinstance(event, Kept):
+            self._parts.append({"type": names.KEPT, "data": event.metadata})
+        elif isinstance(event, FileGiven):
+            made = {"type": names.FILE, "mediaType": event.media_type, "url": event.url}
+            self._parts.append(made | _kept(event, names.METADATA))
         elif isinstance(event, Finished):
             self._finished = event
         return event
 
     def _say(self, event: TextDelta | ReasoningDelta) -> None:
-        if event.part not in self._open:
-            self._open[event.part] = {"type": "text" if isinstance(event, TextDelta) else "reasoning"}
-            self._texts[event.part] = []
-        self._texts[event.part].append(event.text)
+        self._part(event.part, is_text=isinstance(event, TextDelta))["text"].append(event.text)
 
-    def _id_of(self, call_id: str) -> str:
+    def _end(self, event: TextEnded | ReasoningEnded) -> None:
+        if event.metadata is not None:
+            self._part(event.part, is_text=isinstance(event, TextEnded)).update(_kept(event, names.METADATA))
+
+    def _part(self, name: str, *, is_text: bool) -> dict[str, Any]:
+        part = self._open.get(name)
+        if part is None:
+            part = self._open[name] = {"type": "text" if is_text else "reasoning", "text": []}
+            self._parts.append(part)
+        return part
+
+    def _placed(self, call_id: str) -> str:
+        """Return the id that a call has here; its place is where it is first heard of."""
         if call_id not in self._ids:
             self._ids[call_id] = unique(call_id, self._taken)
+            self._parts.append({"toolCallId": self._ids[call_id]})
         return self._ids[call_id]
 
     def _checked(self, call: ToolCalled) -> ToolCalled | ToolRejected:
@@ -110,7 +134,18 @@ class Step:
         if call.input != {} or not required:
             return call
         why = f"the input is empty, and the tool requires {', '.join(required)}"
-        return rejected(call.call_id, call.tool, "{}", why=why)
+        return replace(rejected(call.call_id, call.tool, "{}", why=why), metadata=call.metadata)
+
+
+def call_part(call: ToolCalled | ToolRejected) -> dict[str, Any]:
+    """Return the part of a call as the model is shown it, without what became of it."""
+    named = {"type": f"tool-{call.tool}", "toolCallId": call.call_id, **_kept(call, names.CALL_METADATA)}
+    given = {"input": call.text} if isinstance(call, ToolRejected) else {"input": plain(call.input)}
+    return named | given
+
+
+def _kept(event: TextEnded | ReasoningEnded | ToolCalled | ToolRejected | FileGiven, field: str) -> dict[str, Any]:
+    return {} if event.metadata is None else {field: event.metadata}
 
 
 def ids_of(messages: Sequence[UIMessage]) -> set[str]:

@@ -1,5 +1,6 @@
 """Reading the parts of a ``UIMessage``, for all formats that a history is translated to.
 
+Whatever is stored can be read: a part that is none of ours, or lacks what it needs, is skipped.
 Invariant: every call has a result, because providers reject a history with a dangling one; a call whose result was
 never recorded says so.
 """
@@ -7,47 +8,63 @@ never recorded says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 
+from durable_streams.agents.attachments import File, file_of
+from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.events import UNKNOWN
-from durable_streams.agents.plain import shown
+from durable_streams.agents.plain import shown, whole
+from durable_streams.agents.wires.provider import OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from durable_streams.agents.wires.base import UIMessage
 
+    Own: TypeAlias = "Mapping[str, Any] | None"
 
+EMPTY: Final = "(empty)"
+"""Said for a result without text: some providers refuse a blank one."""
+DENIED: Final = "denied: somebody has refused the call, and it has not run"
 UNREADABLE: Final = "unreadable_input"
 """The one field of an input that could not be read, as it is shown to the model that sent it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text part."""
+    """A text part, and what its provider wants back with it."""
 
     text: str
+    own: Own = None
 
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """A reasoning part and its signature, if it has one."""
+    """A reasoning part, and what its provider wants back with it."""
 
     text: str
-    signature: str | None
+    own: Own = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What shows nothing, and is its provider's alone."""
+
+    own: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call with its result."""
+    """A tool call with its result, and what its provider wants back with it."""
 
     call_id: str
     tool: str
     input: object
     output: object
     failed: bool
+    own: Own = None
 
     @property
     def arguments(self) -> str:
@@ -56,14 +73,18 @@ class Call:
 
     @property
     def result(self) -> str:
-        """The output as text."""
-        return self.output if isinstance(self.output, str) else orjson.dumps(shown(self.output)).decode()
+        """The output as text that is not blank."""
+        text = self.output if isinstance(self.output, str) else orjson.dumps(shown(self.output)).decode()
+        return whole(text) if text.strip() else EMPTY
 
 
-def steps(message: UIMessage) -> Iterator[list[Text | Thought | Call]]:
+Part: TypeAlias = Text | Thought | Kept | Call | File
+
+
+def steps(message: UIMessage) -> Iterator[list[Part]]:
     """Yield the parts of each call of the model; a message of a user is one."""
-    parts: list[Text | Thought | Call] = []
-    for part in message.get("parts", ()):
+    parts: list[Part] = []
+    for part in _parts(message):
         if part.get("type") == "step-start":
             if parts:
                 yield parts
@@ -76,16 +97,34 @@ def steps(message: UIMessage) -> Iterator[list[Text | Thought | Call]]:
 
 def text_of(message: UIMessage) -> str:
     """Return all text of a message."""
-    return "".join(part.get("text", "") for part in message.get("parts", ()) if part.get("type") == "text")
+    return "".join(text for part in _parts(message) if part.get("type") == "text" and (text := _text(part)))
 
 
-def _read(part: dict[str, Any]) -> Text | Thought | Call | None:
-    kind = str(part.get("type", ""))
+def _parts(message: UIMessage) -> list[dict[str, Any]]:
+    parts = message.get("parts")
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _text(part: dict[str, Any]) -> str:
+    text = part.get("text")
+    return whole(text) if isinstance(text, str) else ""
+
+
+def _own(part: dict[str, Any]) -> Own:
+    own = part.get(OWN)
+    return own if isinstance(own, dict) else None
+
+
+def _read(part: dict[str, Any]) -> Part | None:
+    kind, own = str(part.get("type", "")), _own(part)
     if kind == "text":
-        return Text(part["text"]) if part.get("text") else None
+        return Text(_text(part), own) if part.get("text") else None
     if kind == "reasoning":
-        signature = part.get("providerMetadata", {}).get("anthropic", {}).get("signature")
-        return Thought(part.get("text", ""), signature)
+        return Thought(_text(part), own)
+    if kind == names.KEPT:
+        return None if own is None else Kept(own)
+    if kind == names.FILE:
+        return file_of(part)
     if kind == "dynamic-tool" or kind.startswith("tool-"):
         tool = str(part.get("toolName") or kind.removeprefix("tool-"))
         return _call(part, tool)
@@ -93,13 +132,15 @@ def _read(part: dict[str, Any]) -> Text | Thought | Call | None:
 
 
 def _call(part: dict[str, Any], tool: str) -> Call | None:
-    state = part.get("state")
-    if state == "input-streaming":
+    state, call_id = part.get("state"), part.get("toolCallId")
+    if state == "input-streaming" or not isinstance(call_id, str):
         return None  # never complete, so the model never called it
     given = part.get("input", part.get("rawInput"))
     if not isinstance(given, dict):
         # Providers take nothing but an object; what the model sent that was none is shown to it in one.
         given = {} if given is None else {UNREADABLE: given}
+    own = _own(part)
     if state == "output-available":
-        return Call(part["toolCallId"], tool, given, part.get("output"), failed=False)
-    return Call(part["toolCallId"], tool, given, part.get("errorText") or UNKNOWN, failed=True)
+        return Call(call_id, tool, given, part.get("output"), failed=False, own=own)
+    said = part.get("errorText") or (DENIED if state == "output-denied" else UNKNOWN)
+    return Call(call_id, tool, given, str(said), failed=True, own=own)

@@ -1,4 +1,4 @@
-"""Events of Anthropic Messages. Parts are content blocks, keyed by their index; thinking keeps its signature.
+"""Events of Anthropic Messages. Parts are content blocks, keyed by their index.
 
 What a block starts with counts as much as what its deltas add, since relays send whole blocks. An answer that was not
 streamed is a message with its blocks in a list. A turn that the provider has paused goes on with another request.
@@ -46,7 +46,6 @@ class _Block:
     part: str
     call: OpenCall | None = None
     started_with: object = None
-    signature: str | None = None
 
 
 class AnthropicDecoder:
@@ -121,8 +120,6 @@ class AnthropicDecoder:
             yield from self._calls.say(block.call, fragment_of(None, content.get("name"), None))
             return
         yield from self._say(block, content.get(block.kind))
-        if content.get("signature"):
-            block.signature = content["signature"]
 
     def _open(self, index: object, kind: str) -> _Block:
         block = self._blocks[index] = _Block(kind, f"{self._prefix}block-{index or 0}")
@@ -136,9 +133,7 @@ class AnthropicDecoder:
             if kind not in _KINDS or kind == "input_json_delta":
                 return  # without its start nobody knows which tool it is for
             block = self._open(index, _KINDS[kind])
-        if kind == "signature_delta":
-            block.signature = (block.signature or "") + delta["signature"]
-        elif kind == "input_json_delta":
+        if kind == "input_json_delta":
             if block.call is not None:
                 yield from self._calls.say(block.call, fragment_of(None, None, delta.get("partial_json")))
         else:
@@ -160,7 +155,7 @@ class AnthropicDecoder:
             return  # whether the answer was cut off there, its end says
         yield from self._say(block, self._joiner.rest(block.part))
         if block.kind == "thinking":
-            yield ReasoningEnded(block.part, block.signature)
+            yield ReasoningEnded(block.part)
         elif block.kind == "text":
             yield TextEnded(block.part)
 

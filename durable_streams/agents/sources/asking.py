@@ -1,0 +1,98 @@
+"""What every source that speaks a wire format itself does around a request, whoever carries it.
+
+Invariant: what goes out is what the wire made of a history that this provider may see, and has something to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from durable_streams.agents.errors import UpstreamError
+from durable_streams.agents.wires.files import refusal_of
+from durable_streams.agents.wires.options import InvalidOptionsError, Options
+from durable_streams.agents.wires.provider import named, provider_name, with_own
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from durable_streams.agents.events import Event
+    from durable_streams.agents.tools import Tool
+    from durable_streams.agents.wires.base import UIMessage, Wire
+
+_HISTORIES = ("messages", "input")
+
+
+class NothingToSayError(UpstreamError):
+    """The history holds nothing that could be sent to a model."""
+
+    def __init__(self) -> None:
+        super().__init__("there is nothing to say to the model: the history is empty or blank")
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How one provider is asked.
+
+    Attributes:
+        wire: the format.
+        base_url: where the provider is.
+        model: its model, unless options name another.
+        options: of every call.
+        allowed: names of options that a request may set.
+    """
+
+    wire: Wire
+    base_url: str
+    model: str
+    options: Options = field(default_factory=Options)
+    allowed: frozenset[str] = frozenset()
+
+    def provider(self, options: Options | None = None) -> str:
+        """Return the provider's name, under which is kept what it wants back."""
+        model = (options or self.options).model or self.model
+        return provider_name(self.wire.name, self.base_url, model)
+
+    def body(
+        self,
+        messages: Sequence[UIMessage],
+        tools: Sequence[Tool],
+        *,
+        options: Options | None = None,
+        without: Iterable[str] = (),
+    ) -> dict[str, Any]:
+        """Return a request's body, without the named fields of the wire's own.
+
+        Raises:
+            NothingToSayError: there would be no message in it.
+            InvalidOptionsError: the format has no such option.
+        """
+        options = options or self.options
+        body = self.wire.request(options.model or self.model, with_own(messages, self.provider(options)), tools)
+        if not any(one.get("role") != "system" for name in _HISTORIES for one in body.get(name, ())):
+            raise NothingToSayError
+        for name in without:
+            body.pop(name, None)
+        return body | self.wire.options(options) | dict(options.body)
+
+    def named(self, events: Iterable[Event], options: Options | None = None) -> Iterator[Event]:
+        """Yield a decoder's events with the provider's name on what it wants back."""
+        provider = self.provider(options)
+        for event in events:
+            yield named(event, provider)
+
+    def chosen(self, request: Mapping[str, Any]) -> Options:
+        """Return the options of one request.
+
+        Raises:
+            InvalidOptionsError: it asks for what it may not, or for what there is not.
+        """
+        return self.options.changed_by(request, self.allowed)
+
+    def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
+        """Return why a prompt cannot be sent; see ``Choosy``."""
+        try:
+            self.wire.options(self.chosen(request))
+        except InvalidOptionsError as error:
+            return str(error)
+        return None if message is None else refusal_of(self.wire, message)
