@@ -9,7 +9,7 @@ import click
 
 from durable_streams.cli.descriptors import announce
 from durable_streams.cli.endings import Failure, Status
-from durable_streams.cli.options import Whole, gathered, option, tell_of_ignored_variables
+from durable_streams.cli.options import Header, Whole, gathered, option, tell_of_ignored_variables
 from durable_streams.runtime.stopping import StoppedEarlyError, StopSignals
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from durable_streams.agents.models import Provider
     from durable_streams.agents.service.serve import Service, ServiceConfig
     from durable_streams.agents.sessions.settings import Busy
+    from durable_streams.agents.sources.context import Policy
     from durable_streams.runtime.logs import LogFormat
 
 
@@ -62,6 +63,17 @@ class AgentServe:
     api_key: str | None
     system: str | None
     source: str | None
+    temperature: float | None
+    max_tokens: int | None
+    reasoning_effort: str | None
+    stop: tuple[str, ...] | None
+    model_headers: tuple[tuple[str, str], ...] | None
+    model_body: str | None
+    allow_option: tuple[str, ...] | None
+    stream_options: bool | None
+    context_tokens: int | None
+    context_policy: Policy | None
+    context_hook: str | None
     log_format: LogFormat
 
 
@@ -117,6 +129,42 @@ class AgentServe:
 @option("--api-key", default=None, help="Its key; else OPENAI_API_KEY or ANTHROPIC_API_KEY.")
 @option("--system", default=None, help="Instructions for the model.")
 @option("--source", default=None, help="module:name of a Source of your own, instead of a model.")
+@option("--temperature", type=click.FloatRange(0, 2), default=None, help="How varied answers are.")
+@option("--max-tokens", type=Whole(1), default=None, help="Bound of one answer.")
+@option(
+    "--reasoning-effort",
+    type=click.Choice(["none", "minimal", "low", "medium", "high", "xhigh"]),
+    default=None,
+    help="How long a model that reasons does so.",
+)
+@option("--stop", multiple=True, help="A text that ends an answer. Repeatable.")
+@option(
+    "--model-header",
+    "model_headers",
+    type=Header(),
+    multiple=True,
+    help="Send this header to the model, 'Name: value'. Repeatable.",
+)
+@option("--model-body", default=None, help="Further fields of requests to the model, a JSON object.")
+@option(
+    "--allow-option",
+    type=click.Choice(["model", "temperature", "max_tokens", "reasoning_effort", "stop", "body"]),
+    multiple=True,
+    help="Let prompts set this for their own answer, in the field `options`. Repeatable; none by default.",
+)
+@option(
+    "--stream-options/--no-stream-options",
+    default=None,
+    help="Whether to ask for the tokens of a streamed answer; a server that refuses is not asked again.",
+)
+@option("--context-tokens", type=Whole(1), default=None, help="The most that a history may take; else all is sent.")
+@option(
+    "--context-policy",
+    type=click.Choice(["trim", "summarise"]),
+    default=None,
+    help="What becomes of older turns that do not fit: left out, or told in a summary.",
+)
+@option("--context-hook", default=None, help="module:name of a function that changes every history.")
 @option("--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt", help="How log lines are written.")
 @gathered(AgentServe)
 def serve_command(options: AgentServe) -> int:
@@ -151,10 +199,12 @@ def _service(options: AgentServe) -> Service:
     from durable_streams.agents.models import SourceNotFoundError  # noqa: PLC0415 --help need not load the adapter
     from durable_streams.agents.service.serve import Service  # noqa: PLC0415
     from durable_streams.agents.sessions.settings import InvalidSettingsError  # noqa: PLC0415
+    from durable_streams.agents.sources.context import InvalidContextError  # noqa: PLC0415
+    from durable_streams.agents.wires.options import InvalidOptionsError  # noqa: PLC0415
 
     try:
         return Service(_config(options))
-    except (InvalidSettingsError, SourceNotFoundError) as refusal:
+    except (InvalidSettingsError, SourceNotFoundError, InvalidOptionsError, InvalidContextError) as refusal:
         raise Failure(str(refusal)) from refusal
 
 

@@ -15,9 +15,18 @@ T = TypeVar("T")
 R = TypeVar("R")
 FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 
-UNITS: Final = {"ms": "MILLISECONDS", "s": "SECONDS", "bytes": "BYTES", "count": "COUNT", "commands": "COUNT"}
+UNITS: Final = {
+    "ms": "MILLISECONDS",
+    "s": "SECONDS",
+    "bytes": "BYTES",
+    "count": "COUNT",
+    "commands": "COUNT",
+    "tokens": "TOKENS",
+}
 """Last word of an option's name → what its value is called in the help."""
 
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e]*)")
+"""Token and printable ASCII (RFC 9110 §5)."""
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://[^/\s]+:[0-9]+", re.ASCII)
 _IGNORED: Final = "durable_streams.cli.options.ignored"
 _SIZE = re.compile(r"([0-9]+)\s*([kmgt]i?b?)?", re.IGNORECASE | re.ASCII)
@@ -48,6 +57,22 @@ class Size(click.ParamType):  # type: ignore[type-arg] # generic in the newest c
             limits = f"{in_units(self._minimum)} to {in_units(self._maximum)}"
             self.fail(f"{value} is not in the range of {limits}", param, ctx)
         return size
+
+
+class Header(click.ParamType):  # type: ignore[type-arg] # generic in the newest click alone
+    """A request header, ``Name: value``; in the variable one per line."""
+
+    name = "header"
+    envvar_list_splitter = "\n"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return name and value."""
+        if isinstance(value, tuple):
+            return value
+        found = _HEADER.fullmatch(str(value))
+        if found is None:
+            self.fail(f"{value!r} is not of the form 'Name: value'", param, ctx)
+        return found[1], found[2].strip()
 
 
 class Whole(click.IntRange):

@@ -6,7 +6,6 @@ Owns: options of the connection, addresses, exit statuses of the client's errors
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
@@ -14,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import click
 
 from durable_streams.cli.endings import Failure, Status
-from durable_streams.cli.options import Whole, option
+from durable_streams.cli.options import Header, Whole, option
 from durable_streams.client import (
     AsyncDurableStream,
     DurableStreamError,
@@ -39,25 +38,10 @@ PATIENCE_MS: Final = 300_000
 """How long to wait for a server that went away in the middle of something."""
 PAUSE_MAX_S: Final = 0.5
 """Longest pause between two attempts: one person waits for one server, which needs no sparing."""
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e]*)")
-"""Token and printable ASCII (RFC 9110 §5)."""
 _NOT_FOUND = (StreamNotFoundError, RetentionGoneError, SubscriptionNotFoundError)
 _CONFLICT: Final = 409
 _OWN_REFUSALS: Final = frozenset({"INVALID_JSON", "EMPTY_BODY"})
 """Codes by which the client refuses what it was given, before any request."""
-
-
-class _Header(click.ParamType):  # type: ignore[type-arg] # generic in the newest click alone
-    """A request header, ``Name: value``; in the variable one per line."""
-
-    name = "header"
-    envvar_list_splitter = "\n"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        found = _HEADER.fullmatch(str(value))
-        if found is None:
-            self.fail(f"{value!r} is not of the form 'Name: value'", param, ctx)
-        return found[1], found[2].strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +105,7 @@ def remote_options(command: FC) -> FC:
             show_default=f"{FIRST_CONTACT_MS}, and {PATIENCE_MS} once the server has answered",
             help="Bear interruptions for this long.",
         ),
-        option("--header", type=_Header(), multiple=True, help="Send this header, 'Name: value'. Repeatable."),
+        option("--header", type=Header(), multiple=True, help="Send this header, 'Name: value'. Repeatable."),
         option("--url", default=DEFAULT_URL, help="URL of the streams' root, for streams named by path."),
     ):
         command = declare(command)
