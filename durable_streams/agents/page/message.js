@@ -25,7 +25,7 @@ export class Folding {
       if ('input' in chunk) this.#call(chunk).input = chunk.input;
     } else if (type === 'tool-output-available' && this.calls.has(toolCallId)) {
       Object.assign(this.calls.get(toolCallId), { state: 'output-available', output: chunk.output });
-    } else if (type === 'source-url') this.#add({ ...chunk });
+    } else if (type === 'source-url' || type === 'file') this.#add({ ...chunk });
     if (chunk.messageMetadata) Object.assign(this.message.metadata, chunk.messageMetadata);
   }
 

@@ -86,8 +86,9 @@ export class MessagesView {
   }
 }
 
-function isShown(part) {
-  return (part.type === 'text' || part.type === 'reasoning') ? part.text !== '' : part.type.startsWith('tool-') || part.type === 'source-url';
+function isShown({ type, text }) {
+  if (type === 'text' || type === 'reasoning') return text !== '';
+  return type.startsWith('tool-') || type === 'source-url' || type === 'file';
 }
 
 function drawPart(shown, part, n) {
@@ -99,7 +100,7 @@ function drawPart(shown, part, n) {
     shown.drawn[n] = drawn;
     shown.parts.insertBefore(drawn.element, shown.parts.children[n] ?? null);
   }
-  const key = part.text ?? JSON.stringify(part);
+  const key = part.text ?? part.url ?? JSON.stringify(part);
   if (drawn.key !== key) {
     drawn.key = key;
     drawn.update(part, role);
@@ -138,6 +139,18 @@ const makers = {
     const update = (part) => {
       set(anchor, part.title || part.url);
       if (/^https?:\/\//i.test(part.url)) anchor.href = part.url;
+    };
+    return { element, update };
+  },
+  file() {
+    const element = made('p', 'file');
+    const update = ({ url, mediaType, filename }) => {
+      // What is elsewhere is not fetched by itself: whoever made the answer would learn who reads it.
+      const isPicture = /^data:image\/(png|jpeg|webp|gif);base64,/.test(url);
+      const shown = isPicture ? made('img') : made('a', '', filename || mediaType);
+      if (isPicture) Object.assign(shown, { src: url, alt: filename || 'a picture' });
+      else if (/^https?:\/\//i.test(url)) Object.assign(shown, { href: url, target: '_blank', rel: 'noopener noreferrer nofollow' });
+      element.replaceChildren(shown);
     };
     return { element, update };
   },
