@@ -202,6 +202,9 @@ def test_a_broken_answer_ends_once(wire: str, answer: Answer, data: st.DataObjec
         assert [isinstance(event, Finished) for event in [*events, *decoder.finish()]].count(True) == 1
 
 
+ASKED = [{"id": "u1", "role": "user", "parts": [{"type": "text", "text": "go on"}]}]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("wire", WIRES)
 async def test_the_same_through_a_real_server(wire: str, root: str, upstream: ScriptedUpstream) -> None:
@@ -225,7 +228,7 @@ async def test_the_same_through_a_real_server(wire: str, root: str, upstream: Sc
     for number, (answer, said) in enumerate(drawn):
         upstream.scripts["m"] = Script(raw=[said, LAST[wire]])
         ran.clear()
-        await write(Agent(source, tools), to=f"{root}/{number}")
+        await write(Agent(source, tools), to=f"{root}/{number}", messages=ASKED)
         chunks = await stored(f"{root}/{number}")
         assert text_of(chunks) == answer.text(thought=False) + ("ok" if answer.calls else "")
         assert reasoning_of(chunks) == answer.text(thought=True)

@@ -79,7 +79,11 @@ class Step:
         """
         calls = {part["toolCallId"]: part for part in settled}
         parts = [calls.get(part["toolCallId"]) if "toolCallId" in part else part for part in self._parts]
-        return [{**part, "text": whole("".join(part["text"]))} if "text" in part else part for part in parts if part is not None]
+        return [
+            {**part, "text": whole("".join(part["text"]))} if "text" in part else part
+            for part in parts
+            if part is not None
+        ]
 
     def take(self, event: Event) -> Event:
         """Take what the model says next, and return it as it is to be stored."""

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 _FAILED: Final = frozenset({"failed", "cancelled"})
 
 
+def thoughts_part(prefix: str, item_id: object) -> str:
+    """Return the name of the part that a reasoning item becomes."""
+    # Some give all items of a response the same id, and a part is of one kind.
+    return f"{prefix}{item_id or 'item'}-reasoning"
+
+
 class OpenAIResponsesDecoder:
     """Events of one response; see the module."""
 
@@ -138,11 +144,7 @@ class OpenAIResponsesDecoder:
 
     def _reasoning(self, event: Mapping[str, Any]) -> Iterator[Event]:
         # All summaries of an item are one part, so that the item's end closes it.
-        yield from self._think(self._thoughts_part(event.get("item_id")), event.get("delta"))
-
-    def _thoughts_part(self, item_id: object) -> str:
-        # Some give all items of a response the same id, and a part is of one kind.
-        return f"{self._prefix}{item_id or 'item'}-reasoning"
+        yield from self._think(thoughts_part(self._prefix, event.get("item_id")), event.get("delta"))
 
     def _think(self, part: str, text: object) -> Iterator[Event]:
         said = self._joiner.take(part, text) if isinstance(text, str) else ""
@@ -182,7 +184,7 @@ class OpenAIResponsesDecoder:
             yield from self._message(item)
 
     def _thoughts(self, item: Mapping[str, Any]) -> Iterator[Event]:
-        part = self._thought or self._thoughts_part(item.get("id"))
+        part = self._thought or thoughts_part(self._prefix, item.get("id"))
         if self._thought is None:
             for _, text in pieces(item.get("summary") or item.get("content")):
                 yield from self._think(part, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from durable_streams.agents.events import FileGiven, Kept, ReasoningEnded, Usage
+from durable_streams.agents.wires.decoders.openai_responses import thoughts_part
 from durable_streams.agents.wires.keepers.base import Keeper, count, listed, mapping, text, with_metadata
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ResponsesKeeper(Keeper):
         """Look at an event; see ``Keeper``."""
         for item in _items(event):
             if item.get("type") == "reasoning":
-                self._thoughts[f"{self._prefix}{item.get('id', 'reasoning')}"] = item
+                self._thoughts[thoughts_part(self._prefix, item.get("id"))] = item
 
     def marked(self, said: Event) -> Event:
         """Return the event with its item; see ``Keeper``."""
