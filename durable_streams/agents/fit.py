@@ -22,9 +22,11 @@ from durable_streams.agents.events import (
     ToolInputDelta,
     ToolReturned,
 )
-from durable_streams.agents.plain import NoFormError, plain, whole
+from durable_streams.agents.plain import NoFormError, storable, whole
 
 DELTAS: Final = (TextDelta, ReasoningDelta, ToolInputDelta)
+TEXT_MAX_CHARS: Final = 256 * 1024
+"""Of a text that comes whole, such as an error: what is beyond is cut off. A delta is cut in pieces instead."""
 _TEXTS: Final[Mapping[type, tuple[tuple[str, bool], ...]]] = {
     kind: tuple((field.name, "None" in str(field.type)) for field in fields(kind) if str(field.type).startswith("str"))
     for kind in get_args(Event)
@@ -88,11 +90,14 @@ def _mended(event: Event) -> Event:
     mended: dict[str, Any] = {}
     for name, _ in _TEXTS[kind]:
         text = getattr(event, name)
-        if text is not None and not (name == "text" and kind in DELTAS) and whole(text) is not text:
-            mended[name] = whole(text)
+        if text is None or (name == "text" and kind in DELTAS):
+            continue
+        kept = whole(text)[:TEXT_MAX_CHARS]
+        if kept is not text:
+            mended[name] = kept
     for holds in _held(event):
         try:
-            mended[holds] = plain(getattr(event, holds))
+            mended[holds] = storable(getattr(event, holds))
         except NoFormError as error:
             if isinstance(event, ToolReturned):
                 return ToolFailed(event.call_id, f"the result cannot be stored: {error}")

@@ -14,7 +14,7 @@ date, time, UUID, path, decimal    as text, dates as ISO 8601 has them
 bytes                              base64
 =================================  =========================================================
 
-Nothing else has a form, nor has what is nested deeper than ``DEPTH_MAX``.
+Nothing else has a form, nor has what is nested deeper than ``DEPTH_MAX``. What is stored has a largest size as well.
 """
 
 from __future__ import annotations
@@ -37,12 +37,27 @@ from durable_streams.agents.errors import AgentError
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 
 DEPTH_MAX: Final = 64
+VALUE_MAX_BYTES: Final = 4 * 2**20
+"""Of a value as JSON. It is appended in one piece, and once more as text inside JSON, which may double it."""
 _WHOLE: Final = range(-(2**63), 2**64)
 _KEYS: Final = {None: "null", True: "true", False: "false"}
 
 
 class NoFormError(AgentError):
-    """A value that cannot be written as JSON."""
+    """A value that cannot be written as JSON, or is too large to be stored in one piece."""
+
+
+def storable(value: object) -> Plain:
+    """Return the value in its form, which is not above ``VALUE_MAX_BYTES``.
+
+    Raises:
+        NoFormError: it has none, or is larger.
+    """
+    form = plain(value)
+    size_bytes = len(orjson.dumps(form))
+    if size_bytes > VALUE_MAX_BYTES:
+        raise NoFormError(f"it has {size_bytes} bytes as JSON, and {VALUE_MAX_BYTES} are the most")
+    return form
 
 
 def plain(value: object) -> Plain:

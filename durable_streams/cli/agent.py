@@ -53,7 +53,6 @@ class AgentServe:
     on_busy: Busy | None
     lease_ms: int | None
     renew_ms: int | None
-    skew_ms: int | None
     grace_ms: int | None
     linger_ms: int | None
     presence_ms: int | None
@@ -96,10 +95,11 @@ class AgentServe:
     help="What becomes of a new prompt while an answer is being written.",
 )
 @option(
-    "--lease-ms", type=Whole(100), shown=_default_of("lease_ms"), help="An owner silent for so long is taken for dead."
+    "--lease-ms", type=Whole(100), shown=_default_of("lease_ms"), help="A process silent for so long is taken for dead."
 )
-@option("--renew-ms", type=Whole(10), shown=_default_of("renew_ms"), help="How often an owner renews its lease.")
-@option("--skew-ms", type=Whole(0), shown=_default_of("skew_ms"), help="How much the machines' clocks may differ.")
+@option(
+    "--renew-ms", type=Whole(10), shown=_default_of("renew_ms"), help="Time between two signs of life of a process."
+)
 @option(
     "--grace-ms",
     type=Whole(0),

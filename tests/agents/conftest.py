@@ -54,7 +54,7 @@ def adapters(root: str) -> Adapters:
 
     @asynccontextmanager
     async def make(source: Source | Iterated, on_busy: Busy = "reject") -> AsyncIterator[Adapter]:
-        settings = Settings(root, on_busy=on_busy, lease_ms=60_000, renew_ms=200, skew_ms=0, pace=Pace(linger_ms=5))
+        settings = Settings(root, on_busy=on_busy, lease_ms=60_000, renew_ms=200, pace=Pace(linger_ms=5))
         async with Adapter(settings, as_source(source)) as adapter:
             yield adapter
 

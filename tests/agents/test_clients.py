@@ -144,6 +144,7 @@ async def test_tanstack(adapter: AdapterProcess) -> None:
     result = await node("tanstack.mjs", adapter.url)
     one = [["user", "quick"], ["assistant", "Hello world"]]
     assert result["afterOne"] == [one, one]
+    assert result["reloaded"] == {"first": one, "second": one, "late": one, "kept": True, "fresh": True}
     assert result["first"] == result["second"] == result["late"]
     assert result["first"][:3] == [*one, ["user", "endless"]]
     role, text = result["first"][3]

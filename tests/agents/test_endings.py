@@ -37,7 +37,6 @@ GENERATION = Generation(
     status="running",
     owner="o",
     epoch=0,
-    lease_until=0,
     started_at=0,
 )
 
@@ -106,7 +105,7 @@ async def test_a_session_is_told_of_an_ending_once(root: str, places: Places, st
     assert await finalize(places, session, GENERATION) is None, "it is open"
     await close_as(places, GENERATION, triple=STOP, chunks=[{"type": "abort", "reason": "x"}])
     finals = await asyncio.gather(
-        *(finalize(places, Session(places, "s1"), replace(GENERATION, lease_until=n)) for n in range(5))
+        *(finalize(places, Session(places, "s1"), replace(GENERATION, reason=str(n))) for n in range(5))
     )
     assert len(set(finals)) == 1
     rows = await stored(f"{root}/sessions/s1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +16,7 @@ from durable_streams.agents.codecs.message import message_of
 from durable_streams.agents.codecs.reading import event_of
 from durable_streams.agents.codecs.ui_chunks import ending_of
 from durable_streams.agents.events import Ending
+from durable_streams.agents.sessions.adapter import BusyError
 from durable_streams.agents.sessions.beacon import Beacon
 from durable_streams.agents.sessions.rows import generation_row
 from durable_streams.agents.sessions.state import SessionState
@@ -24,6 +26,8 @@ from tests.agents.conftest import ended, stored
 from tests.agents.test_sessions import Speaker, asking
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from durable_streams.agents.sessions.rows import Generation
     from tests.agents.conftest import Adapters
 
@@ -129,13 +133,17 @@ async def test_a_generation_with_odd_chunks_is_ended_and_its_session_goes_on(roo
         await stream.create_stream(content_type="application/json")
         for chunk in [{"type": "start", "messageId": "m"}, 7, {"type": "text-delta", "id": "t", "delta": ["a"]}, {}]:
             await stream.append(orjson.dumps(chunk))
-    lost = {**{name: getattr(left, name) for name in left.__slots__}, "id": "odd", "stream": path, "lease_until": 1}
+    lost = {**{name: getattr(left, name) for name in left.__slots__}, "id": "odd", "stream": path, "owner": "gone"}
     async with AsyncDurableStream(f"{root}/sessions/s1") as stream:
         await stream.create_stream(content_type="application/json")
         await stream.append_as(ProducerTriple("turn", 0, 0), [generation_row(type(left)(**lost), "insert")])
     speaker = Speaker()
     speaker.go.set()
     async with adapters(speaker) as adapter:
+        await Beacon(adapter.places, SystemClock()).leave("gone")
+        with contextlib.suppress(BusyError):
+            await adapter.ask("s1", asking())
+        await ended(adapter, "s1", "odd")
         asked = await adapter.ask("s1", asking())
         assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
         assert adapter.session("s1").state.generations["odd"].status == "lost"
@@ -148,18 +156,31 @@ async def test_one_bad_session_ends_no_loop_that_serves_others(root: str, adapte
     async with adapters(speaker) as adapter:
         beacon = adapter.places.stream(f"agents/running/{adapter.now_ms() // 3_600_000}")
         await beacon.create_stream(content_type="application/json", ttl_seconds=4 * 3600)
-        for odd in (7, {"session": 1}, {"session": "s 1/..", "generation": "x"}):
+        for odd in (
+            7,
+            {"session": 1},
+            {"owner": "x", "session": "s 1/..", "generation": "x"},
+            {"owner": 7, "left": True},
+            {"owner": "x", "beat": "1", "leaseMs": None},
+            {"owner": "x", "beat": 1, "leaseMs": 1, "ended": [7, {}]},
+            {"owner": "x", "left": True},
+        ):
             await beacon.append(orjson.dumps(odd))
         asked = await adapter.ask("s1", asking())
         await speaker.said.wait()
         # Another process's reaper reads the same names from the first on, and finds the run whose owner is told gone.
         found = asyncio.Event()
 
-        def tell(session_id: str, gid: str) -> None:
-            if (session_id, gid) == ("s1", asked.generation.id):
-                found.set()
+        class Listening:
+            def named(self, owner: str, session_id: str, gid: str) -> None:
+                if (owner, session_id, gid) == (asked.generation.owner, "s1", asked.generation.id):
+                    found.set()
 
-        watching = asyncio.create_task(Beacon(adapter.places, SystemClock()).watch(tell))
+            def beat(self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str]) -> None: ...
+
+            def left(self, owner: str) -> None: ...
+
+        watching = asyncio.create_task(Beacon(adapter.places, SystemClock()).watch(Listening()))
         await found.wait()
         assert not watching.done()
         watching.cancel()

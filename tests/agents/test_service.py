@@ -14,6 +14,7 @@ from durable_streams.agents import Pace
 from durable_streams.agents.events import TextDelta
 from durable_streams.agents.models import ModelChoice, NoModel, SourceNotFoundError, choose
 from durable_streams.agents.service.app import make_app
+from durable_streams.agents.service.chat import ADAPTER
 from durable_streams.agents.sessions.adapter import Adapter
 from durable_streams.agents.sessions.prompts import Prompt
 from durable_streams.agents.sessions.settings import Settings
@@ -42,8 +43,10 @@ class Echo:
 class Site:
     """A running service and a client of it."""
 
-    def __init__(self, adapter: Adapter, url: str, session: aiohttp.ClientSession) -> None:
-        self.adapter, self.url, self._session = adapter, url, session
+    def __init__(self, runner: web.AppRunner, session: aiohttp.ClientSession) -> None:
+        self.app, self._session = runner.app, session
+        self.adapter = self.app[ADAPTER]
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     async def call(
         self, method: str, path: str, body: object = None, **headers: str
@@ -63,7 +66,7 @@ async def site(root: str) -> AsyncIterator[Site]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with aiohttp.ClientSession() as session:
-        yield Site(adapter, f"http://127.0.0.1:{runner.addresses[0][1]}", session)
+        yield Site(runner, session)
     await runner.cleanup()
 
 
@@ -172,19 +175,43 @@ async def test_who_has_not_said_so_in_time_is_not_there(root: str) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with aiohttp.ClientSession() as session:
-        site = Site(adapter, f"http://127.0.0.1:{runner.addresses[0][1]}", session)
+        site = Site(runner, session)
         await site.call("POST", "/api/sessions/s1/presence", {"id": "tab", "name": "Ann"})
         assert orjson.loads((await site.call("GET", "/api/sessions/s1/presence"))[2]) == {"presence": []}
     await runner.cleanup()
 
 
-@pytest.mark.parametrize(
-    ("name", "path"), [("stream", "sessions/s1"), ("events", "sessions/s1"), ("agui", "sessions/s1/agui")]
-)
+SESSION_STREAMS = [("stream", "sessions/s1"), ("events", "sessions/s1"), ("agui", "sessions/s1/agui")]
+
+
+@pytest.mark.parametrize(("name", "path"), SESSION_STREAMS)
 async def test_session_streams_are_redirected_to(site: Site, name: str, path: str) -> None:
+    await site.adapter.places.stream(path).create_stream(content_type="application/json")
     status, headers, _ = await site.call("GET", f"/api/sessions/s1/{name}?offset=-1&live=sse")
     assert (status, headers["Location"]) == (307, f"https://streams.example/root/{path}?offset=-1&live=sse")
-    assert await stored(f"{site.adapter.places.root_url}/{path}") == []
+
+
+@pytest.mark.parametrize(("name", "path"), SESSION_STREAMS)
+@pytest.mark.parametrize("live", ["", "&live=long-poll", "&live=sse"])
+async def test_a_session_that_has_not_begun_is_read_as_an_empty_stream(  # noqa: PLR0917 fixtures and parameters
+    site: Site, name: str, path: str, live: str
+) -> None:
+    url = f"/api/sessions/s1/{name}?offset=-1"
+    status, headers, text = await site.call("GET", url)
+    assert (status, text, headers["Stream-Next-Offset"]) == (200, b"[]", "-1")
+    assert headers["Stream-Up-To-Date"] == "true"
+    if not live:
+        return
+    waiting = asyncio.create_task(site.call("GET", url + live))
+    with pytest.raises(StreamNotFoundError):
+        await stored(f"{site.adapter.places.root_url}/{path}")
+    await site.adapter.places.stream(path).create_stream(content_type="application/json")
+    status, headers, text = await waiting
+    if live == "&live=long-poll":
+        assert (status, headers["Location"]) == (307, f"https://streams.example/root/{path}?offset=-1{live}")
+    elif status == 200:
+        assert text.startswith(b'event: control\ndata: {"streamNextOffset":"-1"')
+    assert (await site.call("GET", url + live))[0] == 307
 
 
 def event(kind: str = "todo", key: str = "1", operation: str = "insert", **more: object) -> dict[str, Any]:
@@ -223,13 +250,26 @@ async def test_events_that_would_break_readers_are_refused(site: Site, given: ob
         await stored(f"{site.adapter.places.root_url}/sessions/s1")
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/sessions/s1", "/api/sessions/s1/messages", "/api/sessions/s1/presence", "/api/chat/s1/stream"]
-)
-async def test_to_look_at_a_session_creates_nothing(site: Site, path: str) -> None:
-    assert (await site.call("GET", path))[0] in {200, 204}
-    with pytest.raises(StreamNotFoundError):
-        await stored(f"{site.adapter.places.root_url}/sessions/s1")
+async def listed(site: Site) -> set[str]:
+    """Return the paths of all streams but those of the processes."""
+    url = f"{site.adapter.places.root_url}/__ds/streams?limit=1000"
+    async with site.adapter.places.session.get(url) as answer:
+        paths = {one["path"] for one in (await answer.json())["streams"]}
+    return {path for path in paths if not path.startswith("agents/running/")}
+
+
+async def test_to_look_at_a_session_creates_nothing(site: Site) -> None:
+    routes = {
+        route.resource.canonical
+        for route in site.app.router.routes()
+        if route.method == "GET" and route.resource is not None
+    }
+    assert "/api/sessions/{session_id}/agui" in routes
+    for route in sorted(routes):
+        path = route.replace("{session_id}", "fresh").replace("{generation_id}", "g1")
+        status, _, _ = await site.call("GET", path)
+        assert status in {200, 204, 403, 404, 405}, path
+    assert await listed(site) == set()
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ async def test_the_agui_stream_tells_prompts_answers_and_endings_once(root: str,
         await speaker.said.wait()
         # A second process tells it too, as it would after a crash of the first.
         await other.session("s1").refresh()
-        again = asyncio.create_task(other._project(other.session("s1"), first.generation))
+        again = asyncio.create_task(other.project(other.session("s1"), first.generation))
         speaker.go.set()
         await ended(one, "s1", first.generation.id)
         await again

@@ -25,7 +25,7 @@ from tests.agents.wire_bytes import Text
 from tests.patience import HANG_S, pause
 
 if TYPE_CHECKING:
-    from durable_streams.agents.sessions.adapter import Stopped
+    from durable_streams.agents.sessions.stopping import Stopped
 
 SEEDS = int(os.environ.get("STOP_SEEDS", "100"))
 STOPS = 50

@@ -84,7 +84,7 @@ class ScriptedUpstream:
         self._gates: set[asyncio.Event] = set()
 
     async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=2**24)
+        app = web.Application(client_max_size=2**26)
         for path in PATHS:
             app.router.add_post(path, self._answer)
         app.router.add_post("/tool", self._tool)

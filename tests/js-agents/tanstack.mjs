@@ -23,6 +23,16 @@ const second = open();
 await first.sendMessage("quick");
 await Promise.all([answered(first, "world"), answered(second, "world")]);
 const afterOne = [seen(first), seen(second)];
+const ids = (client) => client.getMessages().map((message) => message.id);
+const before = ids(first);
+await first.reload();
+await until(() => ids(second).at(-1) !== before.at(-1) && JSON.stringify(seen(second)) === JSON.stringify(seen(first)));
+const reloaded = {
+  first: seen(first), second: seen(second), kept: ids(first)[0] === before[0], fresh: ids(first).at(-1) !== before.at(-1),
+};
+const between = open();
+await answered(between, "world");
+reloaded.late = seen(between);
 first.sendMessage("endless");
 await Promise.all([answered(first, "w3"), answered(second, "w3")]);
 await post(`${session}/stop`, { by: "eve" });
@@ -36,6 +46,6 @@ const late = open();
 await answered(late, "w3");
 await until(() => JSON.stringify(seen(late)) === JSON.stringify(seen(first)));
 console.log(JSON.stringify({
-  afterOne, first: seen(first), second: seen(second), late: seen(late), error: String(first.getError() ?? ""),
+  afterOne, reloaded, first: seen(first), second: seen(second), late: seen(late), error: String(first.getError() ?? ""),
 }));
 process.exit(0);

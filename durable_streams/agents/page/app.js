@@ -8,7 +8,7 @@ import { Session } from './session.js';
 import { Sessions, titleOf } from './sessions.js';
 import { MessagesView, made, set } from './view.js';
 
-const REST_AFTER_MS = 60_000, LOST_AFTER_MS = 1_500, NEAR_PX = 80;
+const REST_AFTER_MS = 60_000, LOST_AFTER_MS = 20_000, NEAR_PX = 80;
 const SESSION_ID = /^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,127}$/;
 const at = (id) => document.getElementById(id);
 
@@ -90,15 +90,14 @@ function drawButtons(active) {
   set(at('stop'), at('stop').disabled ? 'Stopping…' : 'Stop');
 }
 
-// If nobody renews an answer's lease, have the service end it.
+// If nothing has been heard of an answer for long, have the service look whether it is lost.
 function lookForLost(active) {
   clearTimeout(lookForLost.timer);
   if (!active) return;
-  const leftMs = active.lease_until - service.aheadMs - Date.now();
   lookForLost.timer = setTimeout(() => {
     adapter.look(session.sessionId).catch(() => undefined);
     soon();
-  }, Math.max(leftMs, 0) + LOST_AFTER_MS);
+  }, LOST_AFTER_MS);
 }
 
 function drawConnection() {

@@ -5,6 +5,8 @@ Must not know: streams, time. Invariant: nothing is reordered, and what was take
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from durable_streams.agents.codecs.chunk_names import DELTA, INPUT_DELTA
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _TEXT_FIELDS: Final = (DELTA, INPUT_DELTA, "text")
 """Where a chunk has its text; the last is that of raw text."""
 _CHUNK_BYTES: Final = 64
-"""Rough size of a chunk around its text; sizes here only decide when to send."""
+"""Rough size of a chunk around its text; sizes of text here only decide when to send."""
 
 
 class Coalescer:
@@ -31,39 +33,63 @@ class Coalescer:
     def __init__(self, codec: Codec, max_chunk_bytes: int) -> None:
         self._codec = codec
         self._max_chunk_bytes = max_chunk_bytes
-        self._chunks: list[Chunk] = []
-        self._last_bytes = 0
+        self._held: deque[_Held] = deque()
         self.size_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._chunks)
+        return len(self._held)
 
     def add(self, chunks: Iterable[Chunk]) -> None:
         """Put chunks behind the others, joining what can be joined."""
         for chunk in chunks:
-            size = _rough_bytes(chunk)
-            joined = None
-            if self._chunks and self._last_bytes + size <= self._max_chunk_bytes:
-                joined = self._codec.merge(self._chunks[-1], chunk)
-            if joined is None:
-                self._chunks.append(chunk)
-                self._last_bytes = 0
-            else:
-                self._chunks[-1] = joined
-            self._last_bytes += size
-            self.size_bytes += size
+            size = _text_bytes(chunk)
+            if size is None:
+                # Of a value nothing tells the size but its bytes.
+                message = self._codec.encode(chunk)
+                self._held.append(_Held(message, len(message)))
+                self.size_bytes += len(message)
+            elif not self._join(chunk, size):
+                self._held.append(_Held(chunk, size))
+                self.size_bytes += size
 
-    def take(self) -> list[bytes]:
-        """Remove everything and return it as messages."""
-        messages = [self._codec.encode(chunk) for chunk in self._chunks]
-        self._chunks = []
-        self.size_bytes = self._last_bytes = 0
+    def take(self, max_bytes: int) -> list[bytes]:
+        """Remove from the front what is not above ``max_bytes`` together, or one that is by itself, and return it."""
+        messages: list[bytes] = []
+        taken_bytes = 0
+        while self._held:
+            held = self._held[0]
+            message = held.chunk if isinstance(held.chunk, bytes) else self._codec.encode(held.chunk)
+            taken_bytes += len(message) + 1
+            if messages and taken_bytes > max_bytes:
+                break
+            messages.append(message)
+            self.size_bytes -= self._held.popleft().size_bytes
         return messages
 
+    def _join(self, chunk: Chunk, size: int) -> bool:
+        last = self._held[-1] if self._held else None
+        if last is None or isinstance(last.chunk, bytes) or last.size_bytes + size > self._max_chunk_bytes:
+            return False
+        joined = self._codec.merge(last.chunk, chunk)
+        if joined is None:
+            return False
+        last.chunk = joined
+        last.size_bytes += size
+        self.size_bytes += size
+        return True
 
-def _rough_bytes(chunk: Chunk) -> int:
+
+@dataclass(slots=True)
+class _Held:
+    """A chunk, or its bytes if nothing can be joined to it."""
+
+    chunk: Chunk | bytes
+    size_bytes: int
+
+
+def _text_bytes(chunk: Chunk) -> int | None:
     for field in _TEXT_FIELDS:
         text = chunk.get(field)
         if isinstance(text, str):
             return _CHUNK_BYTES + len(text)
-    return _CHUNK_BYTES * 4
+    return None

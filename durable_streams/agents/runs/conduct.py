@@ -66,6 +66,7 @@ class Conductor:
         self._url = stream.url
         self._scope = Scope()
         self._stop: Ending | None = None
+        self._over = False
         self._cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._driving: asyncio.Task[Ending] | None = None
         self._releasing: asyncio.Task[None] | None = None
@@ -76,11 +77,16 @@ class Conductor:
         if self._cancelled.done():
             self._cancel()
 
-    def stop(self, ending: Ending) -> None:
-        """Cancel the source; this is the run's ending. The first stop counts."""
-        if self._stop is None:
+    def stop(self, ending: Ending) -> bool:
+        """Cancel the source; this is the run's ending. The first stop counts.
+
+        Returns:
+            Whether a stop is the run's ending, as far as this process has a say; ``False``: it had ended before.
+        """
+        if self._stop is None and not self._over:
             self._stop = ending
             self._cancel()
+        return self._stop is not None
 
     def yield_to_other(self) -> None:
         """Cancel the source, because another process has ended the run."""
@@ -95,6 +101,7 @@ class Conductor:
         driving = self._started()
         either: list[asyncio.Future[Any]] = [driving, self._cancelled]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        self._over = True
         if self._stop is not None:
             return Ended(self._counted(self._stop), stopped=True)
         error = self.writer.failure or self._error_of(driving)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | ToolInputDelta
 
+DELTA_MAX_CHARS: Final = 256 * 1024
+"""A longer delta is stored as several."""
 _HIGH: Final = ("\ud800", "\udbff")
 """The first halves of surrogate pairs."""
 
@@ -50,9 +52,13 @@ class Intake:
         Raises:
             UnstorableError: it is no event, a text of it is none, or a value has no form.
         """
-        if not self._halves and _is_ascii(event):
+        if not self._halves and _is_short_ascii(event):
             yield event
             return
+        for whole_one in self._checked(event):
+            yield from _pieces(whole_one)
+
+    def _checked(self, event: Event) -> Iterator[Event]:
         checked = fit(event)
         if isinstance(checked, ToolReturned | ToolFailed | ToolRejected):
             self._ended.add(checked.call_id)
@@ -91,15 +97,24 @@ class Intake:
         return delta if fit is delta.text else replace(delta, text=fit)
 
 
-def _is_ascii(event: Event) -> bool:
+def _is_short_ascii(event: Event) -> bool:
     """Return whether it is a delta that is fit as it is: nearly all are, and there are thousands a second."""
     return (
         isinstance(event, TextDelta | ReasoningDelta)
         and isinstance(event.text, str)
         and isinstance(event.part, str)
+        and len(event.text) <= DELTA_MAX_CHARS
         and event.text.isascii()
         and event.part.isascii()
     )
+
+
+def _pieces(event: Event) -> Iterator[Event]:
+    if not isinstance(event, DELTAS) or len(event.text) <= DELTA_MAX_CHARS:
+        yield event
+        return
+    for begin in range(0, len(event.text), DELTA_MAX_CHARS):
+        yield replace(event, text=event.text[begin : begin + DELTA_MAX_CHARS])
 
 
 def _part(delta: Delta) -> tuple[type, str]:

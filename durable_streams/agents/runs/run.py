@@ -7,13 +7,14 @@ somebody else has ended runs nothing more.
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from durable_streams.agents.errors import ToolCancelledError
 from durable_streams.agents.events import ToolCalled, ToolFailed, ToolReturned
-from durable_streams.agents.plain import plain
+from durable_streams.agents.plain import storable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -120,7 +121,7 @@ class Run:
 
         Raises:
             RunEndedError: somebody else has ended the run; the function has not run.
-            NoFormError: what the function returned cannot be recorded; its failure is.
+            NoFormError: what the function returned cannot be recorded, or is too large; its failure is.
             ToolCancelledError: the function cancelled itself, which is its failure as well.
             Exception: the function's own, recorded as the call's failure.
         """
@@ -150,6 +151,16 @@ class Run:
         _current.set(self)
 
 
+def tool_in_thread(thread_id: int) -> str | None:
+    """Return the name of the tool that a thread is in at this moment; ``None``: in none, or not to be told."""
+    frame = sys._current_frames().get(thread_id)  # noqa: SLF001 the documented way to look at another thread
+    while frame is not None:
+        if frame.f_code is _result_of.__code__:
+            return str(frame.f_locals.get("tool"))
+        frame = frame.f_back
+    return None
+
+
 async def _result_of(function: Callable[[], Awaitable[T]], tool: str) -> T:
     try:
         output = await function()
@@ -159,7 +170,7 @@ async def _result_of(function: Callable[[], Awaitable[T]], tool: str) -> T:
             raise
         # Nobody has stopped the run: a library that the tool uses has given up a task of its own.
         raise ToolCancelledError(tool) from error
-    plain(output)  # before anybody builds on it
+    storable(output)  # before anybody builds on it
     return output
 
 

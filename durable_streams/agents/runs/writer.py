@@ -32,6 +32,8 @@ GENERATOR: Final = "gen"
 """Producer id of whoever owns the run."""
 _ENDED: Final = (StreamClosedError, StaleEpochError, StreamNotFoundError)
 """Refusals that say that somebody else has ended the run."""
+APPEND_MAX_BYTES: Final = 4 * 2**20
+"""What waits beyond this leaves with the next append; well below what servers take at once."""
 BUFFER_BYTES: Final = 256 * 1024
 """A source that outruns the server by more than this is made to wait."""
 
@@ -91,6 +93,7 @@ class StreamWriter:
         # In their order: calls start in that in which the model made them.
         self._waiters: dict[asyncio.Future[None], None] = {}
         self._ending = False
+        self._last: list[bytes] | None = None
         self.failure: Exception | None = None
         self._on_failure = on_failure
 
@@ -147,7 +150,9 @@ class StreamWriter:
             await asyncio.wait([self._under_way])
 
     async def end(self, ending: Ending, triple: ProducerTriple | None = None) -> IdempotentAppendResult:
-        """Write what is buffered and the ending, and close the stream, all in one append.
+        """Write what is buffered and the ending, and close the stream with the last append of it.
+
+        Repeating the call after a ``FetchError`` goes on with the same ending, whichever is given.
 
         Args:
             ending: how the run ended.
@@ -159,16 +164,27 @@ class StreamWriter:
         """
         await self.settle()
         self._raise_failure()
-        for rest in self._intake.finish():
-            self._buffer.add(self._codec.feed(rest))
-        self._buffer.add(self._codec.end(ending))
-        triple = triple or ProducerTriple(GENERATOR, self._epoch, self._seq)
+        if self._last is None:
+            for rest in self._intake.finish():
+                self._buffer.add(self._codec.feed(rest))
+            self._buffer.add(self._codec.end(ending))
+            self._last = self._buffer.take(APPEND_MAX_BYTES)
+        while len(self._buffer):
+            await self._append(self._own_triple(), self._last, close=False)
+            self._seq += 1
+            self._last = self._buffer.take(APPEND_MAX_BYTES)
+        return await self._append(triple or self._own_triple(), self._last, close=True)
+
+    async def _append(self, triple: ProducerTriple, messages: list[bytes], *, close: bool) -> IdempotentAppendResult:
         try:
-            result = await self._stream.append_as(triple, self._buffer.take(), close=True)
+            result = await self._stream.append_as(triple, messages, close=close)
         except _ENDED as refusal:
             raise RunEndedError(self._stream.url) from refusal
         self._refuse_foreign(result, triple)
         return result
+
+    def _own_triple(self) -> ProducerTriple:
+        return ProducerTriple(GENERATOR, self._epoch, self._seq)
 
     def abandon(self) -> None:
         """Write nothing more; an append on its way is left to its fate."""
@@ -203,11 +219,12 @@ class StreamWriter:
         self._departure, self._soon = None, False
         if self._under_way is not None or not len(self._buffer) or self.failure is not None or self._ending:
             return
-        mark = self._put_count
         self._next_s = self._loop.time() + self._linger_s
-        triple = ProducerTriple(GENERATOR, self._epoch, self._seq)
+        triple = self._own_triple()
         try:
-            self._under_way = self._stream.append_soon(triple, self._buffer.take())
+            messages = self._buffer.take(APPEND_MAX_BYTES)
+            mark = self._durable_count if len(self._buffer) else self._put_count
+            self._under_way = self._stream.append_soon(triple, messages)
         except Exception as error:  # noqa: BLE001 whatever it is, writing has ended and the run is told
             self._fail(error)
             self._tell()

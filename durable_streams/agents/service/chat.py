@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from durable_streams.agents.sessions.rows import Generation
 
 ADAPTER: Final[web.AppKey[Adapter]] = web.AppKey("adapter")
+NAME_MAX_CHARS: Final = 1_000
+"""Of names and reasons, which are stored in rows; what is beyond is cut off."""
 EVENT_STREAM: Final = "text/event-stream"
 _KNOWN: Final = frozenset({"id", "messages", "trigger", "messageId", "by", "txid"})
 
@@ -55,7 +57,7 @@ async def get_stream(request: web.Request) -> web.StreamResponse:
 
 
 async def post_stop(request: web.Request) -> web.StreamResponse:
-    """``POST /api/chat/{id}/stop``: stop what is being written, for everybody."""
+    """``POST /api/chat/{id}/stop``: stop what is being written, for everybody; 202 if that is not recorded yet."""
     adapter = request.app[ADAPTER]
     body = await json_body(request)
     ending = Ending("aborted", _text(body.get("reason")), _text(body.get("by")), adapter.now_ms())
@@ -64,6 +66,8 @@ async def post_stop(request: web.Request) -> web.StreamResponse:
         gid = gid.rpartition("/")[2]
     stopped = await adapter.stop(checked_id(request.match_info["session_id"]), ending, gid)
     said: dict[str, object] = {"stopped": stopped.stopped}
+    if not stopped.recorded:
+        said["recorded"] = False
     if stopped.why is not None:
         said["why"] = stopped.why
     if stopped.generation is not None:
@@ -72,7 +76,7 @@ async def post_stop(request: web.Request) -> web.StreamResponse:
             "by": stopped.generation.stopped_by,
             "reason": stopped.generation.reason,
         }
-    return json_answer(said)
+    return json_answer(said, status=HTTPStatus.OK if stopped.recorded else HTTPStatus.ACCEPTED)
 
 
 def prompt_of(body: dict[str, Any]) -> Prompt:
@@ -98,7 +102,7 @@ def prompt_of(body: dict[str, Any]) -> Prompt:
 
 
 def _text(given: object) -> str | None:
-    return given if isinstance(given, str) and given else None
+    return given[:NAME_MAX_CHARS] if isinstance(given, str) and given else None
 
 
 def _wants_events(request: web.Request) -> bool:

@@ -10,9 +10,10 @@ from aiohttp import web
 
 from durable_streams.agents.service.answers import json_answer, json_body
 from durable_streams.agents.service.chat import ADAPTER, prompt_of, stream_url
+from durable_streams.agents.service.not_begun import to_stream
 from durable_streams.agents.sessions.adapter import SESSIONS_PATH
 from durable_streams.agents.sessions.events import InvalidEventError, add_events, be_present
-from durable_streams.agents.sessions.places import JSON, agui_path, checked_id, session_path
+from durable_streams.agents.sessions.places import agui_path, checked_id, session_path
 from durable_streams.agents.sessions.prompts import Prompt
 from durable_streams.client import StreamNotFoundError
 
@@ -77,16 +78,13 @@ async def get_presence(request: web.Request) -> web.StreamResponse:
 async def get_session_stream(request: web.Request) -> web.StreamResponse:
     """``GET /api/sessions/{id}/stream``, ``/events``: to the session's rows, with the query as it came."""
     _, session = _session(request)
-    await session.ensure()
-    return _redirect(request, session_path(session.session_id))
+    return await to_stream(request, session_path(session.session_id))
 
 
 async def get_agui_stream(request: web.Request) -> web.StreamResponse:
     """``GET /api/sessions/{id}/agui``: to the session's AG-UI events, with the query as it came."""
-    adapter, session = _session(request)
-    path = agui_path(session.session_id)
-    await adapter.places.stream(path).create_stream(content_type=JSON)
-    return _redirect(request, path)
+    _, session = _session(request)
+    return await to_stream(request, agui_path(session.session_id))
 
 
 async def post_messages(request: web.Request) -> web.StreamResponse:
@@ -97,7 +95,7 @@ async def post_messages(request: web.Request) -> web.StreamResponse:
     prompt = prompt_of({**(extra or {}), **body})
     asked = await adapter.ask(
         session.session_id,
-        Prompt(prompt.messages, by=prompt.by, txid=prompt.txid, agui=True, request=prompt.request),
+        Prompt(prompt.messages, by=prompt.by, txid=prompt.txid, agui=True, request=prompt.request, again=True),
     )
     said = {"generationId": asked.generation.id, "streamUrl": stream_url(adapter, asked.generation.stream)}
     return json_answer(said, status=HTTPStatus.ACCEPTED)
@@ -128,11 +126,3 @@ async def post_presence(request: web.Request) -> web.StreamResponse:
 def _session(request: web.Request) -> tuple[Adapter, Session]:
     adapter = request.app[ADAPTER]
     return adapter, adapter.session(checked_id(request.match_info["session_id"]))
-
-
-def _redirect(request: web.Request, path: str) -> web.Response:
-    url = stream_url(request.app[ADAPTER], path)
-    query = f"?{request.query_string}" if request.query_string else ""
-    return web.Response(
-        status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": url + query, "Cache-Control": "no-store"}
-    )

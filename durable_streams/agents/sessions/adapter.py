@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 import structlog
@@ -17,14 +17,18 @@ from durable_streams.agents.codecs import Identity, UiChunks
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.events import Ending
 from durable_streams.agents.sessions.beacon import Beacon
-from durable_streams.agents.sessions.endings import ask_owner, finalize, reap, stop_as_handler
+from durable_streams.agents.sessions.endings import fail, finalize, reap
+from durable_streams.agents.sessions.leases import Leases
 from durable_streams.agents.sessions.owner import Owner
+from durable_streams.agents.sessions.persist import until_answered
 from durable_streams.agents.sessions.places import JSON, Places, generation_path
 from durable_streams.agents.sessions.projection import project
-from durable_streams.agents.sessions.prompts import InvalidPromptError, new_message, plan
+from durable_streams.agents.sessions.prompts import InvalidPromptError, history, new_message, plan, rewrites
+from durable_streams.agents.sessions.pulse import Pulse
 from durable_streams.agents.sessions.reaper import Reaper
 from durable_streams.agents.sessions.rows import Generation, generation_row, row
 from durable_streams.agents.sessions.session import Session
+from durable_streams.agents.sessions.stopping import Stopped, Stopping
 from durable_streams.agents.sources.base import refusal_of
 from durable_streams.client import ProducerTriple, SequenceGapError
 from durable_streams.runtime.clock import SystemClock
@@ -44,6 +48,8 @@ SESSIONS_KEPT: Final = 10_000
 ATTEMPTS_MAX: Final = 50
 """Lost races for a turn in a row before a prompt is given up."""
 SHUTDOWN_S: Final = 5.0
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -68,21 +74,6 @@ class Asked:
     created: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """What became of a stop.
-
-    Attributes:
-        stopped: whether the run ended because somebody stopped it, this caller or another.
-        why: if not: ``idle`` (nothing runs), ``stale`` (another one runs), ``finished``, ``failed`` or ``lost`` first.
-        generation: the one meant, as it ended.
-    """
-
-    stopped: bool
-    why: str | None = None
-    generation: Generation | None = None
-
-
 class Adapter:
     """An adapter process; ``async with`` runs it.
 
@@ -99,14 +90,19 @@ class Adapter:
         self._clock = clock or SystemClock()
         self._name = uuid.uuid4().hex[:12]
         self._beacon = Beacon(self.places, self._clock)
+        self._leases = Leases(self._name, lease_ms=settings.lease_ms, renew_ms=settings.renew_ms)
+        self._pulse = Pulse(settings, self._name, self._clock)
         self._sessions: dict[str, Session] = {}
         self._owners: dict[str, Owner] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._reaper = Reaper(self, self._beacon, self._clock)
+        self._claiming: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._reaper = Reaper(self, self._beacon, self._leases)
+        self._stopping = Stopping(self)
         self._lists = False
 
     async def __aenter__(self) -> Self:
-        self._spawn(self._reaper.run())
+        self._pulse.start()
+        self.aside(self._reaper.run())
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -123,6 +119,7 @@ class Adapter:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pulse.stop()
         await self.places.aclose()
 
     def session(self, session_id: str) -> Session:
@@ -136,9 +133,10 @@ class Adapter:
                 del self._sessions[forgotten]
         return session
 
-    def owns(self, gid: str) -> bool:
-        """Whether this process runs a generation."""
-        return gid in self._owners
+    def owners(self, session_id: str) -> list[Owner]:
+        """Return those of a session's runs that are this process's, in turn order."""
+        mine = [owner for owner in self._owners.values() if owner.session_id == session_id]
+        return sorted(mine, key=lambda owner: owner.generation.turn)
 
     async def ask(self, session_id: str, prompt: Prompt) -> Asked:
         """Answer a prompt: start a generation, or find the one that answers it already.
@@ -156,7 +154,7 @@ class Adapter:
         for _ in range(ATTEMPTS_MAX):
             await self._refresh(session)
             planned = plan(session.state, prompt)
-            same = _same(session, planned, prompt)
+            same = _same(session, planned)
             if same is not None:
                 return Asked(same, created=False)
             active = session.state.active()
@@ -166,11 +164,12 @@ class Adapter:
                     raise BusyError(active[0])
                 continue
             if active and self.settings.on_busy == "interrupt":
-                await self._stop_all(session, active, Ending("aborted", "interrupted", prompt.by, self._clock.now_ms()))
+                ending = Ending("aborted", "interrupted", prompt.by, self._clock.now_ms())
+                for one in active:
+                    await self.stop(session_id, ending, one.id)
                 continue
-            generation = await self._claim_turn(session, planned, prompt)
+            generation = await self._start(session, planned, prompt)
             if generation is not None:
-                self._start(session, generation, planned=planned, prompt=prompt)
                 return Asked(generation, created=True)
         raise AgentError(f"lost {ATTEMPTS_MAX} races for a turn")
 
@@ -182,26 +181,8 @@ class Adapter:
         return active[0] if active else None
 
     async def stop(self, session_id: str, ending: Ending, gid: str | None = None) -> Stopped:
-        """Stop what is being written, whoever runs it.
-
-        Args:
-            session_id: the session.
-            ending: by whom and why.
-            gid: only if it is this one; ``None``: whatever is being written.
-
-        Raises:
-            DurableStreamError, FetchError: the server refused or cannot be reached; the stop may have happened.
-        """
-        session = self.session(session_id)
-        await session.refresh()
-        active = session.state.active()
-        if gid is None and not active:
-            return Stopped(stopped=False, why="idle")
-        generation = active[0] if gid is None else session.state.generations.get(gid)
-        if generation is None or not generation.active:
-            ended = generation.status if generation is not None else "stale"
-            return Stopped(ended == "aborted", None if ended == "aborted" else ended, generation)
-        return await self._stop(session, generation, ending)
+        """Stop what is being written, whoever runs it; see ``Stopping.stop``."""
+        return await self._stopping.stop(session_id, ending, gid)
 
     def now_ms(self) -> int:
         """Return Unix milliseconds."""
@@ -211,19 +192,40 @@ class Adapter:
         """End a generation whose owner is gone, and tell the session."""
         log.info("run_lost", session=session.session_id, generation=generation.id, owner=generation.owner)
         await reap(self.places, generation, self._clock.now_ms())
-        await self._finalize(session, generation)
+        if await finalize(self.places, session, generation) is not None:
+            await self.project(session, generation)
 
     async def _refresh(self, session: Session) -> None:
         await session.refresh()
-        for generation in session.state.lapsed(self._clock.now_ms(), self.settings.skew_ms):
-            await self.end_lost(session, generation)
-            await session.refresh()
+        for generation in session.state.active():
+            if self._is_lost(generation):
+                await self.end_lost(session, generation)
+                await session.refresh()
+            else:
+                self._reaper.named(generation.owner, session.session_id, generation.id)
 
-    async def _claim_turn(self, session: Session, planned: Plan, prompt: Prompt) -> Generation | None:
+    def _is_lost(self, generation: Generation) -> bool:
+        if generation.owner == self._name:
+            # Won in doubt: this process did not learn that the turn was its own, and runs nothing.
+            return generation.id not in self._owners and generation.id not in self._claiming
+        return self._leases.is_lost(generation.owner)
+
+    async def _start(self, session: Session, planned: Plan, prompt: Prompt) -> Generation | None:
+        """Win the session's next turn and begin to run it; ``None`` if somebody else was first."""
+        gid = uuid.uuid4().hex
+        self._claiming.add(gid)
+        try:
+            generation = await self._claim_turn(session, planned, prompt, gid)
+            if generation is not None:
+                self._own(session, generation, planned=planned, prompt=prompt)
+        finally:
+            self._claiming.discard(gid)
+        return generation
+
+    async def _claim_turn(self, session: Session, planned: Plan, prompt: Prompt, gid: str) -> Generation | None:  # noqa: PLR0917
         """Create the stream and win the session's next turn; ``None`` if somebody else was first."""
         state = session.state
         now_ms, turn = self._clock.now_ms(), state.turn_count
-        gid = uuid.uuid4().hex
         generation = Generation(
             id=gid,
             turn=turn,
@@ -234,7 +236,6 @@ class Adapter:
             status="queued" if state.active() else "running",
             owner=self._name,
             epoch=0,
-            lease_until=now_ms + self.settings.lease_ms,
             started_at=now_ms,
             started_by=prompt.by,
             retry_of=next((g.id for g in reversed(state.generations.values()) if g.prompt == planned.key), None),
@@ -259,12 +260,12 @@ class Adapter:
                 return None
         return generation
 
-    def _start(self, session: Session, generation: Generation, *, planned: Plan, prompt: Prompt) -> None:
+    def _own(self, session: Session, generation: Generation, *, planned: Plan, prompt: Prompt) -> None:
         owner = Owner(self.places, session, generation, settings=self.settings, clock=self._clock)
         self._owners[generation.id] = owner
-        self._spawn(self._run(session, owner, prompt), name=f"run {generation.id}")
+        self.aside(self._run(session, owner, prompt), name=f"run {generation.id}")
         if generation.turn == 0:
-            self._spawn(self._announce(session.session_id, planned.title))
+            self.aside(self._announce(session.session_id, planned.title))
 
     async def _run(self, session: Session, owner: Owner, prompt: Prompt) -> None:
         gid = owner.generation.id
@@ -272,57 +273,46 @@ class Adapter:
             async with session.following(), asyncio.TaskGroup() as group:
                 await session.changed(lambda state: gid in state.generations)
                 group.create_task(self._project_aside(session, owner.generation))
-                await owner.run(self._source, prompt.request, self._beacon)
-                await self._finalize(session, owner.generation)
+                await self._run_and_record(session, owner, prompt)
         finally:
+            owner.recorded.cancel()
             del self._owners[gid]
+            self._pulse.run_ended(gid)
 
-    async def _finalize(self, session: Session, generation: Generation) -> None:
-        final = await finalize(self.places, session, generation)
-        if final is not None and not self.owns(generation.id):
-            await self._project(session, generation)
+    async def _run_and_record(self, session: Session, owner: Owner, prompt: Prompt) -> None:
+        gid = owner.generation.id
+        # Of a run that was found ended: somebody has fenced it, and has not closed it yet.
+        left = Ending("lost", reason="lost")
+        try:
+            await owner.run(self._source, prompt.request, self._beacon)
+        except Exception:
+            # Not the source's: those are its run's endings. Whatever it is, the run must not stay open.
+            log.exception("run_failed", session=session.session_id, generation=gid)
+            left = Ending("failed", reason="the adapter failed")
 
-    async def _project(self, session: Session, generation: Generation) -> None:
+        async def record() -> Generation:
+            final = await finalize(self.places, session, owner.generation)
+            if final is None:
+                await fail(self.places, owner.generation, replace(left, at_ms=self._clock.now_ms()))
+                final = await finalize(self.places, session, owner.generation)
+            if final is None:
+                raise AssertionError("a stream that was just closed is open")
+            return final
+
+        owner.recorded.set_result(await until_answered(record, f"end of {gid}"))
+
+    async def project(self, session: Session, generation: Generation) -> None:
+        """Tell a generation in the AG-UI stream, if it is told there; however often this is done, it is told once."""
         if generation.agui:
-            prompt = session.state.messages.get(generation.prompt_id)
-            await project(self.places, session.session_id, generation, prompt=prompt)
+            known = generation.prompt_id in session.state.messages
+            messages = history(session.state, generation.prompt_id) if known else []
+            await project(self.places, session.session_id, generation, messages=messages)
 
     async def _project_aside(self, session: Session, generation: Generation) -> None:
         try:
-            await self._project(session, generation)
+            await until_answered(lambda: self.project(session, generation), f"AG-UI events of {generation.id}")
         except Exception:
             log.exception("projection_failed", session=session.session_id, generation=generation.id)
-
-    async def _stop_all(self, session: Session, active: list[Generation], ending: Ending) -> None:
-        for generation in active:
-            await self._stop(session, generation, ending)
-
-    async def _stop(self, session: Session, generation: Generation, ending: Ending) -> Stopped:
-        owner = self._owners.get(generation.id)
-        if owner is not None:
-            owner.request_stop(ending)
-            waiting = asyncio.ensure_future(owner.ended())
-            await asyncio.wait([waiting], timeout=self.settings.grace_ms / 1000)
-            waiting.cancel()
-        else:
-            await ask_owner(session, generation, ending)
-            await self._wait_ended(session, generation.id)
-        # Whether or not the owner was in time: the log knows.
-        await stop_as_handler(self.places, generation, ending)
-        await finalize(self.places, session, generation)
-        if owner is None and generation.agui:
-            # Its owner does so too, if there still is one.
-            self._spawn(self._project(session, generation))
-        state = await session.refresh()
-        final = state.generations[generation.id]
-        return Stopped(final.status == "aborted", None if final.status == "aborted" else final.status, final)
-
-    async def _wait_ended(self, session: Session, gid: str) -> None:
-        try:
-            async with asyncio.timeout(self.settings.grace_ms / 1000), session.following():
-                await session.changed(lambda state: gid in state.generations and not state.generations[gid].active)
-        except TimeoutError:
-            return
 
     async def _announce(self, session_id: str, title: str) -> None:
         """Add a new session to the list of all."""
@@ -333,23 +323,29 @@ class Adapter:
         value: dict[str, Any] = {"id": session_id, "title": title, "created_at": self._clock.now_ms()}
         await stream.append_as(ProducerTriple(f"session:{session_id}", 0, 0), [row("session", session_id, value)])
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
+    def spawn(self, work: Coroutine[Any, Any, T], name: str | None = None) -> asyncio.Task[T]:
+        """Run something that ends with the process; what it raises is logged."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def aside(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
+        """Run something that ends with the process, and that nobody waits for."""
+        task = self.spawn(work, name)
+        del task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task_failed", task=task.get_name(), exc_info=error)
 
 
-def _same(session: Session, planned: Plan, prompt: Prompt) -> Generation | None:
+def _same(session: Session, planned: Plan) -> Generation | None:
     """Return the generation that answers this very prompt: an active one, or a submitted one's finished answer."""
     for generation in reversed(session.state.generations.values()):
         if generation.prompt == planned.key and (
-            generation.active
-            or (generation.status == "finished" and prompt.trigger == "submit-message" and prompt.message_id is None)
+            generation.active or (generation.status == "finished" and not rewrites(planned.key))
         ):
             return generation
     return None

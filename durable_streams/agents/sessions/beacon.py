@@ -1,13 +1,14 @@
-"""Where adapter processes find each other's runs: one stream per hour that names what was running then.
+"""Where adapter processes find each other and each other's runs: one stream per hour, of signs of life and of names.
 
 An owner names its run when it starts and again in each new hour, so whatever runs is named in this hour's stream or the
 last one's. The streams expire by themselves. Lose one and lost runs are found later, when somebody opens their session.
+Clocks may differ by up to an hour: the next hour's stream is followed as well.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 import structlog
@@ -16,7 +17,7 @@ from durable_streams.agents.sessions.places import JSON
 from durable_streams.client import DurableStreamError, FetchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from durable_streams.agents.sessions.places import Places
     from durable_streams.runtime.clock import Clock
@@ -28,36 +29,61 @@ FOLLOW_AGAIN_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
 
+class Listener(Protocol):
+    """Who is told what the processes say; anything perhaps more than once."""
+
+    def named(self, owner: str, session_id: str, gid: str) -> None:
+        """Take a run that a process has named as its own."""
+
+    def beat(self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str]) -> None:
+        """Take a process's sign of life, and which of its runs have ended."""
+
+    def left(self, owner: str) -> None:
+        """Take a process's word that it is gone."""
+
+
 def hour_of(now_ms: int) -> int:
     """Return the hour since the epoch."""
     return now_ms // HOUR_MS
 
 
 class Beacon:
-    """Names runs and tells of named ones."""
+    """Says what one process has to say, and tells what all say."""
 
     def __init__(self, places: Places, clock: Clock) -> None:
         self._places, self._clock = places, clock
         self._created: set[int] = set()
 
-    async def name(self, session_id: str, gid: str) -> int:
+    async def name(self, owner: str, session_id: str, gid: str) -> int:
         """Name a run in this hour's stream and return the hour."""
-        hour = hour_of(self._clock.now_ms())
-        await self._create(hour)
-        await self._places.stream(_path(hour)).append(orjson.dumps({"session": session_id, "generation": gid}))
-        return hour
+        return await self._say({"owner": owner, "session": session_id, "generation": gid})
 
-    async def watch(self, found: Callable[[str, str], None]) -> None:
-        """Tell (session, generation) of every run named in the last hour and from now on, perhaps more than once."""
+    async def beat(self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str]) -> None:
+        """Give a sign of life."""
+        await self._say({"owner": owner, "beat": number, "leaseMs": lease_ms, "ended": ended})
+
+    async def leave(self, owner: str) -> None:
+        """Say that a process is gone: nobody need wait for its lease to run out."""
+        await self._say({"owner": owner, "left": True})
+
+    async def watch(self, listener: Listener) -> None:
+        """Tell what was said in the last hour and from now on."""
         hour = hour_of(self._clock.now_ms())
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow(hour - 1, found))
+            for known in (hour - 1, hour):
+                group.create_task(self._follow(known, listener))
             while True:
-                group.create_task(self._follow(hour, found))
                 hour += 1
+                group.create_task(self._follow(hour, listener))
                 await asyncio.sleep(max(1.0, (hour * HOUR_MS - self._clock.now_ms()) / 1000))
 
-    async def _follow(self, hour: int, found: Callable[[str, str], None]) -> None:
+    async def _say(self, what: dict[str, object]) -> int:
+        hour = hour_of(self._clock.now_ms())
+        await self._create(hour)
+        await self._places.stream(_path(hour)).append(orjson.dumps(what))
+        return hour
+
+    async def _follow(self, hour: int, listener: Listener) -> None:
         offset: str | None = None
 
         async def read() -> None:
@@ -65,7 +91,7 @@ class Beacon:
             async with self._places.stream(_path(hour)).stream(offset=offset, live=True) as response:
                 async for one in response.iter_json():
                     offset = response.offset
-                    _tell(one, found)
+                    _tell(one, listener)
 
         while hour_of(self._clock.now_ms()) <= hour + 1:
             remaining_s = ((hour + 2) * HOUR_MS - self._clock.now_ms()) / 1000
@@ -85,12 +111,19 @@ class Beacon:
             self._created.add(hour)
 
 
-def _tell(one: object, found: Callable[[str, str], None]) -> None:
-    """Tell of a run that is named; anybody may have written what names none."""
-    if isinstance(one, dict):
-        session_id, gid = one.get("session"), one.get("generation")
-        if isinstance(session_id, str) and isinstance(gid, str):
-            found(session_id, gid)
+def _tell(one: object, listener: Listener) -> None:
+    """Tell of what was said; anybody may have written what says nothing."""
+    if not isinstance(one, dict) or not isinstance(owner := one.get("owner"), str):
+        return
+    session_id, gid, number, lease_ms = (one.get(name) for name in ("session", "generation", "beat", "leaseMs"))
+    if isinstance(session_id, str) and isinstance(gid, str):
+        listener.named(owner, session_id, gid)
+    elif isinstance(number, int) and isinstance(lease_ms, int):
+        ended = one.get("ended")
+        named = [gid for gid in ended if isinstance(gid, str)] if isinstance(ended, list) else []
+        listener.beat(owner, number, lease_ms=lease_ms, ended=named)
+    elif one.get("left") is True:
+        listener.left(owner)
 
 
 def _path(hour: int) -> str:

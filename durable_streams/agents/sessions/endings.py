@@ -7,18 +7,27 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+import structlog
 
 from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.codecs.message import message_of
 from durable_streams.agents.codecs.ui_chunks import UiChunks, ending_of, terminal
 from durable_streams.agents.events import Ending
 from durable_streams.agents.runs.writer import GENERATOR
+from durable_streams.agents.sessions.bulk import ROW_MAX_BYTES, keep, kept_path, parted, unkept
 from durable_streams.agents.sessions.rows import CONTROL, Generation, generation_row, message_row, row
 from durable_streams.agents.usage import told_usage
-from durable_streams.client import ProducerTriple, StaleEpochError, StreamClosedError, StreamNotFoundError
+from durable_streams.client import (
+    DurableStreamError,
+    ProducerTriple,
+    StaleEpochError,
+    StreamClosedError,
+    StreamNotFoundError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +39,13 @@ if TYPE_CHECKING:
 STOP: Final = ProducerTriple("stop", 0, 0)
 REAP: Final = ProducerTriple("reap", 0, 0)
 FAIL: Final = ProducerTriple("fail", 0, 0)
+SMALL_BYTES: Final = 16 * 1024
+"""Of a message for a server that does not take an ordinary row."""
+_SIZES: Final = ((ROW_MAX_BYTES, True), (SMALL_BYTES, True), (SMALL_BYTES, False))
+"""How large a message is in the final rows, and whether its large values are kept: tried in this order."""
 _FENCE: Final[Chunk] = {"type": names.MESSAGE_METADATA, "messageMetadata": {"owner": "lost"}}
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +128,6 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
     final = replace(
         generation,
         status=ending.how,
-        lease_until=0,
         ended_at=ending.at_ms,
         stopped_by=ending.by,
         reason=ending.reason,
@@ -122,6 +136,25 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
         usage=None if ending.usage is None else told_usage(ending.usage),
     )
     message = {**message_of(stored.chunks), "order": generation.turn * 2 + 1}
-    rows = [message_row(message)] if message["id"] else []
-    await session.append(row_triple(generation.id, 1, 0), [*rows, generation_row(final)])
+    await _tell(places, session, message=message if message["id"] else None, final=final)
     return final
+
+
+async def _tell(places: Places, session: Session, *, message: dict[str, Any] | None, final: Generation) -> None:
+    """Append the final rows: with the message, or with less of it if the server takes no more, or without."""
+    path = kept_path(final.stream)
+    triple = row_triple(final.id, 1, 0)
+    for max_bytes, is_kept in _SIZES if message is not None else ():
+        small, items = parted(message or {}, path, max_bytes)
+        try:
+            if items and is_kept:
+                await keep(places, path, items)
+            rows = [message_row(small if is_kept else unkept(small)), generation_row(final)]
+            await session.append(triple, rows)
+        except DurableStreamError as refusal:
+            if refusal.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                raise
+            log.warning("final_row_too_large", session=session.session_id, generation=final.id, max_bytes=max_bytes)
+        else:
+            return
+    await session.append(triple, [generation_row(final)])

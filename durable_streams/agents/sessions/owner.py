@@ -1,8 +1,8 @@
 """One generation that this process runs: from its turn to its end.
 
 Theory. One task iterates the source; cancelling it is what stops the model. Three things do that: somebody's stop, told
-here or in a control row; a refusal of an append, which says that the run has been ended elsewhere; a refusal of the
-lease. The lease is renewed by a timer, as a thinking model may be silent for minutes.
+here or in a control row; a refusal of an append, which says that the run has been ended elsewhere; a final row of the
+session, which says the same to a model that is silent. That its process lives is said by ``pulse``.
 Invariant: a stop's tidy ending goes out under the ``stop`` triple, so against any other stop the first one wins.
 """
 
@@ -12,19 +12,22 @@ import asyncio
 import contextlib
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from durable_streams.agents.codecs import Identity, UiChunks
 from durable_streams.agents.errors import RunEndedError
 from durable_streams.agents.events import Ending
 from durable_streams.agents.runs.conduct import Conductor
 from durable_streams.agents.runs.run import Run
-from durable_streams.agents.sessions.beacon import hour_of
+from durable_streams.agents.sessions.beacon import HOUR_MS
+from durable_streams.agents.sessions.bulk import restored
 from durable_streams.agents.sessions.endings import STOP, fail, row_triple
 from durable_streams.agents.sessions.memory import SessionMemory
+from durable_streams.agents.sessions.persist import until_answered
 from durable_streams.agents.sessions.prompts import history
 from durable_streams.agents.sessions.rows import Generation, generation_row
 from durable_streams.client import DurableStreamError, FetchError, StaleEpochError
+from durable_streams.client.retry import PATIENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from durable_streams.agents.sources.base import Source
     from durable_streams.runtime.clock import Clock
 
+NAME_AGAIN_MS: Final = 1_000
+
 
 class Owner:
     """Runs one generation.
@@ -46,8 +51,12 @@ class Owner:
         places: where the streams are.
         session: the generation's session.
         generation: as its row says now.
-        settings: lease and pace.
-        clock: for lease and endings.
+        settings: pace.
+        clock: for endings.
+
+    Attributes:
+        generation: as its row says.
+        recorded: its final row, once whoever runs this has written it.
     """
 
     def __init__(
@@ -66,26 +75,32 @@ class Owner:
         codec = UiChunks()
         # Stored already: the stream was created with it.
         codec.begin(self._identity())
-        self._conductor = Conductor(places.stream(generation.stream), codec, pace=settings.pace)
+        self._conductor = Conductor(places.stream(generation.stream, PATIENT), codec, pace=settings.pace)
         self._ended = asyncio.Event()
+        self.recorded: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
 
-    def request_stop(self, ending: Ending) -> None:
-        """Cancel the source and write the tidy ending; the first request counts."""
-        self._conductor.stop(ending)
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self._session.session_id
+
+    def request_stop(self, ending: Ending) -> bool:
+        """Cancel the source and write the tidy ending; the first request counts. See ``Conductor.stop``."""
+        return self._conductor.stop(ending)
 
     async def ended(self) -> None:
         """Wait until this owner has written its ending or found another's."""
         await self._ended.wait()
 
     async def run(self, source: Source, request: Mapping[str, object], beacon: Beacon) -> None:
-        """Run to the end. The session's final row is not written here.
+        """Run to the end, and until that is written. The session's final row is not written here.
 
         Raises:
-            DurableStreamError, FetchError: the ending could not be written; the lease will run out.
+            DurableStreamError: the server refuses the ending.
         """
         try:
             async with self._session.following(), asyncio.TaskGroup() as group:
-                aside = [group.create_task(self._keep_lease(beacon)), group.create_task(self._heed_control())]
+                aside = [group.create_task(self._keep_named(beacon)), group.create_task(self._heed_others())]
                 try:
                     await self._answer(source, request)
                 finally:
@@ -106,18 +121,24 @@ class Owner:
     async def _prepare(self, request: Mapping[str, object]) -> Run:
         await self._take_turn()
         messages = history(self._session.state, self.generation.prompt_id)
+        messages = await restored(self._places, self.session_id, messages)
         return Run(self._identity(), messages, self._conductor.writer, request, SessionMemory(self._session))
 
     async def _conclude(self, ended: Ended) -> None:
         writer = self._conductor.writer
         ending = ended.ending if ended.stopped else replace(ended.ending, at_ms=self._clock.now_ms())
-        if writer.failure is not None:
-            await fail(self._places, self.generation, ending)
-        else:
-            await writer.end(ending, STOP if ended.stopped else None)
+        triple = STOP if ended.stopped else None
+
+        async def end() -> None:
+            if writer.failure is not None:
+                await fail(self._places, self.generation, ending)
+            else:
+                await writer.end(ending, triple)
+
+        await until_answered(end, f"end of {self.generation.id}")
 
     def _identity(self) -> Identity:
-        return Identity(self.generation.message_id, self.generation.id, self._session.session_id)
+        return Identity(self.generation.message_id, self.generation.id, self.session_id)
 
     async def _take_turn(self) -> None:
         generation = self.generation
@@ -130,20 +151,18 @@ class Owner:
         await self._session.changed(is_next)
         await self._update(replace(self.generation, status="running"))
 
-    async def _keep_lease(self, beacon: Beacon) -> None:
-        named = -1
+    async def _keep_named(self, beacon: Beacon) -> None:
+        """Name the run, and again in each new hour."""
         while True:
+            wait_ms = NAME_AGAIN_MS
             with contextlib.suppress(DurableStreamError, FetchError):
-                if hour_of(self._clock.now_ms()) != named:
-                    named = await beacon.name(self._session.session_id, self.generation.id)
-            await asyncio.sleep(self._settings.renew_ms / 1000)
-            with contextlib.suppress(DurableStreamError, FetchError):
-                await self._update(self.generation)
+                hour = await beacon.name(self.generation.owner, self.session_id, self.generation.id)
+                wait_ms = max(wait_ms, (hour + 1) * HOUR_MS - self._clock.now_ms())
+            await asyncio.sleep(wait_ms / 1000)
 
     async def _update(self, generation: Generation) -> None:
         async with self._row_lock:
-            lease_until = self._clock.now_ms() + self._settings.lease_ms
-            self.generation = replace(generation, lease_until=lease_until)
+            self.generation = generation
             triple = row_triple(generation.id, 0, self._row_seq)
             try:
                 await self._session.append(triple, [generation_row(self.generation)])
@@ -153,9 +172,17 @@ class Owner:
                 raise
             self._row_seq += 1
 
-    async def _heed_control(self) -> None:
+    async def _heed_others(self) -> None:
+        """Heed a stop that somebody asks for elsewhere, and an ending that somebody else has written."""
         gid = self.generation.id
-        await self._session.changed(lambda state: gid in state.controls)
+        await self._session.changed(lambda state: gid in state.controls or _has_ended(state, gid))
+        if _has_ended(self._session.state, gid):
+            self._conductor.yield_to_other()
+            return
         asked = self._session.state.controls[gid].get("stop") or {}
         ending = Ending("aborted", asked.get("reason"), asked.get("by"), asked.get("at") or self._clock.now_ms())
         self.request_stop(ending)
+
+
+def _has_ended(state: SessionState, gid: str) -> bool:
+    return gid in state.generations and not state.generations[gid].active

@@ -12,6 +12,7 @@ import aiohttp
 
 from durable_streams.agents.errors import AgentError
 from durable_streams.client import AsyncDurableStream, BatchAppender
+from durable_streams.client.retry import PATIENT
 
 if TYPE_CHECKING:
     from durable_streams.client import RetryPolicy
@@ -55,7 +56,7 @@ class Places:
 
     Args:
         root_url: the server's root.
-        retry: how long interruptions are borne.
+        retry: how long interruptions are borne; ``None``: the client's own patience, 300 s for appends of runs.
     """
 
     def __init__(self, root_url: str, retry: RetryPolicy | None = None) -> None:
@@ -77,14 +78,14 @@ class Places:
     def appender(self) -> BatchAppender:
         """What carries the appends, opened at first use."""
         if self._appender is None:
-            self._appender = BatchAppender(self.root_url, client=self.session, retry=self._retry)
+            self._appender = BatchAppender(self.root_url, client=self.session, retry=self._retry or PATIENT)
         return self._appender
 
-    def stream(self, path: str) -> AsyncDurableStream:
-        """Return a handle to a JSON stream; no request is made."""
+    def stream(self, path: str, retry: RetryPolicy | None = None) -> AsyncDurableStream:
+        """Return a handle to a JSON stream, with a patience of its own if asked; no request is made."""
         url = f"{self.root_url}/{path}"
         return AsyncDurableStream(
-            url, content_type=JSON, client=self.session, retry=self._retry, appender=self.appender
+            url, content_type=JSON, client=self.session, retry=retry or self._retry, appender=self.appender
         )
 
     async def items(self, path: str) -> list[Any]:

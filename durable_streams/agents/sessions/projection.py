@@ -15,29 +15,35 @@ from durable_streams.agents.codecs.reading import event_of
 from durable_streams.agents.codecs.ui_chunks import ending_of
 from durable_streams.agents.events import Ending
 from durable_streams.agents.sessions.places import JSON, agui_path
-from durable_streams.agents.sessions.prompts import text_of_message
+from durable_streams.agents.sessions.prompts import rewrites, text_of_message
 from durable_streams.client import ProducerTriple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from durable_streams.agents.codecs.base import Chunk
     from durable_streams.agents.sessions.places import Places
     from durable_streams.agents.sessions.rows import Generation
 
 
-async def project(places: Places, session_id: str, generation: Generation, *, prompt: dict[str, Any] | None) -> None:
+async def project(
+    places: Places, session_id: str, generation: Generation, *, messages: Sequence[dict[str, Any]]
+) -> None:
     """Follow a generation to its end and tell it.
 
     Args:
         places: where the streams are.
         session_id: the session.
         generation: which one.
-        prompt: the user's message it answers, told before it.
+        messages: the conversation up to the prompt it answers. The prompt is told before it; all of it if messages that
+            were told have been taken away.
     """
     target = places.stream(agui_path(session_id))
     await target.create_stream(content_type=JSON)
     codec = AguiEvents()
-    if prompt is not None:
-        said = [codec.encode(chunk) for chunk in _of_user(prompt)]
+    if messages:
+        before = _snapshot(messages) if rewrites(generation.prompt) else _of_user(messages[-1])
+        said = [codec.encode(chunk) for chunk in before]
         await target.append_as(ProducerTriple(f"prompt:{generation.id}", 0, 0), said)
     seq = 0
     last: list[dict[str, Any]] = []
@@ -67,3 +73,12 @@ def _of_user(message: dict[str, Any]) -> list[Chunk]:
         {"type": names.TEXT_MESSAGE_CONTENT, **named, "delta": text_of_message(message)},
         {"type": names.TEXT_MESSAGE_END, **named},
     ]
+
+
+def _snapshot(messages: Sequence[dict[str, Any]]) -> list[Chunk]:
+    """Return the texts of a conversation as the event that replaces what clients have of it."""
+    shown = [
+        {"id": message["id"], "role": message["role"], "parts": [{"type": "text", "content": text_of_message(message)}]}
+        for message in messages
+    ]
+    return [{"type": names.MESSAGES_SNAPSHOT, "messages": shown}]

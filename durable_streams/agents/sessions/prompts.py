@@ -6,7 +6,7 @@ automatic retry is the same prompt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from durable_streams.agents.attachments import InvalidAttachmentError, attached, check_sizes
@@ -38,6 +38,7 @@ class Prompt:
         by: who asks.
         txid: echoed in the rows, so that a client can tell its own.
         agui: tell the answer in the session's AG-UI stream too.
+        again: a submitted message that has its answer asks for another; clients of AG-UI have no other word for it.
         request: the rest of the body, for the source.
     """
 
@@ -47,6 +48,7 @@ class Prompt:
     by: str | None = None
     txid: str | None = None
     agui: bool = False
+    again: bool = False
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -74,6 +76,8 @@ def plan(state: SessionState, prompt: Prompt) -> Plan:
         InvalidPromptError: no message of a user to answer.
     """
     known = list(state.messages.values())
+    if prompt.again and _has_answer(state, prompt):
+        prompt = replace(prompt, trigger="regenerate-message", message_id=_last_of_user(prompt.messages)["id"])
     if prompt.trigger == "regenerate-message":
         kept = _cut_for_regeneration(known or list(prompt.messages), prompt.message_id)
         added = kept if not known else []
@@ -100,6 +104,11 @@ def new_message(prompt: Prompt) -> dict[str, Any] | None:
         InvalidPromptError: there is none to add.
     """
     return _last_of_user(prompt.messages) if prompt.trigger == "submit-message" else None
+
+
+def rewrites(key: str) -> bool:
+    """Return whether a prompt, by its key, has taken messages of the session away: another answer, or an edit."""
+    return not (key.startswith("submit-message:") and key.endswith(":"))
 
 
 def history(state: SessionState, prompt_id: str) -> list[dict[str, Any]]:
@@ -157,6 +166,13 @@ def _checked_part(part: dict[str, Any]) -> dict[str, Any]:
     if part["type"] == "text" and "text" not in part:
         return {"type": "text", "text": str(part.get("content", ""))}
     return part
+
+
+def _has_answer(state: SessionState, prompt: Prompt) -> bool:
+    """Return whether a prompt's message is known, and what answered it has ended."""
+    asked = _last_of_user(prompt.messages)["id"]
+    answers = [one for one in state.generations.values() if one.prompt_id == asked]
+    return asked in state.messages and bool(answers) and not any(one.active for one in answers)
 
 
 def _order(state: SessionState, places_before_last: int) -> int:

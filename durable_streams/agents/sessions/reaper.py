@@ -1,11 +1,13 @@
 """Ends what dead processes left behind. Every process has one; two that find the same come to the same.
 
-A run is looked at when its lease should have been renewed, as far as was known: one read per run and lease.
+A run is looked at when the process that runs it is found lost, and never before.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -13,24 +15,21 @@ import structlog
 from durable_streams.client import DurableStreamError, FetchError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from durable_streams.agents.sessions.beacon import Beacon
+    from durable_streams.agents.sessions.leases import Leases
     from durable_streams.agents.sessions.rows import Generation
     from durable_streams.agents.sessions.session import Session
-    from durable_streams.agents.sessions.settings import Settings
-    from durable_streams.runtime.clock import Clock
 
 LOOKS_AT_ONCE: Final = 16
+LOOK_AGAIN_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
 
-class Owning(Protocol):
+class Burying(Protocol):
     """What a reaper needs of its process."""
-
-    settings: Settings
-
-    def owns(self, gid: str) -> bool:
-        """Whether this process runs it."""
 
     def session(self, session_id: str) -> Session:
         """Return a session's object."""
@@ -40,56 +39,84 @@ class Owning(Protocol):
 
 
 class Reaper:
-    """Watches every run that the beacon names."""
+    """Hears what the beacon tells, and ends the runs of processes that are lost.
 
-    def __init__(self, process: Owning, beacon: Beacon, clock: Clock) -> None:
-        self._process, self._beacon, self._clock = process, beacon, clock
-        self._watched: set[str] = set()
+    Args:
+        process: whose reaper this is.
+        beacon: tells.
+        leases: judges.
+        now_s: a clock that never goes back.
+    """
+
+    def __init__(
+        self, process: Burying, beacon: Beacon, leases: Leases, *, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._process, self._beacon, self._leases, self._now_s = process, beacon, leases, now_s
+        self._runs: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._looking = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._looks: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Watch for ever."""
-        async with asyncio.TaskGroup() as group:
-
-            def found(session_id: str, gid: str) -> None:
-                if gid not in self._watched:
-                    self._watched.add(gid)
-                    group.create_task(self._watch(session_id, gid))
-
-            await self._beacon.watch(found)
-
-    async def _watch(self, session_id: str, gid: str) -> None:
+        """Listen for ever."""
         try:
-            wait_ms = 0
-            while True:
-                await asyncio.sleep(wait_ms / 1000)
-                wait_ms = self._process.settings.lease_ms
-                if self._process.owns(gid):
-                    continue
-                try:
-                    async with self._looking:
-                        left_ms = await self._look(session_id, gid)
-                except (DurableStreamError, FetchError):
-                    continue
-                except Exception:
-                    log.exception("look_failed", session=session_id, generation=gid)
-                    continue
-                if left_ms is None:
-                    return
-                wait_ms = left_ms
+            await self._beacon.watch(self)
         finally:
-            self._watched.discard(gid)
+            looks = list(self._looks.values())
+            for look in looks:
+                look.cancel()
+            await asyncio.gather(*looks, return_exceptions=True)
 
-    async def _look(self, session_id: str, gid: str) -> int | None:
-        """Return how many milliseconds the run's lease has left, or ``None`` if it has ended, perhaps by this look."""
+    def named(self, owner: str, session_id: str, gid: str) -> None:
+        """Remember whose run it is, and end it if that process is lost; see ``Listener``."""
+        if owner == self._leases.own:
+            return
+        if self._leases.is_lost(owner):
+            self._end(session_id, gid)
+        else:
+            self._runs[owner][gid] = session_id
+
+    def beat(self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str]) -> None:
+        """Judge by it; see ``Listener``."""
+        if owner != self._leases.own:
+            self._leases.heard(owner, lease_ms)
+            for gid in ended if owner in self._runs else ():
+                self._runs[owner].pop(gid, None)
+            return
+        for lost in self._leases.own_beat(number, self._now_s()):
+            log.info("process_lost", owner=lost)
+            self._bury(lost)
+
+    def left(self, owner: str) -> None:
+        """End what it has left; see ``Listener``."""
+        if owner != self._leases.own:
+            self._leases.left(owner)
+            self._bury(owner)
+
+    def _bury(self, owner: str) -> None:
+        for gid, session_id in self._runs.pop(owner, {}).items():
+            self._end(session_id, gid)
+
+    def _end(self, session_id: str, gid: str) -> None:
+        if gid not in self._looks:
+            self._looks[gid] = look = asyncio.create_task(self._look_until_done(session_id, gid))
+            look.add_done_callback(lambda _: self._looks.pop(gid, None))
+
+    async def _look_until_done(self, session_id: str, gid: str) -> None:
+        while True:
+            try:
+                async with self._looking:
+                    await self._look(session_id, gid)
+            except (DurableStreamError, FetchError):
+                pass
+            except Exception:  # one bad session must not keep the others' runs from being ended
+                log.exception("look_failed", session=session_id, generation=gid)
+            else:
+                return
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _look(self, session_id: str, gid: str) -> None:
         session = self._process.session(session_id)
-        state = await session.refresh()
-        generation = state.generations.get(gid)
-        if generation is None or not generation.active:
-            return None
-        left_ms = generation.lease_until + self._process.settings.skew_ms - self._clock.now_ms()
-        if left_ms >= 0:
-            return left_ms + 50
-        await self._process.end_lost(session, generation)
-        await session.refresh()
-        return 0
+        generation = (await session.refresh()).generations.get(gid)
+        if generation is not None and generation.active and self._leases.is_lost(generation.owner):
+            await self._process.end_lost(session, generation)
+            await session.refresh()

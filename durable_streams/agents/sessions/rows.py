@@ -37,7 +37,6 @@ class Generation:
         status: ``queued``, ``running``, or how it ended.
         owner: the adapter process that runs it.
         epoch: the owner's producer epoch.
-        lease_until: Unix milliseconds; an active one is lost when this is past.
         started_at: Unix milliseconds.
         started_by: who asked.
         retry_of: the earlier attempt at the same prompt.
@@ -59,7 +58,6 @@ class Generation:
     status: Status
     owner: str
     epoch: int
-    lease_until: int
     started_at: int
     started_by: str | None = None
     retry_of: str | None = None

@@ -18,15 +18,14 @@ class InvalidSettingsError(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of one adapter process; those that share sessions should agree on all times.
+    """Settings of one adapter process.
 
     Attributes:
         streams_url: root of the streams server.
         public_streams_url: the same root as clients reach it; ``None``: the same.
         on_busy: what becomes of a new prompt while an answer is being written.
-        lease_ms: an owner that has not renewed for so long is taken for dead.
-        renew_ms: how often an owner renews.
-        skew_ms: by how much the clocks of adapter machines may differ.
+        lease_ms: a process silent for so long is taken for dead; each announces its own.
+        renew_ms: time between two signs of life.
         grace_ms: how long an owner has for its own tidy ending of a stopped run.
         presence_ms: how long somebody counts as present after the last sign.
         generation_ttl_s: unread attempts are forgotten after this; their messages stay in the session.
@@ -41,7 +40,6 @@ class Settings:
     on_busy: Busy = "reject"
     lease_ms: int = 15_000
     renew_ms: int = 5_000
-    skew_ms: int = 1_000
     grace_ms: int = 250
     presence_ms: int = 60_000
     generation_ttl_s: int = 7 * 24 * 3600

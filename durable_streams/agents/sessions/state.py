@@ -75,7 +75,3 @@ class SessionState:
         people = sorted({by for by, _ in runs if by is not None})
         of_each = {name: summed(usage for by, usage in runs if by == name) for name in people}
         return {"usage": summed(usage for _, usage in runs), "by": of_each}
-
-    def lapsed(self, now_ms: int, skew_ms: int) -> list[Generation]:
-        """Return the active ones whose owner has not renewed in time."""
-        return [one for one in self.active() if one.lease_until + skew_ms < now_ms]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import time
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -193,7 +194,8 @@ class HttpModel:
         headers.update(self._upstream.headers)
         return await self._session.post(
             url,
-            data=encoded({name: value for name, value in body.items() if name not in self._without}),
+            # aiohttp warns of large bodies in one piece, as it would write them in one go.
+            data=io.BytesIO(encoded({name: value for name, value in body.items() if name not in self._without})),
             headers=headers,
             proxy=proxy_for(url) if self._owns_session else None,
             timeout=aiohttp.ClientTimeout(
