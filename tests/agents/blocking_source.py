@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from durable_streams.agents import Agent, Tool
 from durable_streams.agents.sources.http import HttpModel, Upstream
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
+from tests.patience import let_pass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ async def block(_given: Mapping[str, Any]) -> str:
     place = Path(os.environ["BLOCK_DIR"])
     (place / "held").touch()
     while not (place / "go").exists():
-        time.sleep(0.01)  # noqa: ASYNC251 it holds the loop
+        let_pass(0.01)
     return "done"
 
 

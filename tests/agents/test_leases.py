@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +16,7 @@ from durable_streams.agents.sessions.settings import Settings
 from durable_streams.runtime.clock import SystemClock
 from tests.agents.conftest import ended, shows, stored, text_of
 from tests.agents.test_sessions import Speaker, asking
+from tests.patience import let_pass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -167,7 +167,7 @@ async def test_a_tool_that_holds_the_loop_is_named_and_kills_nothing(root: str) 
         async def hold() -> str:
             # Blocking is what it is here for: it goes on until somebody has said so.
             while not any(line["event"] == "loop_held" for line in logs):
-                time.sleep(0.01)  # noqa: ASYNC251 it holds the loop
+                let_pass(0.01)
             return "held"
 
         class Holding:
