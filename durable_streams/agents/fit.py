@@ -20,13 +20,16 @@ from durable_streams.agents.events import (
     ToolCalled,
     ToolFailed,
     ToolInputDelta,
+    ToolRejected,
     ToolReturned,
 )
 from durable_streams.agents.plain import NoFormError, storable, whole
 
 DELTAS: Final = (TextDelta, ReasoningDelta, ToolInputDelta)
-TEXT_MAX_CHARS: Final = 256 * 1024
-"""Of a text that comes whole, such as an error: what is beyond is cut off. A delta is cut in pieces instead."""
+ERROR_MAX_CHARS: Final = 256 * 1024
+"""Of an error, or an input that could not be read: what is beyond is cut off."""
+TEXT_MAX_CHARS: Final = 12 * 2**20
+"""Of any other text that comes whole, such as a file's ``data:`` address. A delta is stored in pieces instead."""
 _TEXTS: Final[Mapping[type, tuple[tuple[str, bool], ...]]] = {
     kind: tuple((field.name, "None" in str(field.type)) for field in fields(kind) if str(field.type).startswith("str"))
     for kind in get_args(Event)
@@ -85,6 +88,15 @@ def _held(event: Event) -> list[str]:
     return [*held, "metadata"] if getattr(event, "metadata", None) is not None else held
 
 
+def _cut(text: str, name: str, kind: type) -> str:
+    """Return a text that is not too long: half a sentence still says something, half an address does not."""
+    if name == "error" or kind is ToolRejected:
+        return text[:ERROR_MAX_CHARS]
+    if len(text) > TEXT_MAX_CHARS:
+        raise UnstorableError(f"{kind.__name__}.{name} has {len(text)} characters, and {TEXT_MAX_CHARS} are the most")
+    return text
+
+
 def _mended(event: Event) -> Event:
     kind = type(event)
     mended: dict[str, Any] = {}
@@ -92,7 +104,7 @@ def _mended(event: Event) -> Event:
         text = getattr(event, name)
         if text is None or (name == "text" and kind in DELTAS):
             continue
-        kept = whole(text)[:TEXT_MAX_CHARS]
+        kept = _cut(whole(text), name, kind)
         if kept is not text:
             mended[name] = kept
     for holds in _held(event):

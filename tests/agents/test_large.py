@@ -10,8 +10,8 @@ import pytest
 
 from durable_streams.agents import Agent, Pace, Tool
 from durable_streams.agents.codecs.ui_chunks import UiChunks
-from durable_streams.agents.events import TextDelta, ToolFailed
-from durable_streams.agents.fit import TEXT_MAX_CHARS, fit
+from durable_streams.agents.events import FileGiven, TextDelta, ToolFailed
+from durable_streams.agents.fit import ERROR_MAX_CHARS, TEXT_MAX_CHARS, UnstorableError, fit
 from durable_streams.agents.plain import VALUE_MAX_BYTES
 from durable_streams.agents.runs.coalescer import Coalescer
 from durable_streams.agents.runs.intake import DELTA_MAX_CHARS, Intake
@@ -196,6 +196,10 @@ async def test_a_delta_of_many_megabytes_is_stored_in_pieces(root: str, adapters
 def test_long_texts_are_cut_or_in_pieces() -> None:
     taken = list(Intake().take(TextDelta("t", "a" * (DELTA_MAX_CHARS * 2 + 1))))
     assert [len(one.text) for one in taken if isinstance(one, TextDelta)] == [DELTA_MAX_CHARS, DELTA_MAX_CHARS, 1]
-    failed = fit(ToolFailed("c", "e" * (TEXT_MAX_CHARS + 1)))
+    failed = fit(ToolFailed("c", "e" * (ERROR_MAX_CHARS + 1)))
     assert isinstance(failed, ToolFailed)
-    assert len(failed.error) == TEXT_MAX_CHARS
+    assert len(failed.error) == ERROR_MAX_CHARS
+    file = FileGiven("image/png", "data:image/png;base64," + "A" * MIB)
+    assert fit(file) is file
+    with pytest.raises(UnstorableError, match="are the most"):
+        fit(FileGiven("image/png", "data:," + "A" * TEXT_MAX_CHARS))
