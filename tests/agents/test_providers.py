@@ -75,6 +75,9 @@ async def test_what_a_provider_sends(case: Case, root: str, upstream: ScriptedUp
     chunks = await stored(url)
     assert text_of(chunks) == case.text
     assert "".join(c["delta"] for c in chunks if c["type"] == "reasoning-delta") == case.reasoning
+    if case.reasoning and case.text:
+        kinds = [c["type"] for c in chunks]
+        assert kinds.index("reasoning-start") < kinds.index("reasoning-end") < kinds.index("text-start")
     assert_rejections(case, chunks)
     assert_ending(case, chunks, error)
     if case.shown:
@@ -109,6 +112,7 @@ def assert_ending(case: Case, chunks: list[dict[str, Any]], error: str) -> None:
     assert [c["type"] for c in chunks if c["type"] in {"finish", "error", "abort"}] == [last["type"]]
     if case.finish is None:
         assert case.error in error
+        assert error.startswith("an event") == case.error.startswith("an event")
         assert (last["type"], last["errorText"]) == ("error", error)
         assert chunks[-2]["messageMetadata"]["ending"] == "failed"
         return

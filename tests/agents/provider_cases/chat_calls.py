@@ -306,6 +306,18 @@ CHAT_CALLS = [
         rejected=["cut off"],
     ),
     chat(
+        "a complete call without arguments before one that was cut off",
+        [
+            calls(fragment("", index=0, id="a", name="time")),
+            calls(fragment("", index=1, id="b", name="time")),
+            delta("length"),
+        ],
+        DONE,
+        runs=[("time", {})],
+        text="done",
+        rejected=["cut off"],
+    ),
+    chat(
         "a complete call before one that was cut off",
         [
             calls(fragment(A, index=0, id="a", name="read")),

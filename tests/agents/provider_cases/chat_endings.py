@@ -170,6 +170,7 @@ CHAT_ENDINGS = [
         finish=None,
         error="no memory",
     ),
+    chat("more behind [DONE]", [sse(delta("stop", content="a")) + sse("[DONE]") + sse(delta(content="b"))], text="a"),
     chat("a reason, and no [DONE]", [delta(content="a"), delta("stop")], text="a"),
     chat("[DONE], and no reason", [delta(content="a"), "[DONE]"], text="a", finish=None, error="cut short"),
     chat("no reason and no [DONE]", [delta(content="a")], text="a", finish=None, error="cut short"),
@@ -237,6 +238,6 @@ CHAT_ENDINGS = [
         "an event of another shape",
         [{"choices": [{"index": 0, "delta": {"tool_calls": 7}}]}],
         finish=None,
-        error="read",
+        error="an event that cannot be read",
     ),
 ]

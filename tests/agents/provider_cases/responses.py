@@ -149,6 +149,17 @@ RESPONSES = [
         shown=["c1-2"],
     ),
     responses(
+        "relays: all items have the same place",
+        [
+            event("output_item.done", output_index=0, item=function('{"cents":1}', "c1")),
+            event("output_item.done", output_index=0, item=function('{"cents":2}', "c2")),
+            completed(function('{"cents":1}', "c1"), function('{"cents":2}', "c2")),
+        ],
+        OK["openai_responses"],
+        runs=[charge(1), charge(2)],
+        text="ok",
+    ),
+    responses(
         "an input as an object",
         [event("output_item.done", item=function({"cents": 5})), completed()],
         OK["openai_responses"],

@@ -167,7 +167,5 @@ def flat_error(said: Mapping[str, Any]) -> object:
     """Return the error that an event is, if it is one: named as such, or nothing but a sentence."""
     if said.get("error"):
         return said["error"]
-    if said.get("object") == _ERROR or said.get("type") == _ERROR:
-        return dict(said)
     is_named = str(said.get("type", _ERROR)).lower().endswith(_ERROR)
     return dict(said) if is_named and isinstance(said.get("message") or said.get("detail"), str) else None
