@@ -131,7 +131,11 @@ def _checked(kind: str, url: str) -> tuple[str, str]:
         return _checked_data(kind, url)
     if len(url) > URL_MAX_CHARS:
         raise InvalidAttachmentError(f"a file's address has at most {URL_MAX_CHARS} characters")
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).netloc:
+    try:
+        parts = urlsplit(url)
+    except ValueError as fault:
+        raise InvalidAttachmentError(f"a file's address cannot be read: {fault}") from fault
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise InvalidAttachmentError("a file is a data: URL, or has an address that begins with https:")
     return _checked_kind(kind), url
 

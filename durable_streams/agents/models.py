@@ -133,7 +133,9 @@ def _wire(provider: Provider, base_url: str) -> Wire:
         return AnthropicWire()
     is_openai = host.endswith((".openai.com", ".openai.azure.com"))
     return OpenAIChatWire(
-        length_field="max_completion_tokens" if is_openai else "max_tokens", exact_ids=host.endswith("mistral.ai")
+        length_field="max_completion_tokens" if is_openai else "max_tokens",
+        exact_ids=host.endswith("mistral.ai"),
+        signed_calls=host.endswith(".googleapis.com"),
     )
 
 

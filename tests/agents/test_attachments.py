@@ -17,7 +17,7 @@ from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
 from durable_streams.client import StreamNotFoundError
 from tests.agents.conftest import stored
-from tests.agents.test_history import ASKING, user
+from tests.agents.test_sent_history import ASKING, user
 
 if TYPE_CHECKING:
     from durable_streams.agents.wires.base import Wire
@@ -125,6 +125,7 @@ BAD: list[dict[str, Any]] = [
     {"type": "file", "mediaType": "image/png", "url": f"https://a.example/{'x' * URL_MAX_CHARS}"},
     {"type": "image", "source": {"type": "data", "mimeType": "image/png"}},
     {"type": "image", "source": 7},
+    {"type": "file", "mediaType": "image/png", "url": "https://[a"},
     {"type": "file", "mediaType": "image/png", "url": data("image/png", bytes(ATTACHED_MAX_BYTES + 3))},
 ]
 

@@ -12,6 +12,7 @@ from durable_streams.agents import Agent
 from durable_streams.agents.errors import UpstreamError
 from durable_streams.agents.models import ModelChoice, choose
 from durable_streams.agents.sessions.prompts import InvalidPromptError, Prompt
+from durable_streams.agents.sources.asking import Asking
 from durable_streams.agents.sources.http import HttpModel, Upstream
 from durable_streams.agents.sources.patience import retry_after_s
 from durable_streams.agents.wires.anthropic import AnthropicWire
@@ -122,10 +123,11 @@ async def test_a_prompt_may_set_what_it_is_allowed_to_for_its_own_answer(adapter
 
 
 @pytest.mark.parametrize(
-    "asked_for", [{"temperature": 1}, {"headers": {"x": "y"}}, {"max_tokens": -1}, {"max_tokens": "many"}, 7]
+    "asked_for",
+    [{"temperature": 1}, {"headers": {"x": "y"}}, {"max_tokens": -1}, {"max_tokens": "many"}, {"stop": 7}, 7],
 )
 async def test_what_a_prompt_may_not_set_refuses_it(root: str, adapters: Adapters, asked_for: object) -> None:
-    http = HttpModel(Upstream("http://127.0.0.1:1", "m"), OpenAIChatWire(), allowed=frozenset({"max_tokens"}))
+    http = HttpModel(Upstream("http://127.0.0.1:1", "m"), OpenAIChatWire(), allowed=frozenset({"max_tokens", "stop"}))
     async with adapters(Agent(http)) as adapter:
         with pytest.raises(InvalidPromptError):
             await adapter.ask("s1", Prompt([user("u1")], request={"options": asked_for}))
@@ -151,6 +153,32 @@ async def test_encrypted_reasoning_is_not_asked_of_those_who_have_none() -> None
         source = model.client(OpenAIResponsesWire())
         await answers(source)
     assert ["include" in one.body for one in model.asked] == [True, False]
+
+
+class RefusedError(Exception):
+    """As vendors' packages raise them."""
+
+    status_code = 400
+
+
+@pytest.mark.parametrize("said", ["Encrypted content is not supported with this model.", "no such model"])
+async def test_through_a_vendors_package_it_is_the_same(said: str) -> None:
+    asked: list[bool] = []
+
+    async def create(**body: object) -> str:
+        asked.append("include" in body)
+        if asked[-1]:
+            raise RefusedError(said)
+        return "stream"
+
+    asking = Asking(OpenAIResponsesWire(), "https://api.example/v1", "m")
+    if "Encrypted" in said:
+        assert await asking.created(create, asking.body([user("u1")], ())) == "stream"
+        assert "include" not in asking.body([user("u1")], ())
+    else:
+        with pytest.raises(RefusedError):
+            await asking.created(create, asking.body([user("u1")], ()))
+    assert asked == ([True, False] if "Encrypted" in said else [True])
 
 
 async def test_any_other_bad_request_is_an_error() -> None:

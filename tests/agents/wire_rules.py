@@ -120,6 +120,8 @@ def check_anthropic(body: dict[str, Any]) -> None:
                 assert block["id"] not in seen, "no id twice"
                 seen.add(block["id"])
         if message["role"] == "assistant":
+            kinds = [block["type"] == "tool_use" for block in blocks]
+            assert kinds == sorted(kinds), "calls are the last of an answer"
             assert blocks[-1]["type"] not in {"thinking", "redacted_thinking"}, "thinking is not the last"
     assert not waiting, "every call has its result"
     check_server_tools(messages)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from durable_streams.agents.codecs.base import Chunk, Codec
 
-_TEXT_FIELDS: Final = (DELTA, INPUT_DELTA, "text")
-"""Where a chunk has its text; the last is that of raw text."""
+_TEXT_FIELDS: Final = (DELTA, INPUT_DELTA, "text", "url")
+"""Where a chunk has its text, or a file its bytes; ``text`` is that of raw text."""
 _CHUNK_BYTES: Final = 64
 """Rough size of a chunk around its text; sizes of text here only decide when to send."""
 

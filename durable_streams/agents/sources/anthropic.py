@@ -31,7 +31,9 @@ class Anthropic:
 
     def __init__(self, client: Any, model: str, *, max_tokens: int = 4096, **options: Any) -> None:  # noqa: ANN401 a package that may be absent
         self._client, self._options = client, options
-        self._asking = Asking(AnthropicWire(max_tokens), str(getattr(client, "base_url", "")), model)
+        self._asking = Asking(
+            AnthropicWire(max_tokens), str(getattr(client, "base_url", "")), model, without={"stream"}
+        )
 
     def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
         """Return why a prompt cannot be answered; see ``Choosy``."""
@@ -42,7 +44,7 @@ class Anthropic:
     ) -> AsyncGenerator[Event, None]:
         """Answer once; see ``Model``."""
         asking = self._asking
-        body = asking.body(messages, tools, without=("stream",)) | self._options
+        body = asking.body(messages, tools) | self._options
         decoder = asking.wire.decoder(prefix)
         with translated("anthropic"):
             async with self._client.messages.stream(**body) as said:

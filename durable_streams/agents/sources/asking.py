@@ -6,7 +6,7 @@ Invariant: what goes out is what the wire made of a history that this provider m
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from durable_streams.agents.errors import UpstreamError
 from durable_streams.agents.wires.files import refusal_of
@@ -14,13 +14,17 @@ from durable_streams.agents.wires.options import InvalidOptionsError, Options
 from durable_streams.agents.wires.provider import named, provider_name, with_own
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from durable_streams.agents.events import Event
     from durable_streams.agents.tools import Tool
     from durable_streams.agents.wires.base import UIMessage, Wire
 
-_HISTORIES = ("messages", "input")
+T = TypeVar("T")
+
+FIELD_STATUSES: Final = frozenset({400, 422})
+"""How a field that a server does not know is refused."""
+_HISTORIES: Final = ("messages", "input")
 
 
 class NothingToSayError(UpstreamError):
@@ -40,6 +44,7 @@ class Asking:
         model: its model, unless options name another.
         options: of every call.
         allowed: names of options that a request may set.
+        without: fields of the wire's own that this provider refuses; those that it refuses by name are added.
     """
 
     wire: Wire
@@ -47,6 +52,7 @@ class Asking:
     model: str
     options: Options = field(default_factory=Options)
     allowed: frozenset[str] = frozenset()
+    without: set[str] = field(default_factory=set)
 
     def provider(self, options: Options | None = None) -> str:
         """Return the provider's name, under which is kept what it wants back."""
@@ -59,9 +65,8 @@ class Asking:
         tools: Sequence[Tool],
         *,
         options: Options | None = None,
-        without: Iterable[str] = (),
     ) -> dict[str, Any]:
-        """Return a request's body, without the named fields of the wire's own.
+        """Return a request's body.
 
         Raises:
             NothingToSayError: there would be no message in it.
@@ -71,9 +76,29 @@ class Asking:
         body = self.wire.request(options.model or self.model, with_own(messages, self.provider(options)), tools)
         if not any(one.get("role") != "system" for name in _HISTORIES for one in body.get(name, ())):
             raise NothingToSayError
-        for name in without:
+        for name in self.without:
             body.pop(name, None)
         return body | self.wire.options(options) | dict(options.body)
+
+    def forgo(self, body: dict[str, Any], status: int | None, said: str) -> bool:
+        """Leave out a field that a refusal names, here and from now on; return whether there was one."""
+        if status not in FIELD_STATUSES:
+            return False
+        for name, words in self.wire.optional.items():
+            if name in body and any(word in said.lower() for word in words):
+                self.without.add(name)
+                del body[name]
+                return True
+        return False
+
+    async def created(self, create: Callable[..., Awaitable[T]], body: dict[str, Any]) -> T:
+        """Return what a package's ``create`` makes of a body, asking again without fields that are refused by name."""
+        while True:
+            try:
+                return await create(**body)
+            except Exception as error:
+                if not self.forgo(body, getattr(error, "status_code", None), str(error)):
+                    raise
 
     def named(self, events: Iterable[Event], options: Options | None = None) -> Iterator[Event]:
         """Yield a decoder's events with the provider's name on what it wants back."""

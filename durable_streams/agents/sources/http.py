@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 
 from durable_streams.agents.errors import UpstreamCutError, UpstreamError
 from durable_streams.agents.plain import encoded
-from durable_streams.agents.sources.asking import Asking
+from durable_streams.agents.sources.asking import FIELD_STATUSES, Asking
 from durable_streams.agents.sources.patience import retry_after_s
 from durable_streams.agents.sources.proxies import proxy_for
 from durable_streams.agents.wires.decoders.base import BodyDecoder, error_message
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from durable_streams.agents.wires.base import UIMessage, Wire
 
 RETRY_STATUSES: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-FIELD_STATUSES: Final = frozenset({400, 422})
-"""How a field that a server does not know is refused."""
 ERROR_SHOWN_CHARS: Final = 500
 END_S: Final = 0.2
 """How long the end of a response is waited for that has said all it will, so that its connection can be used again."""
@@ -97,9 +95,10 @@ class HttpModel:
     ) -> None:
         self._upstream, self._wire = upstream, wire
         self._session, self._owns_session = session, session is None
-        self._asking = Asking(wire, upstream.base_url, upstream.model, options or Options(), allowed)
+        self._asking = Asking(
+            wire, upstream.base_url, upstream.model, options or Options(), allowed, set(upstream.without)
+        )
         wire.options(self._asking.options)
-        self._without = set(upstream.without)
 
     async def aclose(self) -> None:
         """Close the session if this object opened it."""
@@ -175,15 +174,9 @@ class HttpModel:
             await asyncio.sleep(wait_s)
 
     async def _forgo(self, response: aiohttp.ClientResponse, body: dict[str, Any]) -> bool:
-        """Leave out a field that the server refuses by name, from now on; return whether there was one."""
         if response.status not in FIELD_STATUSES:
             return False
-        said = (await response.read()).decode("utf-8", "replace").lower()
-        for field_name, words in self._wire.optional.items():
-            if field_name in body and field_name not in self._without and any(word in said for word in words):
-                self._without.add(field_name)
-                return True
-        return False
+        return self._asking.forgo(body, response.status, (await response.read()).decode("utf-8", "replace"))
 
     async def _post(self, body: dict[str, Any]) -> aiohttp.ClientResponse:
         if self._session is None:
@@ -195,7 +188,7 @@ class HttpModel:
         return await self._session.post(
             url,
             # aiohttp warns of large bodies in one piece, as it would write them in one go.
-            data=io.BytesIO(encoded({name: value for name, value in body.items() if name not in self._without})),
+            data=io.BytesIO(encoded(body)),
             headers=headers,
             proxy=proxy_for(url) if self._owns_session else None,
             timeout=aiohttp.ClientTimeout(

@@ -46,7 +46,7 @@ class OpenAIChat:
         body = asking.body(messages, tools) | self._options
         decoder = asking.wire.decoder(prefix)
         with translated("openai"):
-            async with await self._client.chat.completions.create(**body) as chunks:
+            async with await asking.created(self._client.chat.completions.create, body) as chunks:
                 async for chunk in chunks:
                     for event in asking.named(decoder.feed(chunk.model_dump(exclude_unset=True))):
                         yield event
@@ -73,7 +73,7 @@ class OpenAIResponses:
         body = asking.body(messages, tools) | self._options
         decoder = asking.wire.decoder(prefix)
         with translated("openai"):
-            async with await self._client.responses.create(**body) as events:
+            async with await asking.created(self._client.responses.create, body) as events:
                 async for said in events:
                     for event in asking.named(decoder.feed(said.model_dump(exclude_unset=True))):
                         yield event

@@ -75,6 +75,10 @@ class AnthropicWire:
             body["tools"] = [
                 {"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools
             ]
+        elif used := {call.tool for turn in said.turns if isinstance(turn, Answered) for call in turn.calls}:
+            # A history with calls is refused without tools; these are told, and not to be called.
+            body["tools"] = [{"name": name, "input_schema": {"type": "object"}} for name in sorted(used)]
+            body["tool_choice"] = {"type": "none"}
         return body
 
     def options(self, options: Options) -> dict[str, Any]:

@@ -31,6 +31,8 @@ SOUNDS: Final[Mapping[str, str]] = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
 }
+UNSIGNED: Final = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+"""What Gemini takes in place of its own signature, for calls of other models."""
 PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif", "image/*"})
 
 OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {"stream_options": ("stream_options", "include_usage")}
@@ -43,6 +45,7 @@ class OpenAIChatWire:
         length_field: the field that bounds an answer; OpenAI itself wants ``max_completion_tokens``, its relatives
             know the older name.
         exact_ids: ids of calls have nine letters or digits, as Mistral wants them.
+        signed_calls: calls that another model has made are marked so, as Gemini wants its own calls signed.
     """
 
     name = "openai-chat"
@@ -50,8 +53,10 @@ class OpenAIChatWire:
     takes = "PNG, JPEG, WebP and GIF images, PDF and text files, WAV and MP3 audio"
     optional = OPTIONAL
 
-    def __init__(self, *, length_field: str = "max_tokens", exact_ids: bool = False) -> None:
-        self._length_field, self._exact_ids = length_field, exact_ids
+    def __init__(
+        self, *, length_field: str = "max_tokens", exact_ids: bool = False, signed_calls: bool = False
+    ) -> None:
+        self._length_field, self._exact_ids, self._signed_calls = length_field, exact_ids, signed_calls
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """Return the bearer token."""
@@ -70,6 +75,8 @@ class OpenAIChatWire:
             sent += [*_answers(answer), self._asked(turn)]
             answer = []
         sent += _answers(answer)
+        if self._signed_calls:
+            _sign(sent)
         body: dict[str, Any] = {
             "model": model,
             "messages": sent,
@@ -137,6 +144,14 @@ def _answers(steps: Sequence[Answered]) -> Iterator[dict[str, Any]]:
         yield sent
         for call in step.calls:
             yield {"role": "tool", "tool_call_id": call.call_id, "content": call.result}
+
+
+def _sign(sent: list[dict[str, Any]]) -> None:
+    """Mark the first call of every answer in which none is signed; of calls beside each other Gemini signs one."""
+    for message in sent:
+        calls = message.get("tool_calls")
+        if calls and not any("extra_content" in call for call in calls):
+            calls[0]["extra_content"] = UNSIGNED
 
 
 def _called(call: Call) -> dict[str, Any]:

@@ -68,13 +68,22 @@ class Options:
         if refused:
             which = ", ".join(sorted(allowed)) or "none"
             raise InvalidOptionsError(f"a request may not set {', '.join(map(str, refused))}; it may set: {which}")
-        stop = given.get("stop")
-        told = {**given, "stop": (stop,) if isinstance(stop, str) else tuple(stop or ())} if "stop" in given else given
+        told = dict(given)
+        if "stop" in told:
+            told["stop"] = _stops(told["stop"])
+        if isinstance(told.get("body"), Mapping):
+            told["body"] = {**self.body, **told["body"]}
         return replace(self, **told)
 
 
 def _is_number(value: object, least: float, most: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+def _stops(given: object) -> object:
+    if isinstance(given, str):
+        return (given,)
+    return tuple(given) if isinstance(given, list) else given
 
 
 def _are_stops(value: object) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from durable_streams.agents.sources.asking import Asking, NothingToSayError
 from durable_streams.agents.wires.anthropic import AnthropicWire
-from durable_streams.agents.wires.openai_chat import OpenAIChatWire
+from durable_streams.agents.wires.openai_chat import UNSIGNED, OpenAIChatWire
 from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
 from tests.agents.wire_rules import RULES
 
@@ -151,6 +151,46 @@ def test_mistral_has_ids_of_nine_letters_and_digits() -> None:
     assert ids[1] == "abcdefgh1"
     assert len(ids[0]) == 9
     assert ids[0].isalnum()
+
+
+def test_reasoning_that_led_to_nothing_is_not_sent() -> None:
+    provider = ASKING["openai_responses"].provider()
+    item = {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "e"}
+    thought = {"type": "reasoning", "text": "hm", "providerMetadata": {provider: {"item": item}}}
+    said = assistant({"type": "text", "text": "Well."}, thought)
+    body = ASKING["openai_responses"].body([user("go"), said, user("on")], ())
+    assert [one.get("type", one.get("role")) for one in body["input"]] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(("kept", "sent"), [([0], []), ([1], []), ([0, 1], [0, 1]), ([0, 1, 2], [0, 1])])
+def test_calls_of_a_providers_own_tools_are_sent_with_their_results(kept: list[int], sent: list[int]) -> None:
+    provider = ASKING["anthropic"].provider()
+    blocks = [{"type": "data-kept", "data": {provider: {"block": BLOCKS[number]}}} for number in kept]
+    text = {"type": "text", "text": "Well."}
+    body = ASKING["anthropic"].body([user("go"), assistant(*blocks, text), user("on")], ())
+    assert body["messages"][1]["content"] == [*(BLOCKS[number] for number in sent), text]
+
+
+def test_a_call_that_waits_for_its_result_is_sent_where_the_model_is_to_go_on() -> None:
+    provider = ASKING["anthropic"].provider()
+    paused = assistant({"type": "data-kept", "data": {provider: {"block": BLOCKS[2]}}})
+    body = ASKING["anthropic"].body([user("go"), paused], ())
+    assert body["messages"][1]["content"] == [BLOCKS[2]]
+
+
+def test_anthropic_is_told_the_tools_that_a_history_has_called() -> None:
+    body = ASKING["anthropic"].body([user("go"), assistant(call("c1", "weather")), user("on")], ())
+    assert ([one["name"] for one in body["tools"]], body["tool_choice"]) == (["weather"], {"type": "none"})
+
+
+def test_gemini_takes_the_calls_of_other_models() -> None:
+    wire = OpenAIChatWire(signed_calls=True)
+    asking = Asking(wire, "https://generativelanguage.googleapis.com/v1beta/openai", "gemini")
+    signed = {**call("c3"), "callProviderMetadata": {asking.provider(): {"extra_content": {"google": 1}}}}
+    said = assistant(call("c1"), call("c2"), {"type": "step-start"}, signed, call("c4"))
+    sent = asking.body([user("go"), said], ())["messages"]
+    assert [one.get("extra_content") for one in sent[1]["tool_calls"]] == [UNSIGNED, None]
+    assert [one.get("extra_content") for one in sent[4]["tool_calls"]] == [{"google": 1}, None]
 
 
 def test_anthropic_is_begun_by_a_user_and_ended_without_blanks() -> None:
