@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from durable_streams.agents import Agent, Tool, write
@@ -19,7 +20,7 @@ from tests.agents.raw_model import Answer, RawModel, anthropic, chat, responses
 from tests.agents.test_sessions import asking, user
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from durable_streams.agents.wires.base import Wire
     from tests.agents.conftest import Adapters
@@ -198,3 +199,56 @@ def test_a_file_that_another_model_made_is_told_of_in_words() -> None:
     answer = message_of([*chunks, *codec.end(Ending("finished"))])
     body = Asking(OpenAIChatWire(), "https://m.example", "m").body([user("u1"), answer, user("u2")], ())
     assert body["messages"][1]["content"] == "[gave a file: image/png]"
+
+
+ITEM = {"id": "rs1", "type": "reasoning", "summary": [], "encrypted_content": "e1"}
+CALLED = {"id": "fc1", "type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
+WHOLE: list[tuple[Wire, dict[str, Any], Answer, object]] = [
+    (
+        OpenAIChatWire(),
+        {
+            "choices": [
+                {
+                    "message": {"reasoning_content": "First.", **chat_call(extra_content={"google": 1})},
+                    "finish_reason": "tool_calls",
+                }
+            ]
+        },
+        DONE_CHAT,
+        lambda body: (
+            (
+                body["messages"][1]["reasoning_content"],
+                body["messages"][1]["tool_calls"][0]["extra_content"],
+            )
+            == ("First.", {"google": 1})
+        ),
+    ),
+    (
+        OpenAIResponsesWire(),
+        {"object": "response", "status": "completed", "output": [ITEM, CALLED]},
+        DONE_RESPONSES,
+        lambda body: body["input"][1] == ITEM,
+    ),
+    (
+        AnthropicWire(),
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "First.", "signature": "sig"},
+                {"type": "tool_use", "id": "c1", "name": "weather", "input": {}},
+            ],
+            "stop_reason": "tool_use",
+        },
+        DONE_ANTHROPIC,
+        lambda body: body["messages"][1]["content"][0]["signature"] == "sig",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wire", "whole", "then", "is_right"), WHOLE, ids=["chat", "responses", "anthropic"])
+async def test_an_answer_that_was_not_streamed_holds_the_same(
+    root: str, *, wire: Wire, whole: dict[str, Any], then: Answer, is_right: Callable[[dict[str, Any]], bool]
+) -> None:
+    body = await second_request(root, wire, Answer(orjson.dumps(whole)), then)
+    assert is_right(body)

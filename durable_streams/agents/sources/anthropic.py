@@ -45,12 +45,12 @@ class Anthropic:
         """Answer once; see ``Model``."""
         asking = self._asking
         body = asking.body(messages, tools) | self._options
-        decoder = asking.wire.decoder(prefix)
+        name, decoder = asking.naming(), asking.wire.decoder(prefix)
         with translated("anthropic"):
             async with self._client.messages.stream(**body) as said:
                 async for event in said:
                     # The package adds events of its own, such as `text`, which the decoder does not know.
-                    for own in asking.named(decoder.feed(event.model_dump())):
+                    for own in map(name, decoder.feed(event.model_dump())):
                         yield own
-        for own in asking.named(decoder.finish()):
+        for own in map(name, decoder.finish()):
             yield own

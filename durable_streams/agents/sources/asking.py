@@ -6,6 +6,7 @@ Invariant: what goes out is what the wire made of a history that this provider m
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from durable_streams.agents.errors import UpstreamError
@@ -14,7 +15,7 @@ from durable_streams.agents.wires.options import InvalidOptionsError, Options
 from durable_streams.agents.wires.provider import named, provider_name, with_own
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from durable_streams.agents.events import Event
     from durable_streams.agents.tools import Tool
@@ -100,11 +101,9 @@ class Asking:
                 if not self.forgo(body, getattr(error, "status_code", None), str(error)):
                     raise
 
-    def named(self, events: Iterable[Event], options: Options | None = None) -> Iterator[Event]:
-        """Yield a decoder's events with the provider's name on what it wants back."""
-        provider = self.provider(options)
-        for event in events:
-            yield named(event, provider)
+    def naming(self, options: Options | None = None) -> Callable[[Event], Event]:
+        """Return what puts the provider's name on what it wants back, for the events of one response."""
+        return partial(named, provider=self.provider(options))
 
     def chosen(self, request: Mapping[str, Any]) -> Options:
         """Return the options of one request.

@@ -132,17 +132,17 @@ class HttpModel:
     ) -> AsyncGenerator[Event, None]:
         """Answer once with these options; see ``Model``."""
         decoder = BodyDecoder(self._wire.decoder(prefix))
-        body = self._asking.body(messages, tools, options=options)
+        name, body = self._asking.naming(options), self._asking.body(messages, tools, options=options)
         async with self._persist(body) as response:
             try:
                 async for received in response.content.iter_any():
-                    for event in self._asking.named(decoder.feed(received), options):
+                    for event in map(name, decoder.feed(received)):
                         yield event
                     if decoder.done:
                         break  # some servers leave the connection open
             except (aiohttp.ClientError, TimeoutError, OSError) as fault:
                 raise UpstreamCutError(f"the model's stream was cut: {_sentence(fault)}") from fault
-            for event in self._asking.named(decoder.finish(), options):
+            for event in map(name, decoder.finish()):
                 yield event
             await _reach_end(response)
 

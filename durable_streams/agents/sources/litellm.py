@@ -48,14 +48,14 @@ class LiteLLM:
         """Answer once; see ``Model``."""
         asking = self._asking
         body = asking.body(messages, tools) | self._options
-        decoder = asking.wire.decoder(prefix)
+        name, decoder = asking.naming(), asking.wire.decoder(prefix)
         with translated("litellm", "openai"):
             chunks = await self._complete(**body)
             try:
                 async for chunk in chunks:
-                    for event in asking.named(decoder.feed(chunk.model_dump())):
+                    for event in map(name, decoder.feed(chunk.model_dump())):
                         yield event
             finally:
                 await chunks.aclose()
-        for event in asking.named(decoder.finish()):
+        for event in map(name, decoder.finish()):
             yield event

@@ -44,13 +44,13 @@ class OpenAIChat:
         """Answer once; see ``Model``."""
         asking = self._asking
         body = asking.body(messages, tools) | self._options
-        decoder = asking.wire.decoder(prefix)
+        name, decoder = asking.naming(), asking.wire.decoder(prefix)
         with translated("openai"):
             async with await asking.created(self._client.chat.completions.create, body) as chunks:
                 async for chunk in chunks:
-                    for event in asking.named(decoder.feed(chunk.model_dump(exclude_unset=True))):
+                    for event in map(name, decoder.feed(chunk.model_dump(exclude_unset=True))):
                         yield event
-        for event in asking.named(decoder.finish()):
+        for event in map(name, decoder.finish()):
             yield event
 
 
@@ -71,11 +71,11 @@ class OpenAIResponses:
         """Answer once; see ``Model``."""
         asking = self._asking
         body = asking.body(messages, tools) | self._options
-        decoder = asking.wire.decoder(prefix)
+        name, decoder = asking.naming(), asking.wire.decoder(prefix)
         with translated("openai"):
             async with await asking.created(self._client.responses.create, body) as events:
                 async for said in events:
-                    for event in asking.named(decoder.feed(said.model_dump(exclude_unset=True))):
+                    for event in map(name, decoder.feed(said.model_dump(exclude_unset=True))):
                         yield event
-        for event in asking.named(decoder.finish()):
+        for event in map(name, decoder.finish()):
             yield event

@@ -79,11 +79,7 @@ class Step:
         """
         calls = {part["toolCallId"]: part for part in settled}
         parts = [calls.get(part["toolCallId"]) if "toolCallId" in part else part for part in self._parts]
-        return [
-            {**part, "text": whole("".join(part["text"]))} if "text" in part else part
-            for part in parts
-            if part is not None
-        ]
+        return [_joined(part) for part in parts if part is not None]
 
     def take(self, event: Event) -> Event:
         """Take what the model says next, and return it as it is to be stored."""
@@ -139,6 +135,10 @@ class Step:
             return call
         why = f"the input is empty, and the tool requires {', '.join(required)}"
         return replace(rejected(call.call_id, call.tool, "{}", why=why), metadata=call.metadata)
+
+
+def _joined(part: dict[str, Any]) -> dict[str, Any]:
+    return {**part, "text": whole("".join(part["text"]))} if "text" in part else part
 
 
 def call_part(call: ToolCalled | ToolRejected) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.events import FileGiven, Kept, ReasoningEnded, TextEnded, ToolCalled, ToolRejected
+from durable_streams.agents.fit import DELTAS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,9 +38,9 @@ def provider_name(wire: str, base_url: str, model: str) -> str:
 
 def named(event: Event, provider: str) -> Event:
     """Return the event with its metadata under the provider's name."""
-    if isinstance(event, _NAMED) and event.metadata is not None:
-        return replace(event, metadata={provider: event.metadata})
-    return event
+    if type(event) in DELTAS or not isinstance(event, _NAMED) or event.metadata is None:
+        return event
+    return replace(event, metadata={provider: event.metadata})
 
 
 def with_own(messages: Iterable[UIMessage], provider: str) -> list[UIMessage]:

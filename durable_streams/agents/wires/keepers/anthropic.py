@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _SAID: Final = frozenset({"text", "thinking", "tool_use"})
 """Blocks that the inner decoder knows."""
+_TEXTS: Final = frozenset({"text_delta", "thinking_delta"})
+"""Deltas of which nothing is kept, and which only blocks that the inner decoder knows have."""
 _BLOCKS: Final = frozenset({"content_block_start", "content_block_delta", "content_block_stop"})
 
 
@@ -33,9 +35,15 @@ class AnthropicKeeper(Keeper):
 
     def feed(self, event: Mapping[str, Any]) -> Iterator[Event]:
         """Yield what an event says; see ``Decoder``."""
+        delta = event.get("delta")
+        if event.get("type") == "content_block_delta" and isinstance(delta, dict) and delta.get("type") in _TEXTS:
+            return iter(self._inner.feed(event))
+        return self._look(event)
+
+    def _look(self, event: Mapping[str, Any]) -> Iterator[Event]:
         if event.get("type") == "message":
             for piece in _in_pieces(event):
-                yield from self.feed(piece)
+                yield from self._look(piece)
             return
         self._observe(event)
         block = self._blocks.get(event.get("index")) if event.get("type") in _BLOCKS else None

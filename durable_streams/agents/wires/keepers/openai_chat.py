@@ -25,6 +25,7 @@ from durable_streams.agents.events import (
     ToolRejected,
     Usage,
 )
+from durable_streams.agents.fit import DELTAS
 from durable_streams.agents.wires.keepers.base import Keeper, count, listed, mapping, text, with_metadata
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from durable_streams.agents.wires.decoders.base import Decoder
 
 FIELDS: Final = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+_PLAIN: Final = frozenset({"content", "role", "refusal"})
+"""Fields of a delta of which nothing is kept."""
+_TELLING: Final = frozenset({"x_groq", "timings", "eval_count"})
+"""Fields of a chunk that tell of tokens, beside its usage."""
 _JOINED: Final = ("text", "summary")
 """Fields of a detail that come in pieces."""
 
@@ -44,10 +49,22 @@ class ChatKeeper(Keeper):
     def __init__(self, inner: Decoder, prefix: str = "") -> None:
         super().__init__(inner, prefix)
         self._field: str | None = None
+        self._plain = _PLAIN
         self._extra: object = None
         self._source_count = 0
         self._details: list[dict[str, Any]] = []
         self._extras: list[tuple[str, object]] = []
+
+    def is_plain(self, event: Mapping[str, Any]) -> bool:
+        """Return whether a chunk has text alone, or reasoning as the one before; see ``Keeper``."""
+        if event.get("usage") or not _TELLING.isdisjoint(event):
+            return False
+        choices = event.get("choices")
+        choice = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
+        if not isinstance(choice, dict) or choice.get("finish_reason") or "message" in choice or "usage" in choice:
+            return False
+        delta = choice.get("delta")
+        return isinstance(delta, dict) and self._plain.issuperset(delta)
 
     def usage_in(self, event: Mapping[str, Any]) -> Usage | None:
         """Return the tokens told of; see ``Keeper``."""
@@ -67,6 +84,7 @@ class ChatKeeper(Keeper):
         """Look at a chunk; see ``Keeper``."""
         for delta in _deltas(event):
             self._field = next((name for name in FIELDS if delta.get(name)), self._field)
+            self._plain = _PLAIN if self._field is None else _PLAIN | {self._field}
             self._extra = delta.get("extra_content") or self._extra
             for one in listed(delta.get("reasoning_details")):
                 _add(self._details, one)
@@ -82,6 +100,8 @@ class ChatKeeper(Keeper):
 
     def marked(self, said: Event) -> Event:
         """Return the event with what is kept; see ``Keeper``."""
+        if type(said) in DELTAS:
+            return said
         if isinstance(said, ReasoningEnded):
             return with_metadata(said, {"field": self._field} if self._field else {})
         if isinstance(said, TextEnded):
