@@ -6,6 +6,8 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from durable_streams.agents import Agent
 from durable_streams.agents.attachments import ATTACHED_MAX_BYTES, URL_MAX_CHARS
@@ -134,6 +136,29 @@ BAD: list[dict[str, Any]] = [
 def test_a_file_that_nobody_could_be_sent_is_refused(part: dict[str, Any]) -> None:
     with pytest.raises(InvalidPromptError):
         posted(part)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.sampled_from([AT, PNG, "data:,a", "http://["]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["type", "url", "value"]), inner),
+    max_leaves=4,
+)
+KINDS = st.sampled_from(["file", "image", "binary", "image_url", "document", "text", "hologram"])
+PARTS = st.dictionaries(
+    st.sampled_from(["url", "mediaType", "mimeType", "data", "source", "image_url", "filename", "metadata", "text"]),
+    VALUES,
+)
+
+
+@given(KINDS, PARTS)
+def test_whatever_is_posted_is_stored_or_refused(kind: str, fields: dict[str, Any]) -> None:
+    try:
+        message = posted({"type": kind, **fields})
+    except InvalidPromptError:
+        return
+    asking = Asking(AnthropicWire(), "https://a.example", "m")
+    if asking.refusal(message, {}) is None:
+        assert asking.body([message], ())["messages"]
 
 
 @pytest.mark.parametrize("wire", [OpenAIChatWire(), OpenAIResponsesWire(), AnthropicWire()], ids=lambda wire: wire.name)

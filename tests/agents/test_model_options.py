@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from durable_streams.agents import Agent
 from durable_streams.agents.errors import UpstreamError
@@ -18,7 +20,7 @@ from durable_streams.agents.sources.patience import retry_after_s
 from durable_streams.agents.wires.anthropic import AnthropicWire
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
-from durable_streams.agents.wires.options import InvalidOptionsError, Options
+from durable_streams.agents.wires.options import OPTION_NAMES, InvalidOptionsError, Options
 from durable_streams.cli.agent import agent_command
 from durable_streams.client import StreamNotFoundError
 from tests.agents.conftest import ended, stored
@@ -133,6 +135,21 @@ async def test_what_a_prompt_may_not_set_refuses_it(root: str, adapters: Adapter
             await adapter.ask("s1", Prompt([user("u1")], request={"options": asked_for}))
     with pytest.raises(StreamNotFoundError):
         await stored(f"{root}/sessions/s1")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(OPTION_NAMES)), VALUES) | VALUES)
+def test_whatever_a_prompt_asks_for_is_an_option_or_refused(asked_for: object) -> None:
+    asking = Asking(OpenAIChatWire(), "https://a.example", "m", allowed=OPTION_NAMES)
+    refusal = asking.refusal(user("u1"), {"options": asked_for})
+    if refusal is None:
+        orjson.dumps(asking.body([user("u1")], (), options=asking.chosen({"options": asked_for})))
 
 
 REFUSED = {"message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options", "include_usage"]}]}}

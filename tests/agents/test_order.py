@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_streams.agents import Agent
-from durable_streams.agents.sessions.prompts import Prompt, history
+from durable_streams.agents.sessions.prompts import Prompt, PromptGoneError, history
 from durable_streams.agents.sessions.state import SessionState
 from durable_streams.agents.sources.http import HttpModel, Upstream
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
@@ -43,6 +44,13 @@ def test_rows_without_a_place_stay_before_the_others_as_they_came() -> None:
     for key, order in (("b", 1), ("x", None), ("a", 0), ("y", "2")):
         state.apply(row(key, order))
     assert list(state.messages) == ["x", "y", "a", "b"]
+
+
+def test_a_prompt_that_was_taken_away_is_answered_with_nothing() -> None:
+    state = SessionState()
+    state.apply(row("u1", 0))
+    with pytest.raises(PromptGoneError):
+        history(state, "u2")
 
 
 async def test_a_prompt_that_waited_is_answered_knowing_the_answer_before_it(

@@ -149,6 +149,26 @@ async def test_a_stopped_run_has_its_tokens_in_its_row(adapters: Adapters) -> No
     assert (final.status, final.usage) == ("aborted", {"inputTokens": 5, "outputTokens": 1})
 
 
+async def test_a_run_that_somebody_else_ended_has_the_tokens_that_it_had_told(root: str, adapters: Adapters) -> None:
+    async def endless(run: Run) -> AsyncIterator[Event]:
+        for _ in range(2):
+            yield StepStarted()
+            yield Finished("tool-calls", Usage(5, 1))
+        await run.durable()
+        said.set()
+        await forever.wait()
+
+    said, forever = asyncio.Event(), asyncio.Event()
+    async with adapters(endless) as adapter, adapters(endless) as other:
+        asked = await adapter.ask("s1", asking())
+        await said.wait()
+        session = other.session("s1")
+        await session.refresh()
+        await other.end_lost(session, session.state.generations[asked.generation.id])
+        final = await ended(other, "s1", asked.generation.id)
+    assert (final.status, final.usage) == ("lost", {"inputTokens": 10, "outputTokens": 2})
+
+
 async def test_a_session_tells_its_tokens_and_whose_they_are(adapters: Adapters) -> None:
     async with RawModel(DONE_ANTHROPIC) as model:
         source = Agent(model.client(AnthropicWire()))

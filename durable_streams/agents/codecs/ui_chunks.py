@@ -36,6 +36,7 @@ from durable_streams.agents.events import (
     ToolInputDelta,
     ToolRejected,
     ToolReturned,
+    Usage,
 )
 from durable_streams.agents.plain import encoded
 from durable_streams.agents.usage import told_usage, usage_told
@@ -61,6 +62,7 @@ class UiChunks:
 
     def __init__(self) -> None:
         self._open = OpenParts()
+        self._usage: Usage | None = None
         self._handlers: Mapping[type[Event], Callable[[Any], list[Chunk]]] = {
             TextDelta: self._text,
             TextEnded: self._text_end,
@@ -79,7 +81,7 @@ class UiChunks:
             Custom: _custom,
             Noted: _noted,
             Spent: lambda _event: [],  # likewise
-            Finished: lambda _event: [],  # the ending says it
+            Finished: self._finished,  # the ending says it
         }
 
     @classmethod
@@ -182,6 +184,13 @@ class UiChunks:
 
     def _step_end(self, _event: StepEnded) -> list[Chunk]:
         return [{"type": names.FINISH_STEP}] if self._open.in_step else []
+
+    def _finished(self, event: Finished) -> list[Chunk]:
+        """Tell the tokens so far: whoever ends the run of a dead process knows no others. How it ended comes last."""
+        if event.usage is None:
+            return []
+        self._usage = event.usage + (self._usage or Usage())
+        return [{"type": names.MESSAGE_METADATA, "messageMetadata": {"usage": told_usage(self._usage)}}]
 
     def _is_called(self, call_id: str) -> bool:
         return self._open.calls.get(call_id) == "called" or call_id in self._open.returned

@@ -20,7 +20,7 @@ from durable_streams.agents.events import Ending
 from durable_streams.agents.runs.writer import GENERATOR
 from durable_streams.agents.sessions.bulk import ROW_MAX_BYTES, keep, kept_path, parted, unkept
 from durable_streams.agents.sessions.rows import CONTROL, Generation, generation_row, message_row, row
-from durable_streams.agents.usage import told_usage
+from durable_streams.agents.usage import told_usage, usage_told
 from durable_streams.client import (
     DurableStreamError,
     ProducerTriple,
@@ -125,6 +125,9 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
     if not stored.closed:
         return None
     ending = ending_of(stored.chunks) or Ending("lost", reason="its stream is gone")
+    told = message_of(stored.chunks)
+    # One that was ended by somebody else is known by what it had told before.
+    usage = ending.usage or usage_told(told["metadata"].get("usage"))
     final = replace(
         generation,
         status=ending.how,
@@ -133,9 +136,9 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
         reason=ending.reason,
         final_offset=stored.offset,
         finish_reason=ending.finish_reason if ending.how == "finished" else None,
-        usage=None if ending.usage is None else told_usage(ending.usage),
+        usage=None if usage is None else told_usage(usage),
     )
-    message = {**message_of(stored.chunks), "order": generation.turn * 2 + 1}
+    message = {**told, "order": generation.turn * 2 + 1}
     await _tell(places, session, message=message if message["id"] else None, final=final)
     return final
 

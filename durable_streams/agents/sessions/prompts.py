@@ -27,6 +27,13 @@ class InvalidPromptError(AgentError):
     """A body that asks for nothing that could be answered."""
 
 
+class PromptGoneError(AgentError):
+    """An earlier message was edited while a prompt waited for its turn, and that took the prompt away."""
+
+    def __init__(self) -> None:
+        super().__init__("the prompt was taken away by an edit while it waited")
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A post to a session.
@@ -115,10 +122,15 @@ def history(state: SessionState, prompt_id: str) -> list[dict[str, Any]]:
     """Return the messages up to and with the prompt, as far as the session has them by now.
 
     Take it when the prompt's turn has come: the answers to earlier prompts are in it then.
+
+    Raises:
+        PromptGoneError: the prompt is not there any more.
     """
     messages = [{k: v for k, v in message.items() if k != "order"} for message in state.messages.values()]
     ids = [message["id"] for message in messages]
-    return messages[: ids.index(prompt_id) + 1] if prompt_id in ids else messages
+    if prompt_id not in ids:
+        raise PromptGoneError
+    return messages[: ids.index(prompt_id) + 1]
 
 
 def text_of_message(message: dict[str, Any]) -> str:
@@ -164,7 +176,9 @@ def _with_files(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _checked_part(part: dict[str, Any]) -> dict[str, Any]:
     if part["type"] == "text" and "text" not in part:
-        return {"type": "text", "text": str(part.get("content", ""))}
+        part = {"type": "text", "text": part.get("content", "")}
+    if part["type"] == "text" and not isinstance(part["text"], str):
+        raise InvalidPromptError("a part of type text has a text")
     return part
 
 

@@ -68,7 +68,7 @@ class Options:
         if refused:
             which = ", ".join(sorted(allowed)) or "none"
             raise InvalidOptionsError(f"a request may not set {', '.join(map(str, refused))}; it may set: {which}")
-        told = dict(given)
+        told = {name: value for name, value in given.items() if value is not None}
         if "stop" in told:
             told["stop"] = _stops(told["stop"])
         if isinstance(told.get("body"), Mapping):
