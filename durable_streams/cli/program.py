@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "subscriptions": "subscriptions",
     "check": "store",
     "backup": "store",
+    "compact": "store",
     "agent": "agent",
 }
 """Command → module of this package, which has it as ``<command>_command``."""

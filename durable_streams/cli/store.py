@@ -1,4 +1,4 @@
-"""``check`` and ``backup``: work on a data directory, without a server in between."""
+"""``check``, ``backup`` and ``compact``: work on a data directory, without a server in between."""
 
 from __future__ import annotations
 
@@ -78,3 +78,22 @@ def backup_command(source: Path, target: Path, *, compact: bool, as_json: bool) 
     size_bytes = sum(entry.stat().st_size for entry in target.iterdir())
     values = {"source": printable(source), "target": printable(target), "byte_count": size_bytes}
     say(orjson.dumps(values).decode() if as_json else f"copied {source} to {target} ({size_bytes} bytes)")
+
+
+@click.command("compact")
+@_source
+@as_json
+def compact_command(source: Path, *, as_json: bool) -> None:
+    """Make the file of the store in DATA_DIR as small as what is in it; no server may have it open.
+
+    Takes room for the new file beside the old one.
+    """
+    from durable_streams.engine.lmdb.compact import compact  # noqa: PLC0415 --help need not load LMDB
+
+    try:
+        done = compact(source)
+    except EngineError as refusal:
+        raise Failure(str(refusal)) from refusal
+    values = {"store": printable(source), "before_bytes": done.before, "after_bytes": done.after}
+    text = f"compacted {source}: {done.before} bytes before, {done.after} now"
+    say(orjson.dumps(values).decode() if as_json else text)

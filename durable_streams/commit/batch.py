@@ -172,12 +172,27 @@ class Batch:
         self.link(slot, source)
 
     def delete(self, slot: Slot) -> None:
-        """Delete or soft-delete, and take the reference off the source, up the chain (§4.2 cascade)."""
+        """Delete or soft-delete, and take the reference off the source, up the chain (§4.2 cascade).
+
+        Raises:
+            DamagedError: a source that goes or loses a reference with it is damaged; nothing has changed.
+        """
+        if slot.draft is not None:
+            self._load_sources(slot.draft)
         slot.changed = True
         if slot.draft is not None and decide_delete(slot.draft):
             self._remove(slot, slot.draft)
         if self.watch is not None:
             self.watch.removed(self, slot.path)
+
+    def _load_sources(self, draft: Draft) -> None:
+        """Load whatever changes with this one, so that what cannot be loaded refuses before anything has changed."""
+        goes = draft.refs == 0
+        while goes and draft.record.fork is not None:
+            source = self.slot(draft.record.fork.source_path).draft
+            if source is None:
+                return
+            draft, goes = source, source.soft_deleted and source.refs == 1
 
     def _remove(self, slot: Slot, draft: Draft) -> None:
         slot.draft, slot.pieces, slot.fences, slot.changed = None, [], {}, True

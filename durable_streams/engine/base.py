@@ -107,7 +107,10 @@ class RefusedToStartError(EngineError):
 
 
 class Engine(Protocol):
-    """What a store offers. Every method may raise ``EngineFailedError``."""
+    """What a store offers. Every method may raise ``EngineFailedError``.
+
+    What is read and is not what was stored raises ``protocol.errors.DamagedError``, which is that stream's alone.
+    """
 
     name: str
     """``lmdb``, ``memory``, …: what ``--engine`` says."""
@@ -172,14 +175,18 @@ class Engine(Protocol):
         """
 
     def scan(self, prefix: str, after: str, limit: int) -> list[Head]:
-        """Return up to ``limit`` heads whose path starts with ``prefix`` and sorts after ``after``, in UTF-8 order."""
+        """Return up to ``limit`` heads whose path starts with ``prefix`` and sorts after ``after``, in UTF-8 order.
 
-    def due(self, now_ms: int, limit: int) -> list[Due]:
+        Damaged ones are left out.
+        """
+
+    def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Due]:
         """Return index rows with ``due_ms <= now_ms``, earliest first.
 
         Args:
             now_ms: Unix milliseconds.
             limit: most rows.
+            after: (due_ms, sid) of a row; only those behind it are returned.
         """
 
     def collect(self, limit: int) -> int:
@@ -195,8 +202,8 @@ class Engine(Protocol):
     def pack(self, sid: int, start: int, end: int, limit: int) -> int:  # noqa: PLR0917 - a range and its bound
         """Merge runs of consecutive small chunks within ``[start, end)`` into chunks of up to ``PACKED_BYTES``.
 
-        One transaction. Bytes and offsets stay as they are. Returns where to go on, at or past ``end`` when there is
-        nothing more.
+        One transaction. Bytes and offsets stay as they are; damage stays where it is. Returns where to go on, at or
+        past ``end`` when there is nothing more.
 
         Args:
             sid: the incarnation.

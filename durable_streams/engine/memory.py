@@ -222,10 +222,11 @@ class MemoryEngine:
             rows = self._rows.get(sid)
             return end if rows is None else rows.pack((start, end), limit)
 
-    def due(self, now_ms: int, limit: int) -> list[Due]:
-        """Return up to ``limit`` index rows whose time has come, earliest first."""
+    def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Due]:
+        """Return up to ``limit`` index rows behind ``after`` whose time has come, earliest first."""
         with self._lock:
-            return [row for row in self._due[:limit] if row.due_ms <= now_ms]
+            first = bisect.bisect_right(self._due, after, key=lambda row: row[:2])
+            return [row for row in self._due[first : first + limit] if row.due_ms <= now_ms]
 
     def collect(self, limit: int) -> int:
         """Remove up to ``limit`` rows of dropped sids, lowest sid first."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 import structlog
 
+from durable_streams.engine.base import EngineFailedError
 from durable_streams.http import answers
 from durable_streams.http.messages import Answer
 from durable_streams.protocol import errors as e
@@ -77,6 +78,7 @@ TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
     e.ShuttingDownError: (503, "shutting-down"),
     e.StoreFailedError: (503, "store-failed"),
     e.StoreFullError: (507, "store-full"),
+    e.DamagedError: (500, "damaged"),
     e.OutcomeUnknownError: (500, "outcome-unknown"),
 }
 
@@ -101,7 +103,12 @@ def event_of(kind: str, refusal: e.StreamError) -> bytes:
 
 
 def answer_to_fault(request: Request, fault: Exception) -> Answer:
-    """Return the answer to a fault of ours: it names an incident, and the log has the rest."""
+    """Return the answer to a fault of ours: it names an incident, and the log has the rest.
+
+    A store that has failed is no fault of this request: the log has said so, once, and the server is about to stop.
+    """
+    if isinstance(fault, EngineFailedError):
+        return answer_of(e.StoreFailedError("the store has failed"))
     incident = secrets.token_hex(4)
     _log.error("request failed", incident=incident, method=request.method, path=request.path, exc_info=fault)
     return problem(500, "internal-error", f"internal error {incident}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from durable_streams.protocol import content_types, json_scan
 from durable_streams.protocol.chunks import CHUNK_MAX_BYTES
 from durable_streams.protocol.errors import (
+    DamagedError,
     InvalidHeaderError,
     InvalidQueryError,
     NotFoundError,
@@ -26,6 +27,7 @@ from durable_streams.protocol.read import Page, page_bytes, segments_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
+    from typing import NoReturn
 
     from durable_streams.engine.base import Engine
     from durable_streams.protocol.draft import Draft
@@ -107,7 +109,7 @@ class Pages:
             while segment_start <= position < segment_end:
                 chunks = self._engine.read(segment_sid, position, segment_end, max_bytes - (position - start))
                 if not chunks:
-                    raise NotFoundError(path)
+                    self._refuse_missing(path, sid, position)
                 self.packer.read(segment_sid, position, segment_end, rows=len(chunks))
                 payload = b"".join([chunk.payload for chunk in chunks]) if len(chunks) > 1 else chunks[0].payload
                 if parts and position - start + len(payload) > max_bytes:
@@ -117,6 +119,13 @@ class Pages:
                 if position - start >= max_bytes:
                     return b"".join(parts)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _refuse_missing(self, path: str, sid: int, position: int) -> NoReturn:
+        """Say why committed bytes are not there: the stream has gone meanwhile, or the disk has lost them."""
+        (head,) = self._engine.load([path])
+        if head is None or head.sid != sid or position >= head.tail or self._engine.shared:
+            raise NotFoundError(path)
+        raise DamagedError(path, f"its bytes from {position} on are missing")
 
     def check_aligned(self, head: Head, position: int) -> None:
         """Check that a JSON stream may be read, or forked, from ``position``.
@@ -166,7 +175,7 @@ class Pages:
                     chunks, looked_at = 0, position
                 chunk = self._engine.read_before(segment_sid, position)
                 if chunk is None:
-                    raise NotFoundError(head.path)
+                    self._refuse_missing(head.path, head.sid, position - 1)
                 start, found = 0, 1
                 if not _is_one_message(record, chunk.payload):
                     start, found = json_scan.start_of_last(chunk.payload, missing)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from durable_streams.protocol.errors import DamagedError
 from durable_streams.protocol.offsets import format_offset
 from durable_streams.protocol.producer import Fence
 from durable_streams.subscriptions.matcher import EXPLICIT
@@ -85,8 +86,11 @@ def link_fields(link: Link) -> dict[str, object]:
 
 
 def stream_state(batch: Batch, path: str) -> tuple[int, int]:
-    """Return (tail, sid) of a stream as this batch leaves it; zeros for none, or a deleted one."""
-    slot = batch.slots.get(path) or batch.slot(path)
+    """Return (tail, sid) of a stream as this batch leaves it; zeros for none, a deleted or a damaged one."""
+    try:
+        slot = batch.slots.get(path) or batch.slot(path)
+    except DamagedError:
+        return (0, 0)
     draft = slot.draft
     return (draft.tail, draft.sid) if draft is not None and not draft.soft_deleted else (0, 0)
 
@@ -111,7 +115,7 @@ def load_links(engine: Engine, sid: int, overlay: Mapping[str, Fence | None], *,
             elif path.encode() > after.encode() and (last or path.encode() <= end.encode()):
                 present[path] = changed
         paths = sorted(present, key=str.encode)
-        for path, head in zip(paths, engine.load(paths), strict=True):
+        for path, head in zip(paths, _loaded(engine, paths), strict=True):
             yield Link(path, *decode_link(present[path]), *_committed(head))
         if last:
             return
@@ -121,7 +125,7 @@ def load_links(engine: Engine, sid: int, overlay: Mapping[str, Fence | None], *,
 def load_some(engine: Engine, sid: int, streams: Sequence[str]) -> list[Link]:
     """Return the links of these streams that stand, as committed."""
     rows = engine.load_producers([(sid, stream) for stream in streams])
-    found = zip(rows, engine.load(streams), strict=True)
+    found = zip(rows, _loaded(engine, streams), strict=True)
     return [Link(row.producer_id, *decode_link(row), *_committed(head)) for row, head in found if row is not None]
 
 
@@ -145,6 +149,21 @@ def load_link(batch: Batch, slot: Slot, stream: str) -> Link | None:
     """Return one link as this batch leaves it."""
     row = link_row(batch, slot, stream)
     return None if row is None else Link(stream, *row, *stream_state(batch, stream))
+
+
+def _loaded(engine: Engine, paths: Sequence[str]) -> list[Head | None]:
+    """Return the heads at these paths; a damaged one is none, so that the links beside it are served."""
+    try:
+        return engine.load(paths)
+    except DamagedError:
+        return [_standing(engine, path) for path in paths]
+
+
+def _standing(engine: Engine, path: str) -> Head | None:
+    try:
+        return engine.load([path])[0]
+    except DamagedError:
+        return None
 
 
 def _committed(head: Head | None) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import orjson
 import structlog
 
 from durable_streams.protocol import content_types
+from durable_streams.protocol.errors import DamagedError
 from durable_streams.protocol.subscription import (
     Event,
     Facts,
@@ -76,11 +77,10 @@ class Wakes:
         if not self.matcher.paths:
             return
         for path, bits in self.matcher.match(slot.path):
-            holder = batch.slot(path)
-            subscription = subscription_of(holder)
-            if subscription is None:
+            found = self._linked(batch, path, slot.path)
+            if found is None:
                 continue
-            row = link_row(batch, holder, slot.path)
+            holder, subscription, row = found
             if row is None:
                 if not bits & GLOB:
                     continue  # links by name are made and removed by commands only
@@ -97,11 +97,22 @@ class Wakes:
         if not self.matcher.paths:
             return
         for holder_path, _ in self.matcher.match(path):
-            holder = batch.slot(holder_path)
-            row = link_row(batch, holder, path) if subscription_of(holder) is not None else None
-            if row is not None:
+            holder, _, row = self._linked(batch, holder_path, path) or (None, None, None)
+            if holder is not None and row is not None:
                 batch.link(holder, batch.slots[path])
                 self.put_link(holder, path, row._replace(acked=0) if row.is_explicit else None)
+
+    def _linked(self, batch: Batch, path: str, stream: str) -> tuple[Slot, Subscription, LinkRow | None] | None:
+        """Return a subscription and its link to a stream; ``None`` for none.
+
+        And for one that is damaged: who appends to one of its streams has nothing to do with that.
+        """
+        try:
+            holder = batch.slot(path)
+            subscription = subscription_of(holder)
+            return None if subscription is None else (holder, subscription, link_row(batch, holder, stream))
+        except DamagedError:
+            return None
 
     def permits(self, batch: Batch, path: str, write_token: str) -> bool:
         """Whether a write token is that of a running claim on a subscription of this stream."""
@@ -200,8 +211,11 @@ class Wakes:
     def _write_event(self, batch: Batch, slot: Slot, subscription: Subscription) -> bool:
         """Append the wake event (§7.2) in this batch; False if there is no stream that takes it."""
         path = subscription.config.wake_stream or ""
-        wake = batch.slot(path)
         subscription_id = slot.path.removeprefix(PREFIX)
+        try:
+            wake = batch.slot(path)
+        except DamagedError:
+            return False
         if wake.draft is None or wake.draft.soft_deleted or wake.draft.closed:
             _log.warning("a wake stream is missing or closed", wake_stream=path, subscription=subscription_id)
             return False

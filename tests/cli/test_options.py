@@ -36,7 +36,7 @@ OPTIONS = [
 
 
 def test_the_commands_are_those_of_the_documentation() -> None:
-    expected = "serve create append read tail info close delete fork list subscriptions check backup agent"
+    expected = "serve create append read tail info close delete fork list subscriptions check backup compact agent"
     assert list(COMMANDS) == expected.split()
     assert all(command.help and command.get_short_help_str() for _, command in commands())
 

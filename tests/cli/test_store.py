@@ -104,3 +104,35 @@ def test_a_backup_does_not_write_over_anything(filled: ServerProcess, tmp_path: 
     assert (finished.returncode, finished.stdout, finished.stderr.count("\n")) == (1, "", 1)
     assert "not an empty directory" in finished.stderr
     assert [path.name for path in target.iterdir()] == ["file"]
+
+
+def test_a_stopped_store_is_compacted(filled: ServerProcess, url: str) -> None:
+    done("append", "large", "--create", "--content-type", "text/plain", text="x" * 3_000_000, url=url)
+    done("delete", "large", url=url)
+    refused = run("compact", filled.data_dir)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert f"in use by process {filled.pid}" in refused.stderr
+    filled.stop()
+
+    answer = json.loads(done("compact", filled.data_dir, "--json"))
+
+    assert answer["after_bytes"] == (filled.data_dir / "data.mdb").stat().st_size < answer["before_bytes"]
+    assert ": sound (" in done("check", filled.data_dir)
+    with filled:
+        assert content(f"{url}/x") == b"[1,2,3]"
+
+
+def test_a_copy_of_a_damaged_store_says_so(filled: ServerProcess, tmp_path: Path) -> None:
+    filled.stop()
+    with lmdb.open(str(filled.data_dir), max_dbs=16, map_size=1 << 30) as env:
+        chunks = env.open_db(b"chunk")
+        with env.begin(write=True) as transaction, transaction.cursor(chunks) as cursor:
+            assert cursor.first()
+            key, row = cursor.item()
+            cursor.put(key, b"9" + row[1:])
+
+    finished = run("backup", filled.data_dir, tmp_path / "copy")
+
+    assert (finished.returncode, finished.stdout, finished.stderr.count("\n")) == (1, "", 1)
+    assert "with 1 damaged rows" in finished.stderr
+    assert (tmp_path / "copy" / "store.json").exists()

@@ -281,6 +281,8 @@ class TimeContract:
         assert engine.due(99, 9) == []
         assert engine.due(200, 9) == [Due(100, 2, "s2"), Due(100, 5, "s5"), Due(200, 4, "s4")]
         assert engine.due(ALL, 2) == [Due(100, 2, "s2"), Due(100, 5, "s5")]
+        assert engine.due(200, 2, (100, 2)) == [Due(100, 5, "s5"), Due(200, 4, "s4")]
+        assert engine.due(200, 9, (100, 9)) == engine.due(200, 9, (101, 0)) == [Due(200, 4, "s4")]
 
     @pytest.mark.parametrize(
         ("moved_ms", "expected"), [((5, 9), [9]), ((5, 0), []), ((0, 5), [5]), ((5, 5), [5]), ((0, 0), [])]

@@ -9,7 +9,8 @@ import lmdb
 
 from durable_streams.engine.base import Chunk, Mutation, Outcome, ProducerRow
 from durable_streams.engine.lmdb.engine import LmdbEngine
-from durable_streams.engine.lmdb.layout import create_databases
+from durable_streams.engine.lmdb.layout import SEALED, create_databases
+from durable_streams.engine.lmdb.sums import seal
 from durable_streams.protocol.head import SOFT_DELETED, Fork, Record, Segment, encode_record
 from tests.engine.heads import create, head, replace
 
@@ -67,3 +68,8 @@ def behind_the_back(path: Path) -> Iterator[tuple[Transaction[bytes], Databases]
     with env, env.begin(write=True) as txn:
         databases = create_databases(env, txn)
         yield txn, databases
+
+
+def put_row(txn: Transaction[bytes], databases: Databases, name: str, *, key: bytes, row: bytes) -> None:
+    """Put a row under a key, with the checksum that it has where rows have one."""
+    txn.put(key, seal(key, row) if name in SEALED else row, db=getattr(databases, name))

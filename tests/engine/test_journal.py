@@ -24,7 +24,7 @@ from durable_streams.engine.lmdb.journal import Overlay
 from durable_streams.engine.lmdb.rows import encode_head
 from durable_streams.protocol.head import Head, Record, encode_record
 from tests.engine.heads import create, head, read_bytes, replace
-from tests.engine.stores import behind_the_back
+from tests.engine.stores import behind_the_back, put_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,9 +180,11 @@ def test_without_room_behind_what_is_used_nothing_is_journaled(tmp_path: Path) -
     a = append(engine, A, b"x") if engine.commit([[create(A)]]) else A
     assert journaled(tmp_path, engine) == 1
     fillers = [head(f"filler{number}", 10 + number, tail=64 << 10) for number in range(64)]
-    with suppress(StorageFullError):
-        for filler in fillers:
-            engine.commit([[create(filler, Chunk(0, bytes(64 << 10)))]])
+    for first_sid, size_bytes in ((10, 64 << 10), (1_000, 4 << 10), (2_000, 1)):  # to the last page
+        with suppress(StorageFullError):
+            for sid in range(first_sid, first_sid + 1_000):
+                filler = head(f"filler{sid - 10}", sid, tail=size_bytes)
+                engine.commit([[create(filler, Chunk(0, bytes(size_bytes)))]])
     assert engine.load([fillers[8].path, fillers[-1].path]) == [fillers[8], None]
     for filler in fillers[:8]:
         assert engine.commit([[replace(filler, None)]]) == [Outcome.APPLIED]
@@ -269,7 +271,7 @@ def head_entry(new: Head) -> bytes:
 def test_damage_is_found(tmp_path: Path, engine: LmdbEngine, row: bytes, where: str, what: str) -> None:  # noqa: PLR0917 - parametrized
     engine.close()
     with behind_the_back(tmp_path / "store") as (txn, databases):
-        txn.put(keys.encode_journal(5), row, db=databases.journal)
+        put_row(txn, databases, "journal", key=keys.encode_journal(5), row=row)
     problems = check_data_dir(tmp_path / "store").problems
     assert any(problem.where == where and what in problem.what for problem in problems), problems
 
@@ -285,9 +287,24 @@ def test_a_check_counts_what_is_journaled(tmp_path: Path, engine: LmdbEngine) ->
 def test_a_journal_that_does_not_decode_is_refused(tmp_path: Path, engine: LmdbEngine) -> None:
     engine.close()
     with behind_the_back(tmp_path / "store") as (txn, databases):
-        txn.put(keys.encode_journal(0), b"\7", db=databases.journal)
+        put_row(txn, databases, "journal", key=keys.encode_journal(0), row=b"\7")
     with pytest.raises(RefusedToStartError, match="restore a backup"):
         opened(tmp_path / "store")
+
+
+def test_a_journal_that_is_damaged_is_found_and_refused(tmp_path: Path, engine: LmdbEngine) -> None:
+    """What an append may rest on is missing then: for all the streams in it, which nobody can name for certain."""
+    append(engine, A, b"journaled")
+    shutil.copytree(tmp_path / "store", tmp_path / "copy")
+    engine.close()
+    with behind_the_back(tmp_path / "copy") as (txn, databases):
+        row = txn.get(keys.encode_journal(0), db=databases.journal)
+        assert row is not None
+        txn.put(keys.encode_journal(0), row.replace(b"journaled", b"journalec"), db=databases.journal)
+    problems = check_data_dir(tmp_path / "copy").problems
+    assert any("does not match its checksum" in problem.what for problem in problems)
+    with pytest.raises(RefusedToStartError, match=r"does not match its checksum.*restore a backup"):
+        opened(tmp_path / "copy")
 
 
 def test_a_number_used_before_is_a_fault(engine: LmdbEngine) -> None:

@@ -20,7 +20,18 @@ from durable_streams.protocol.head import Head, Segment
 from tests.engine import stores
 from tests.engine.children import Child
 from tests.engine.heads import create, head
-from tests.engine.stores import EXPIRES, FORK, GRANDFORK, JSON, JSON_CHUNK, SOURCE, TEXT, TTL, behind_the_back
+from tests.engine.stores import (
+    EXPIRES,
+    FORK,
+    GRANDFORK,
+    JSON,
+    JSON_CHUNK,
+    SOURCE,
+    TEXT,
+    TTL,
+    behind_the_back,
+    put_row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,15 +53,26 @@ def store(tmp_path: Path) -> Path:
 
 
 def put_head(new: Head) -> Damage:
-    return lambda txn, db: txn.put(keys.encode_path(new.path), rows.encode_head(new), db=db.head)
+    return put("head", keys.encode_path(new.path), rows.encode_head(new))
 
 
 def put_chunk(sid: int, offset: int, payload: bytes) -> Damage:
-    return lambda txn, db: txn.put(keys.encode_chunk(sid, offset), payload, db=db.chunk)
+    return put("chunk", keys.encode_chunk(sid, offset), payload)
 
 
 def put(name: str, key: bytes, value: bytes) -> Damage:
-    return lambda txn, db: txn.put(key, value, db=getattr(db, name))
+    return lambda txn, db: put_row(txn, db, name, key=key, row=value)
+
+
+def flip(name: str, key: bytes) -> Damage:
+    """Change one bit of a row, behind its checksum's back."""
+
+    def damage(txn: Transaction[bytes], databases: Databases) -> None:
+        row = txn.get(key, db=getattr(databases, name))
+        assert row is not None
+        txn.put(key, bytes((row[0] ^ 1,)) + row[1:], db=getattr(databases, name))
+
+    return damage
 
 
 def delete(name: str, key: bytes) -> Damage:
@@ -117,6 +139,10 @@ DAMAGES: list[tuple[Damage, str, str]] = [
     (put("due", keys.encode_due(5_000, 9), b"ttl"), "ttl", "stray due row at 5000 for incarnation 9"),
     (put("due", keys.encode_due(1, 1), b"nowhere"), "nowhere", "stray due row at 1 for incarnation 1"),
     (put("due", b"short", b"ttl"), "due row 73686f7274", "due key of 5 bytes"),
+    (flip("head", b"text"), "text", "its head does not match its checksum"),
+    (flip("chunk", keys.encode_chunk(1, 3)), "text", "chunk at 3 does not match its checksum"),
+    (flip("chunk", keys.encode_chunk(2, 0)), "json", "chunk at 0 does not match its checksum"),
+    (flip("producer", keys.encode_producer(1, "p")), "producer row 000000000000000170", "does not match its checksum"),
     (put_chunk(2, 0, JSON_CHUNK[:-2] + b",,"), "json", "chunk at 0 is not whole JSON messages"),
 ]
 
@@ -168,7 +194,8 @@ def test_a_truncated_file_is_a_problem_and_no_crash(store: Path) -> None:
     engine.close()
     os.truncate(store / DATA_FILE, 400_000)
     [problem] = check_data_dir(store).problems
-    assert problem == (DATA_FILE, "the file is shorter than the store in it")
+    assert problem.where == DATA_FILE
+    assert "the file was cut: it has 400000 bytes of " in problem.what
 
 
 def test_a_file_of_zeros_is_a_problem(store: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import lmdb
 import pytest
 
-from durable_streams.engine.base import RefusedToStartError
+from durable_streams.engine.base import Chunk, EngineFailedError, Outcome, RefusedToStartError
 from durable_streams.engine.lmdb.datadir import DATA_FILE, FORMAT, LOCK_FILE, STORE_FILE, STORE_FILE_BYTES, DataDir
 from durable_streams.engine.lmdb.engine import LmdbEngine
 from tests.engine.children import Child
@@ -127,7 +127,17 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b'{"format": 3, "state": "ready"}', b'{"format": "2"}', b"{}", b"[1]", b"not json", b"\xff\xfe"]
+    "line",
+    [
+        b'{"format": 4, "state": "ready"}',
+        b'{"format": "2"}',
+        b'{"format": 1}',
+        b'{"format": [2]}',
+        b"{}",
+        b"[1]",
+        b"not json",
+        b"\xff\xfe",
+    ],
 )
 def test_an_unknown_format_is_refused_untouched(store: Path, line: bytes) -> None:
     (store / STORE_FILE).write_bytes(line)
@@ -160,6 +170,49 @@ def test_a_second_engine_in_the_same_process_is_refused(store: Path) -> None:
 def test_a_store_that_lost_its_data_is_refused(store: Path, *, vanished: bool) -> None:
     (store / DATA_FILE).unlink() if vanished else os.truncate(store / DATA_FILE, 0)
     assert "backup" in refusal(store)
+
+
+def replace_by_a_copy(path: Path) -> None:
+    copy = path.with_name("copy")
+    shutil.copy(path, copy)
+    copy.replace(path)
+
+
+@pytest.mark.parametrize("done", [Path.unlink, replace_by_a_copy])
+@pytest.mark.parametrize("name", [DATA_FILE, LOCK_FILE, STORE_FILE])
+def test_a_file_that_is_taken_away_stops_the_engine_before_it_says_applied(
+    store: Path, name: str, done: Callable[[Path], None]
+) -> None:
+    """What is committed into a file that no start will find must not be acknowledged; nor anything after it."""
+    engine = LmdbEngine(store)
+    engine.open()
+    done(store / name)
+    with pytest.raises(EngineFailedError, match="removed or replaced"):
+        engine.commit([[create(head("b", 2))]])
+    with pytest.raises(EngineFailedError, match="removed or replaced"):
+        engine.load(["a"])
+    engine.close()
+
+
+def test_a_directory_that_is_replaced_stops_the_engine(store: Path) -> None:
+    engine = LmdbEngine(store)
+    engine.open()
+    shutil.copytree(store, store.with_name("other"))
+    store.rename(store.with_name("moved"))
+    store.with_name("other").rename(store)
+    with pytest.raises(EngineFailedError, match="removed or replaced"):
+        engine.touch([])
+    engine.close()
+
+
+def test_a_file_that_is_cut_stops_the_engine(store: Path) -> None:
+    engine = LmdbEngine(store)
+    engine.open()
+    assert engine.commit([[create(head("b", 2), Chunk(0, b"x"))]]) == [Outcome.APPLIED]
+    os.truncate(store / DATA_FILE, (store / DATA_FILE).stat().st_size - 4_096)
+    with pytest.raises(EngineFailedError, match=r"has lost the end of its data\.mdb"):
+        engine.commit([[create(head("c", 3))]])
+    engine.close()
 
 
 def test_a_data_file_that_is_none_is_refused(store: Path) -> None:

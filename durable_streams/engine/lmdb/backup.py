@@ -23,10 +23,12 @@ from durable_streams.engine.lmdb.datadir import (
     LOCK_FILE,
     STORE_FILE,
     open_store_file,
+    refuse_cut,
     require_complete,
     write_store_file,
 )
 from durable_streams.engine.lmdb.engine import LmdbEngine
+from durable_streams.engine.lmdb.verify import find_damage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 
 class BackupRefusedError(EngineError):
     """The copy cannot be made as asked; the message is one line for the operator and says what to do."""
+
+
+class DamagedCopyError(EngineError):
+    """The copy is made and is a store, but the original is damaged, and so is the copy."""
 
 
 def backup(source: Path | LmdbEngine, target: Path, *, compact: bool = False) -> None:
@@ -49,6 +55,7 @@ def backup(source: Path | LmdbEngine, target: Path, *, compact: bool = False) ->
             leaves behind is not taken for a store.
         RefusedToStartError: the source is no complete store of a known format.
         EngineFailedError: ``source`` is an engine that has failed.
+        DamagedCopyError: the copy is complete, and rows in it are not what was stored.
     """
     try:
         if isinstance(source, LmdbEngine):
@@ -56,10 +63,17 @@ def backup(source: Path | LmdbEngine, target: Path, *, compact: bool = False) ->
             _copy(source.copy_to, target, compact=compact)
         else:
             _copy_directory(source, target, compact=compact)
+        damage = find_damage(target / DATA_FILE)
         _complete(target)
     except (OSError, lmdb.Error) as error:
         message = f"backup to {target} failed ({error}): remove what is there, see to it, and try again"
         raise BackupRefusedError(message) from error
+    if damage is not None:
+        found = f"{damage.row_count} damaged rows, the first: {damage.first}"
+        message = (
+            f"copied to {target}, with {found}: keep the last backup before it, and see what check says of this one"
+        )
+        raise DamagedCopyError(message)
 
 
 def _prepare(target: Path) -> None:
@@ -74,6 +88,7 @@ def _copy_directory(source: Path, target: Path, *, compact: bool) -> None:
     descriptor = open_store_file(source)
     try:
         require_complete(source, descriptor)
+        refuse_cut(source)
     finally:
         os.close(descriptor)
     _prepare(target)

@@ -23,7 +23,8 @@ from durable_streams.engine.lmdb.check_rows import (
     check_producers,
     check_sids,
 )
-from durable_streams.engine.lmdb.datadir import DATA_FILE, lock_for_reading
+from durable_streams.engine.lmdb.datadir import DATA_FILE, lock_complete
+from durable_streams.engine.lmdb.extent import extent_of
 from durable_streams.engine.lmdb.layout import Databases, open_databases
 from durable_streams.engine.lmdb.report import CheckReport, Findings
 from durable_streams.engine.lmdb.room import free_bytes
@@ -32,10 +33,6 @@ from durable_streams.engine.lmdb.snapshot import Snapshot
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lmdb import Environment
-
-TRUNCATION_SLACK_PAGES = 256
-"""LMDB need not write the last pages it allocated, so a sound file may be a little shorter than its meta page says."""
 PASSES = (check_heads, check_refs, check_sids, check_due, check_dropped, check_owners, check_producers, check_journal)
 
 
@@ -46,8 +43,12 @@ def check_data_dir(path: Path) -> CheckReport:
         RefusedToStartError: there is no complete store of a known format, or a server has it open.
     """
     findings = Findings()
-    descriptor = lock_for_reading(path)
+    descriptor = lock_complete(path, exclusive=False)
     try:
+        extent = extent_of(path / DATA_FILE)
+        if extent.is_cut:  # reading it might run past its end, which would end the process
+            findings.add(DATA_FILE, f"the file was cut: it has {extent.found} bytes of {extent.wanted}")
+            return findings.report(streams=0, producers=0, dropped=0)
         return _check_file(path, findings)
     except lmdb.Error as error:
         findings.add(DATA_FILE, f"LMDB cannot read it: {error}")
@@ -68,9 +69,6 @@ def _check_file(path: Path, findings: Findings) -> CheckReport:
         lib_version=0,
     )
     with env:
-        if _is_truncated(env, path):
-            findings.add(DATA_FILE, "the file is shorter than the store in it")
-            return findings.report(streams=0, producers=0, dropped=0)
         databases = open_databases(env)
         with env.begin(buffers=True) as txn:
             report = _check_rows(Snapshot(txn, databases, findings))
@@ -78,12 +76,6 @@ def _check_file(path: Path, findings: Findings) -> CheckReport:
             used_bytes = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
             room_bytes = max(0, file_bytes - used_bytes) + free_bytes(txn, databases, used_bytes)
             return replace(report, file_bytes=file_bytes, room_bytes=room_bytes)
-
-
-def _is_truncated(env: Environment, path: Path) -> bool:
-    """Whether reading might run past the end of the file, which would end the process."""
-    page_count = env.info()["last_pgno"] + 1 - TRUNCATION_SLACK_PAGES
-    return page_count * env.stat()["psize"] > (path / DATA_FILE).stat().st_size
 
 
 def _check_rows(snapshot: Snapshot) -> CheckReport:

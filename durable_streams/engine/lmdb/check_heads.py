@@ -14,6 +14,7 @@ import orjson
 
 from durable_streams.engine.lmdb import keys
 from durable_streams.engine.lmdb.rows import decode_head
+from durable_streams.engine.lmdb.sums import row_bytes
 from durable_streams.protocol.content_types import is_json
 from durable_streams.protocol.expiry import deadline_ms
 from durable_streams.protocol.head import decode_record
@@ -28,8 +29,9 @@ _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][
 
 def check_heads(snapshot: Snapshot) -> None:
     """Check each head on its own: index rows, state, chunks, and that what it was forked from still stands."""
-    for key, row in snapshot.rows(snapshot.databases.head):
+    for key, sealed in snapshot.rows(snapshot.databases.head):
         where = bytes(key).decode(errors="backslashreplace")
+        row = snapshot.opened(where, "its head", key, sealed=sealed)
         head = snapshot.decoded(where, partial(_decode_row, key, row))
         record = None if head is None else snapshot.decoded(where, partial(decode_record, head.record))
         if head is not None:
@@ -77,7 +79,7 @@ def _check_chunks(snapshot: Snapshot, head: Head, record: Record) -> None:
         position = snapshot.decoded(head.path, partial(keys.decode_chunk, cursor.key()))
         if position is not None:
             _, offset = position
-            payload = cursor.value()
+            payload = snapshot.opened(head.path, f"chunk at {offset}", cursor.key(), sealed=cursor.value())
             if offset != expected:
                 snapshot.findings.add(head.path, f"chunk at {offset} where {expected} comes next")
             if not payload:
@@ -114,7 +116,7 @@ def _check_segment(snapshot: Snapshot, head: Head, segment: tuple[int, int, int]
     if row is None:
         snapshot.findings.add(head.path, f"inherits [{start}, {end}) of incarnation {sid}, which is gone")
         return
-    ancestor = snapshot.decoded(f"sid {sid}", partial(decode_head, "", row))
+    ancestor = snapshot.decoded(f"sid {sid}", partial(decode_head, "", row[: row_bytes(row)]))
     record = None if ancestor is None else snapshot.decoded(f"sid {sid}", partial(decode_record, ancestor.record))
     if ancestor is not None and record is not None and not base_of(record) <= start <= end <= ancestor.tail:
         owned = f"[{base_of(record)}, {ancestor.tail})"

@@ -13,6 +13,7 @@ from durable_streams.engine.lmdb import keys
 from durable_streams.engine.lmdb.check_heads import is_messages
 from durable_streams.engine.lmdb.journal import Overlay
 from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row
+from durable_streams.engine.lmdb.sums import row_bytes
 from durable_streams.protocol.content_types import is_json
 from durable_streams.protocol.head import decode_record
 
@@ -25,18 +26,20 @@ if TYPE_CHECKING:
 def check_journal(snapshot: Snapshot) -> None:
     """Check that each journaled head is a later one of its incarnation, and its pieces lead from tail to tail."""
     overlay = Overlay()
-    for number, row in snapshot.rows(snapshot.databases.journal):
-        snapshot.decoded(f"journal row {number.hex()}", partial(overlay.restore, row))
+    for number, sealed in snapshot.rows(snapshot.databases.journal):
+        where = f"journal row {number.hex()}"
+        row = snapshot.opened(where, "it", number, sealed=sealed)
+        snapshot.decoded(where, partial(overlay.restore, row))
     sids = set()
-    for key, row_bytes in overlay.heads.items():
-        head = snapshot.decoded(key.decode(errors="backslashreplace"), partial(_decode_head, key, row_bytes))
+    for key, newest in overlay.heads.items():
+        head = snapshot.decoded(key.decode(errors="backslashreplace"), partial(_decode_head, key, newest))
         if head is not None:
             sids.add(head.sid)
             _check_head(snapshot, head, overlay.pieces.get(head.sid))
     for sid in overlay.pieces.keys() - sids:
         snapshot.findings.add(f"sid {sid}", "has journaled chunks, but no journaled head")
-    for key, row_bytes in overlay.producers.items():
-        snapshot.decoded(f"journaled producer row {key.hex()}", partial(_check_producer, snapshot, key, row_bytes))
+    for key, newest in overlay.producers.items():
+        snapshot.decoded(f"journaled producer row {key.hex()}", partial(_check_producer, snapshot, key, newest))
 
 
 def _decode_head(key: bytes, row: bytes) -> Head:
@@ -45,7 +48,9 @@ def _decode_head(key: bytes, row: bytes) -> Head:
 
 def _check_head(snapshot: Snapshot, head: Head, pieces: Pieces | None) -> None:
     row = snapshot.txn.get(keys.encode_path(head.path), db=snapshot.databases.head)
-    stored = None if row is None else snapshot.decoded(head.path, partial(decode_head, head.path, row))
+    stored = None
+    if row is not None:
+        stored = snapshot.decoded(head.path, partial(decode_head, head.path, row[: row_bytes(row)]))
     if stored is None or stored.sid != head.sid:
         snapshot.findings.add(head.path, f"journaled incarnation {head.sid} is not the one that stands")
         return

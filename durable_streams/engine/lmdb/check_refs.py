@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from durable_streams.engine.lmdb import keys
 from durable_streams.engine.lmdb.keys import LayoutError
 from durable_streams.engine.lmdb.rows import decode_head
+from durable_streams.engine.lmdb.sums import row_bytes
 from durable_streams.protocol.head import decode_record
 
 if TYPE_CHECKING:
@@ -51,6 +52,6 @@ def _heads(snapshot: Snapshot) -> Iterator[Head]:
     """Yield the heads that decode; the others are reported elsewhere."""
     for key, row in snapshot.rows(snapshot.databases.head):
         try:
-            yield decode_head(keys.decode_path(key), row)
+            yield decode_head(keys.decode_path(key), row[: row_bytes(row)])
         except LayoutError:
             continue

@@ -60,8 +60,10 @@ def check_owners(snapshot: Snapshot) -> None:
 
 def check_producers(snapshot: Snapshot) -> None:
     """Check that producer rows decode."""
-    for key, row in snapshot.rows(snapshot.databases.producer):
-        snapshot.decoded(f"producer row {key.hex()}", partial(_decode_producer, key, row))
+    for key, sealed in snapshot.rows(snapshot.databases.producer):
+        where = f"producer row {key.hex()}"
+        row = snapshot.opened(where, "it", key, sealed=sealed)
+        snapshot.decoded(where, partial(_decode_producer, key, row))
 
 
 def _decode_producer(key: memoryview, row: memoryview) -> ProducerRow:

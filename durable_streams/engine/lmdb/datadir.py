@@ -20,6 +20,7 @@ import structlog
 
 from durable_streams.engine.base import EngineFailedError, RefusedToStartError
 from durable_streams.engine.files import ensure_file, is_empty, make_directory, restrict, sync_directory
+from durable_streams.engine.lmdb.extent import extent_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,25 +29,29 @@ if TYPE_CHECKING:
 STORE_FILE = "store.json"
 DATA_FILE = "data.mdb"
 LOCK_FILE = "lock.mdb"
-FORMAT = 2
-"""Version of the layout in ``keys``, ``rows`` and ``journal``. Raise it with any change of one."""
+FORMAT = 3
+"""Version of the layout in ``keys``, ``rows``, ``sums`` and ``journal``. Raise it with any change of one."""
+UPGRADED = frozenset({2})
+"""Older formats that a server brings to the present one as it opens them (``upgrade``)."""
 STORE_FILE_BYTES = 256
 
 _ONCE_WITHOUT = "to make a new store there, start once without --require-store"
 
 _CREATING = "creating"
 _READY = "ready"
+_UPGRADING = "upgrading"
 _log = structlog.get_logger(__name__)
 
 
 class DataDir:
     """A locked data directory. Made by ``acquire``."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        """Wrap the open, locked store file of ``path``."""
-        self.path = path
+    def __init__(self, path: Path, descriptor: int, *, is_upgrading: bool) -> None:
+        """Wrap the open, locked store file of ``path``; is_upgrading: the store in it is not of our format yet."""
+        self.path, self.is_upgrading = path, is_upgrading
         self._descriptor: int | None = descriptor
-        self._identity = _identity(path)
+        self._watched = [path / name for name in (DATA_FILE, STORE_FILE, LOCK_FILE)]
+        self._identity = [_identity(file.stat()) for file in self._watched]
 
     @classmethod
     def acquire(cls, path: Path, *, require_store: bool) -> DataDir:
@@ -67,7 +72,8 @@ class DataDir:
                 if state == _CREATING:
                     _log.info("new store", data_dir=str(path), found=found)
                 _prepare_files(path)
-                return cls(path, descriptor)
+                refuse_cut(path)
+                return cls(path, descriptor, is_upgrading=state == _UPGRADING)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -81,21 +87,29 @@ class DataDir:
         for directory in (self.path, self.path.parent):
             sync_directory(directory)
         write_store_file(self._descriptor, _READY)
-        self._identity = _identity(self.path)
 
-    def verify(self) -> None:
-        """Check that the path still leads to the files that were opened.
+    def verify(self, data_bytes: int = 0) -> None:
+        """Check that the path still leads to the files that were opened, whole.
+
+        Args:
+            data_bytes: how long the data file is at least.
 
         Raises:
-            EngineFailedError: the directory was removed, replaced or unmounted.
+            EngineFailedError: the directory or one of its files was removed, replaced, unmounted or cut.
+
+        Cost: three calls of ``stat``, 5 µs.
         """
         try:
-            same = _identity(self.path) == self._identity
+            found = [file.stat() for file in self._watched]
         except OSError:
-            same = False
-        if not same:
-            message = f"data directory {self.path} was removed or replaced while in use: stop, restore it, start again"
-            raise EngineFailedError(message)
+            found = []
+        if [_identity(status) for status in found] != self._identity:
+            what = "was, or files in it were, removed or replaced"
+        elif found[0].st_size < data_bytes:
+            what = f"has lost the end of its {DATA_FILE} ({found[0].st_size} bytes of {data_bytes})"
+        else:
+            return
+        raise EngineFailedError(f"data directory {self.path} {what} while in use: stop, restore it, start again")
 
     def release(self) -> None:
         """Give the lock back. Idempotent."""
@@ -104,15 +118,17 @@ class DataDir:
             self._descriptor = None
 
 
-def lock_for_reading(path: Path) -> int:
+def lock_complete(path: Path, *, exclusive: bool) -> int:
     """Lock a complete store against servers, writing nothing; return the descriptor that holds the lock.
+
+    exclusive: against others that only read, too.
 
     Raises:
         RefusedToStartError: there is no complete store of a known format, or a server has it open.
     """
     descriptor = open_store_file(path)
     try:
-        _lock(path, descriptor, fcntl.LOCK_SH)
+        _lock(path, descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
         require_complete(path, descriptor)
     except BaseException:
         os.close(descriptor)
@@ -138,8 +154,23 @@ def require_complete(path: Path, descriptor: int) -> None:
     Raises:
         RefusedToStartError: it does not or it is not.
     """
-    if _read_state(path, descriptor) != _READY:
+    state = _read_state(path, descriptor)
+    if state == _UPGRADING:
+        _refuse(f"the store in {path} is of an earlier format: start a server on it once, with room on its disk")
+    if state != _READY:
         _refuse(f"the store in {path} was never completed: start a server on it, or remove it")
+
+
+def refuse_cut(path: Path) -> None:
+    """Check that the data file of ``path`` is as long as the store in it: LMDB would not notice before it is too late.
+
+    Raises:
+        RefusedToStartError: it is shorter.
+    """
+    extent = extent_of(path / DATA_FILE)
+    if extent.is_cut:
+        lost = f"has lost the end of its {DATA_FILE} ({extent.found} bytes of {extent.wanted})"
+        _refuse(f"the store in {path} {lost}: restore the directory from a backup")
 
 
 def write_store_file(descriptor: int, state: str = _READY) -> None:
@@ -216,21 +247,24 @@ def _lock(path: Path, descriptor: int, kind: int) -> None:
 
 
 def _read_state(path: Path, descriptor: int) -> str:
-    """Return how far the store has come: ``_CREATING`` as long as nothing can have been acknowledged from it."""
+    """Return how far the store has come: ``_CREATING`` as long as nothing can have been acknowledged from it.
+
+    ``_UPGRADING`` from when a server may have begun to write the rows of an earlier format anew.
+    """
     if not os.pread(descriptor, STORE_FILE_BYTES, 0).strip(b"\0"):
         # The first start was cut before its first sync: there is no data file then, or this is damage.
         if _data_bytes(path):
             _refuse(f"the store in {path} has lost what was in its {STORE_FILE}: restore the directory from a backup")
         return _CREATING
     line = _read_line(descriptor)
-    if line.get("format") != FORMAT:
+    if line.get("format") not in (FORMAT, *UPGRADED):
         found = line.get("format", "unreadable")
         _refuse(f"the store in {path} has format {found}, this program knows {FORMAT}: use the version that wrote it")
     if line.get("state") == _CREATING:
         return _CREATING
     if not _data_bytes(path):
         _refuse(f"the store in {path} has lost its {DATA_FILE}: restore the directory from a backup")
-    return _READY
+    return _UPGRADING if line.get("state") == _UPGRADING or line["format"] != FORMAT else _READY
 
 
 def _data_bytes(path: Path) -> int:
@@ -248,17 +282,9 @@ def _read_line(descriptor: int) -> dict[str, object]:
     return line if isinstance(line, dict) else {}
 
 
-def _identity(path: Path) -> tuple[tuple[int, int], ...]:
-    """Return what tells these very files from others of the same name."""
-    found = []
-    for name in (path, path / STORE_FILE, path / DATA_FILE):
-        try:
-            status = name.stat()
-        except FileNotFoundError:
-            found.append((0, 0))
-        else:
-            found.append((status.st_dev, status.st_ino))
-    return tuple(found)
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """Return what tells this very file from others of the same name."""
+    return status.st_dev, status.st_ino
 
 
 def _refuse(message: str) -> NoReturn:

@@ -18,6 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import lmdb
+import structlog
 
 from durable_streams.engine.base import (
     PACKED_BYTES,
@@ -35,7 +36,11 @@ from durable_streams.engine.lmdb.layout import Databases, create_databases
 from durable_streams.engine.lmdb.pack import pack_rows
 from durable_streams.engine.lmdb.plan import Plan
 from durable_streams.engine.lmdb.room import Room
-from durable_streams.engine.lmdb.rows import decode_head, decode_producer_row, decode_stamp, touched_row
+from durable_streams.engine.lmdb.rows import Stamp, decode_head, decode_producer_row, decode_stamp, touched_row
+from durable_streams.engine.lmdb.sums import RowDamagedError, is_sound, seal, unseal
+from durable_streams.engine.lmdb.upgrade import forget_upgrade, upgrade
+from durable_streams.engine.lmdb.writes import place, put_rows
+from durable_streams.protocol.errors import DamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,15 +50,19 @@ if TYPE_CHECKING:
     from lmdb import Environment, Transaction
 
     from durable_streams.engine.base import Chunk, Due, Mutation, Outcome, ProducerRow, Touch
-    from durable_streams.engine.lmdb.rows import Stamp
     from durable_streams.protocol.head import Head
 
+_log = structlog.get_logger(__name__)
 DEFAULT_MAP_SIZE_BYTES = 1 << 40
 """1 TiB of address space; the file grows only as it is written."""
 MAX_READERS = 1024
 """Read transactions at a time, over all processes that have the store open."""
 SMALLER_SLICE = 8
 """Rows are collected in slices of an eighth, and so on, where a slice finds no room."""
+TOLD_MAX = 1_000
+"""Damaged rows that the log tells of once; of more, each time."""
+NO_STAMP = Stamp(-1, -1, 0)
+"""Of a head that cannot be told from any other."""
 FAULT_POINTS = ("before-commit", "between-chunk-and-head", "after-commit")
 """Where ``commit`` calls the ``fault`` hook."""
 
@@ -100,6 +109,8 @@ class LmdbEngine:
         self._directory: DataDir | None = None
         self._env: Environment | None = None
         self._failure: str | None = None
+        self._told: set[bytes] = set()
+        self._verified = reads.Verified()
 
     def open(self) -> None:
         """Lock the data directory and open the store in it, creating it where the rules of ``datadir`` allow.
@@ -109,9 +120,8 @@ class LmdbEngine:
         """
         directory = DataDir.acquire(self._data_dir, require_store=self._require_store)
         try:
-            self._open_environment(directory.path)
-            directory.mark_ready()
-        except (lmdb.Error, OSError, keys.LayoutError) as error:
+            self._open_environment(directory)
+        except (lmdb.Error, OSError, keys.LayoutError, RowDamagedError) as error:
             self._close_environment()
             directory.release()
             message = f"the store in {directory.path} cannot be opened ({error}): {remedy(error)}"
@@ -122,11 +132,11 @@ class LmdbEngine:
             raise
         self._directory = directory
 
-    def _open_environment(self, path: Path) -> None:
+    def _open_environment(self, directory: DataDir) -> None:
         env = lmdb.open(
-            os.fsencode(path),
+            os.fsencode(directory.path),
             map_size=self._map_size_bytes,
-            max_dbs=len(Databases._fields),
+            max_dbs=len(Databases._fields) + 1,  # and that of an upgrade
             max_readers=MAX_READERS,
             # Catching up on a long stream is the read that waits for the disk: 200 MB cold took 0.8 s with the kernel's
             # readahead and 6.8 s without (chunks of 2 kB). Without it, reads at random places of a store larger than
@@ -140,7 +150,12 @@ class LmdbEngine:
         self._env = env
         with env.begin(write=True) as txn:
             self._databases = create_databases(env, txn)
-        self._room.open(path, env, self._databases)
+        if directory.is_upgrading:
+            upgrade(env, self._databases)
+        directory.mark_ready()
+        if directory.is_upgrading:
+            forget_upgrade(env)
+        self._room.open(directory.path, env, self._databases)
         self._restore_journal(env)
         with suppress(
             StorageFullError
@@ -152,7 +167,7 @@ class LmdbEngine:
         overlay, number = Overlay(), 0
         with env.begin(db=self._databases.journal, buffers=True) as txn:
             for key, row in txn.cursor():
-                overlay.restore(row)
+                overlay.restore(unseal("journal", key, row))
                 number = keys.decode_journal(key) + 1
         self._overlay, self._journal_number = overlay, number
 
@@ -176,7 +191,7 @@ class LmdbEngine:
         """Return the heads at these paths."""
         self._usable()
         encoded = [keys.encode_path(path) for path in paths]
-        found = self._rows(self._databases.head, encoded, self._overlay.heads)
+        found = self._rows("head", encoded, self._overlay.heads)
         rows = zip(paths, (found.get(key) for key in encoded), strict=True)
         return [None if row is None else decode_head(path, row) for path, row in rows]
 
@@ -184,20 +199,19 @@ class LmdbEngine:
         """Return the rows of these (sid, producer id) pairs."""
         self._usable()
         encoded = [keys.encode_producer(sid, producer_id) for sid, producer_id in keys_]
-        found = self._rows(self._databases.producer, encoded, self._overlay.producers)
+        found = self._rows("producer", encoded, self._overlay.producers)
         rows = zip(keys_, (found.get(key) for key in encoded), strict=True)
         return [None if row is None else decode_producer_row(producer_id, row) for (_, producer_id), row in rows]
 
-    def _rows(
-        self, database: lmdb._Database, wanted: list[bytes], overlay: Mapping[bytes, bytes]
-    ) -> dict[bytes, bytes]:
-        """Return the rows under these keys, the newest of each."""
+    def _rows(self, name: str, wanted: list[bytes], overlay: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        """Return the rows under these keys of the database of this name, the newest of each."""
         newest = zip(wanted, tuple(map(overlay.get, wanted)), strict=True)  # one step for the writer's thread
         found = {key: row for key, row in newest if row is not None}
         missing = [key for key in wanted if key not in found]
         if missing:
             with self._reading() as txn:
-                found.update((bytes(key), bytes(row)) for key, row in txn.cursor(database).getmulti(missing))
+                stored = txn.cursor(getattr(self._databases, name)).getmulti(missing)
+                found.update((bytes(key), unseal(name, key, row)) for key, row in stored)
         return found
 
     def scan_producers(self, sid: int, after: str, limit: int) -> list[ProducerRow]:
@@ -210,7 +224,8 @@ class LmdbEngine:
         }
         with self._reading() as txn:
             cursor = txn.cursor(self._databases.producer)
-            rows = {**dict(islice(reads.scan_producers(cursor, sid, after.encode()), limit)), **newest}
+            stored = islice(reads.scan_producers(cursor, sid, after.encode()), limit)
+            rows = {**{key: unseal("producer", key, row) for key, row in stored}, **newest}
         return [decode_producer_row(keys.decode_producer(key)[1], rows[key]) for key in sorted(rows)[:limit]]
 
     def commit(
@@ -285,7 +300,7 @@ class LmdbEngine:
             elif plan.heads:
                 if plan.adds:
                     self._room.require(txn, overlay, plan)
-                self._place(txn, overlay)
+                place(txn, self._databases, overlay)
                 self._write(txn, plan)
             self._pass("before-commit")
             on_written()
@@ -304,23 +319,16 @@ class LmdbEngine:
         if len(stamps) < len(path_keys):
             missing = sorted(key for key in path_keys.values() if key not in known)
             stored = txn.cursor(self._databases.head).getmulti(missing)
-            stamps.update((key, decode_stamp(row)) for key, row in stored)
+            # A damaged head is no head that anybody expects: it is left to whoever loads it to be told.
+            stamps.update((key, decode_stamp(row) if is_sound(key, row) else NO_STAMP) for key, row in stored)
         return stamps
 
     def _journal(self, txn: Transaction[bytes], plan: Plan) -> None:
         self._pass("between-chunk-and-head")
         key = keys.encode_journal(self._journal_number)
-        if not txn.put(key, encode_entries(plan), db=self._databases.journal, append=True):
+        if not txn.put(key, seal(key, encode_entries(plan)), db=self._databases.journal, append=True):
             raise EngineFailedError(f"the journal in {self._data_dir} goes on beyond its last number")
         self._journal_number += 1
-
-    def _place(self, txn: Transaction[bytes], overlay: Overlay) -> None:
-        """Put the journaled rows in their places, and empty the journal."""
-        if overlay:
-            self._put(txn, self._databases.chunk, overlay.chunk_rows())
-            self._put(txn, self._databases.producer, overlay.producers)
-            self._put(txn, self._databases.head, overlay.heads)
-            txn.drop(self._databases.journal, delete=False)
 
     def _is_taken(self, txn: Transaction[bytes], sid_key: bytes) -> bool:
         return (
@@ -328,25 +336,14 @@ class LmdbEngine:
         )
 
     def _write(self, txn: Transaction[bytes], plan: Plan) -> None:
-        self._put(txn, self._databases.chunk, plan.chunks)
-        self._put(txn, self._databases.producer, plan.producers)
+        databases = self._databases
+        put_rows(txn, databases, "chunk", rows=plan.chunks)
+        put_rows(txn, databases, "producer", rows=plan.producers)
         self._pass("between-chunk-and-head")
-        self._put(txn, self._databases.sid, plan.sids)
-        self._put(txn, self._databases.due, plan.due)
-        self._put(txn, self._databases.gc, plan.gc)
-        self._put(txn, self._databases.head, plan.heads)
-
-    @staticmethod
-    def _put(txn: Transaction[bytes], database: lmdb._Database, rows: Mapping[bytes, bytes | None]) -> None:
-        if not rows:
-            return
-        puts = sorted((key, row) for key, row in rows.items() if row is not None)
-        if puts:
-            txn.cursor(database).putmulti(puts)
-        if len(puts) < len(rows):
-            for key, row in rows.items():
-                if row is None:
-                    txn.delete(key, db=database)
+        put_rows(txn, databases, "sid", rows=plan.sids)
+        put_rows(txn, databases, "due", rows=plan.due)
+        put_rows(txn, databases, "gc", rows=plan.gc)
+        put_rows(txn, databases, "head", rows=plan.heads)
 
     def _pass(self, point: str) -> None:
         if self._fault is not None:
@@ -361,7 +358,9 @@ class LmdbEngine:
             stored_end = end if pieces is None else min(end, pieces.start)
             with self._reading() as txn:
                 cursor = txn.cursor(self._databases.chunk)
-                found = reads.read_chunks(cursor, sid, (start, stored_end), max_bytes=max_bytes)
+                found = reads.read_chunks(
+                    cursor, sid, (start, stored_end), max_bytes=max_bytes, verified=self._verified
+                )
             if found:
                 start = found[-1].offset + len(found[-1].payload)
                 max_bytes -= sum(len(chunk.payload) for chunk in found)
@@ -387,24 +386,36 @@ class LmdbEngine:
             changed: dict[bytes, bytes | None] = {}
             for path, sid, touched_ms in touches:
                 key = keys.encode_path(path)
-                row = stored.get(key)
+                row = changed.get(key) or self._sound(key, stored.get(key))
                 if row is not None and (new := touched_row(row, sid, touched_ms)) is not None:
-                    stored[key] = changed[key] = new
-            self._put(txn, self._databases.head, changed)
+                    changed[key] = new
+            put_rows(txn, self._databases, "head", rows=changed)
+
+    @staticmethod
+    def _sound(key: bytes, sealed: bytes | None) -> bytes | None:
+        """Return a head row that can be touched: a damaged one stays as it is, for whoever asks for it to be told."""
+        return unseal("head", key, sealed) if sealed is not None and is_sound(key, sealed) else None
 
     def scan(self, prefix: str, after: str, limit: int) -> list[Head]:
         """Return up to ``limit`` heads under ``prefix`` and after ``after``, by UTF-8 byte order."""
         newest = self._overlay.heads
         with self._reading() as txn:
             rows = reads.scan_heads(txn.cursor(self._databases.head), prefix.encode(), after.encode())
-            return [decode_head(keys.decode_path(key), newest.get(key, row)) for key, row in islice(rows, limit)]
+            found = (self._scanned(key, newest.get(key), row) for key, row in rows)
+            return list(islice((head for head in found if head is not None), limit))
 
-    def due(self, now_ms: int, limit: int) -> list[Due]:
-        """Return up to ``limit`` index rows whose time has come, earliest first."""
+    def _scanned(self, key: bytes, newest: bytes | None, sealed: bytes) -> Head | None:
+        """Return the head that a scan came to; ``None``, and a line in the log, for one that is damaged."""
+        if newest is None and not is_sound(key, sealed):
+            self._tell(RowDamagedError("head", key))
+            return None
+        return decode_head(keys.decode_path(key), newest or unseal("head", key, sealed))
+
+    def due(self, now_ms: int, limit: int, after: tuple[int, int] = (0, 0)) -> list[Due]:
+        """Return up to ``limit`` index rows behind ``after`` whose time has come, earliest first."""
         with self._reading() as txn:
-            rows = reads.due_rows(
-                txn.cursor(self._databases.due), now_ms, lambda key: txn.get(key, db=self._databases.head)
-            )
+            cursor, head = txn.cursor(self._databases.due), self._databases.head
+            rows = reads.due_rows(cursor, (after, now_ms), lambda key: txn.get(key, db=head))
             return list(islice(rows, limit))
 
     def collect(self, limit: int) -> int:
@@ -466,11 +477,13 @@ class LmdbEngine:
                 pass
 
     def probe(self) -> None:
-        """Check that the directory is still the one opened and that there is room for appends."""
+        """Check that the directory is still the one opened and that there is room for appends.
+
+        From here on, what is read is verified anew.
+        """
         self._usable()
-        if self._directory is None:
-            raise AssertionError("an open engine has its directory")
-        self._directory.verify()
+        self._verified.clear()
+        self._check_files()
         with self._reading() as txn:
             self._room.check_ready(txn)
 
@@ -502,6 +515,11 @@ class LmdbEngine:
         try:
             with env.begin(buffers=True) as txn:
                 yield txn
+        except RowDamagedError as damage:
+            raise self._tell(damage) from damage
+        except (lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
+            _log.error("a damaged page", error=str(error), data_dir=str(self._data_dir))
+            raise DamagedError("", f"a page of the store: {error}") from error
         except lmdb.ReadersFullError as error:
             message = f"more than {MAX_READERS} reads at a time"
             raise EngineFailedError(message) from error
@@ -510,27 +528,52 @@ class LmdbEngine:
 
     @contextmanager
     def _writing(self) -> Iterator[Transaction[bytes]]:
-        """Begin a write transaction; commit it at the end, abort it on any error."""
+        """Begin a write transaction; commit it at the end, abort it on any error; see that the files are still ours."""
         env = self._usable()
         try:
             with env.begin(write=True) as txn:
                 yield txn
+        except RowDamagedError as damage:
+            raise self._tell(damage) from damage
         except (lmdb.Error, OSError) as error:
             if is_no_room(error, self._data_dir):
                 raise StorageFullError(str(error)) from error
             self._fail(error)
+        self._check_files()  # what was committed into a file that is no longer there is not to be acknowledged
+
+    def _check_files(self) -> None:
+        """Check that the files in use are the ones that the next start would find. Raises ``EngineFailedError``."""
+        if self._directory is not None:
+            try:
+                self._directory.verify(self._room.file_bytes)
+            except EngineFailedError as error:
+                self._fail(error)
 
     @contextmanager
     def _in_place(self) -> Iterator[Transaction[bytes]]:
         """As ``_writing``, with every journaled row in its place."""
         overlay = self._overlay
         with self._writing() as txn:
-            self._place(txn, overlay)
+            place(txn, self._databases, overlay)
             yield txn
         self._overlay = Overlay()
         self._room.changed()
 
+    def _tell(self, damage: RowDamagedError) -> DamagedError:
+        """Log a damaged row, once, under the path of its stream; return what to raise."""
+        path_key: bytes | None = damage.key
+        if damage.database != "head":
+            with self._usable().begin() as txn:
+                path_key = txn.get(damage.key[:8], db=self._databases.sid)
+        path = (path_key or b"").decode(errors="backslashreplace")
+        if damage.key not in self._told:
+            if len(self._told) < TOLD_MAX:
+                self._told.add(damage.key)
+            _log.error("a damaged row", path=path, row=str(damage), data_dir=str(self._data_dir))
+        return DamagedError(path, str(damage))
+
     def _fail(self, error: Exception) -> NoReturn:
         """Stop for good: after a failed write or sync the disk may hold anything, and asking again does not tell."""
         self._failure = f"the store in {self._data_dir} has failed and takes no more calls: {error}"
+        _log.critical(self._failure)
         raise EngineFailedError(self._failure) from error

@@ -6,10 +6,13 @@ Must not know: what is in them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from lmdb import Environment, Transaction, _Database
+
+SEALED: Final = frozenset({"head", "chunk", "producer", "journal"})
+"""Databases whose rows carry checksums (``sums``). What the others hold, these hold as well."""
 
 
 class Databases(NamedTuple):
@@ -39,5 +42,5 @@ def create_databases(env: Environment, txn: Transaction[bytes]) -> Databases:
 
 
 def open_databases(env: Environment) -> Databases:
-    """Open them all in a read-only environment; raises ``lmdb.Error`` if one is missing."""
+    """Open them all in an environment that has them; raises ``lmdb.Error`` if one is missing."""
     return Databases._make(env.open_db(name.encode(), create=False) for name in Databases._fields)

@@ -1,7 +1,8 @@
 """Merge runs of small chunks: what was written one token at a time is read like one batch.
 
 Owns: which neighbouring rows become one. Must not know: whose transaction it is, when packing is worth it.
-Invariant: the bytes of the stream and their offsets stay as they are; only where rows begin changes.
+Invariant: the bytes of the stream and their offsets stay as they are; only where rows begin changes. No bytes get a new
+checksum that do not match their old one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from durable_streams.engine.lmdb import keys
 from durable_streams.engine.lmdb.reads import seek_chunk
+from durable_streams.engine.lmdb.sums import seal, unseal
 
 if TYPE_CHECKING:
     from lmdb import Cursor
@@ -19,6 +21,9 @@ def pack_rows(cursor: Cursor[bytes], sid: int, span: tuple[int, int], *, limit: 
     """Merge consecutive chunks of ``sid`` within ``span``, looking at up to ``limit`` rows.
 
     Returns: the offset just after the last row looked at; at or past the span's end when there is nothing more.
+
+    Raises:
+        RowDamagedError: one of them is not what was stored.
     """
     position, end = span
     rows = _rows(cursor, sid, (position, end), limit=limit)
@@ -39,7 +44,7 @@ def _rows(cursor: Cursor[bytes], sid: int, span: tuple[int, int], *, limit: int)
     rows: list[tuple[int, bytes]] = []
     offset = seek_chunk(cursor, sid, position) if position < end else None
     while offset is not None and len(rows) < limit:
-        payload = cursor.value()
+        payload = unseal("chunk", cursor.key(), cursor.value())
         position = offset + len(payload)
         if position > end:
             break
@@ -53,7 +58,8 @@ def _merge(cursor: Cursor[bytes], sid: int, run: list[tuple[int, bytes]]) -> Non
     """Put a run under its first offset and remove the other rows."""
     if len(run) < 2:  # noqa: PLR2004 nothing to merge
         return
-    cursor.put(keys.encode_chunk(sid, run[0][0]), b"".join([payload for _, payload in run]))
+    key = keys.encode_chunk(sid, run[0][0])
+    cursor.put(key, seal(key, b"".join([payload for _, payload in run])))
     for offset, _ in run[1:]:
         if cursor.set_key(keys.encode_chunk(sid, offset)):
             cursor.delete()

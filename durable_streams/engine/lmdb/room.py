@@ -89,6 +89,11 @@ class Room:
         self._tree_pages = None
 
     @property
+    def file_bytes(self) -> int:
+        """How long the file is at least."""
+        return self._end
+
+    @property
     def is_short(self) -> bool:
         """Whether the file cannot grow, or not much: room comes from what is freed."""
         return self._behind() < self.reserve_bytes + self._ready_bytes and not self._can_try()

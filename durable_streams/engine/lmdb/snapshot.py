@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from durable_streams.engine.lmdb.keys import LayoutError
 from durable_streams.engine.lmdb.rows import Stamp, decode_stamp
+from durable_streams.engine.lmdb.sums import is_sound, row_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +33,12 @@ class Snapshot(NamedTuple):
     def rows(self, database: _Database) -> Iterator[tuple[memoryview, memoryview]]:
         """Yield key and row, in key order; both are views that the next step invalidates."""
         yield from self.txn.cursor(database)
+
+    def opened(self, where: str, what: str, key: memoryview, *, sealed: memoryview) -> memoryview:
+        """Return a sealed row's own bytes; add a finding if they do not match their checksum."""
+        if not is_sound(key, sealed):
+            self.findings.add(where, f"{what} does not match its checksum")
+        return sealed[: row_bytes(sealed)]
 
     def has(self, database: _Database, key: bytes | memoryview) -> bool:
         """Whether there is a row under this key."""
