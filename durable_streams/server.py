@@ -31,7 +31,7 @@ from durable_streams.http.router import Router
 from durable_streams.http.subscriptions import SubscriptionRoutes
 from durable_streams.runtime import Runtime
 from durable_streams.runtime.alarm import Alarm
-from durable_streams.runtime.clock import SystemClock
+from durable_streams.runtime.clock import SteadyClock
 from durable_streams.runtime.listening import bind, local_url
 from durable_streams.runtime.stopping import StoppedEarlyError
 from durable_streams.streams.packer import Packer
@@ -46,7 +46,7 @@ from durable_streams.subscriptions.service import Subscriptions
 from durable_streams.subscriptions.tokens import Tokens
 from durable_streams.subscriptions.wakes import Wakes
 from durable_streams.subscriptions.waking import WakingQueue
-from durable_streams.upkeep import Deadlines, Upkeep
+from durable_streams.upkeep import Deadlines, Rebasing, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ class Server:
 
     def __init__(self, config: ServerConfig, engine: Engine, clock: Clock | None = None) -> None:
         self.config, self.engine = config, engine
-        self._runtime = Runtime(config.bounds, clock or SystemClock())
+        self._runtime = Runtime(config.bounds, clock or SteadyClock())
         self.url = ""
 
     async def start(self) -> None:
@@ -162,7 +162,10 @@ class Server:
             tokens=self._tokens,
             check_webhook=partial(check_url, allow_local=config.allow_local_webhooks),
         )
-        deadlines = Deadlines(self.engine, self.streams, self.subscriptions, alarm=alarm, runtime=runtime)
+        rebasing = Rebasing(self.engine, cache, self.streams, subscriptions=self.subscriptions, runtime=runtime)
+        deadlines = Deadlines(
+            self.engine, self.streams, self.subscriptions, rebasing=rebasing, alarm=alarm, runtime=runtime
+        )
         self._upkeep = Upkeep(self.engine, cache, self._writer, deadlines=deadlines, packer=packer, runtime=runtime)
         client = WebhookClient(self._keyring, allow_local=config.allow_local_webhooks)
         self._dispatcher = Dispatcher(waking, self.subscriptions, client)

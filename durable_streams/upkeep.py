@@ -1,7 +1,7 @@
 """Upkeep: what the server does on its own, in bounded slices.
 
 Owns: ending expired streams, taking subscriptions on when their time has come, removing the rows of dropped ones,
-merging small chunks, writing down read touches.
+merging small chunks, writing down read touches, taking back times that were noted while the clock was ahead.
 Must not know: when a stream expires; it submits a look, and the batch decides.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 
 from durable_streams.engine.base import EngineFailedError, StorageFullError
+from durable_streams.protocol.errors import DamagedError
 from durable_streams.protocol.subscription_config import PREFIX
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from durable_streams.commit.heads import HeadCache
     from durable_streams.commit.writer import Writer
-    from durable_streams.engine.base import Engine
+    from durable_streams.engine.base import Due, Engine
     from durable_streams.runtime import Runtime
     from durable_streams.runtime.alarm import Alarm
     from durable_streams.streams.packer import Packer
@@ -30,17 +31,73 @@ if TYPE_CHECKING:
     from durable_streams.subscriptions.service import Subscriptions
 
 STUCK_MS: Final = 100
+_LAST_MS: Final = (1 << 63) - 1
+"""Later than every deadline."""
 R = TypeVar("R")
 _log = structlog.get_logger(__name__)
+
+
+class Rebasing:
+    """Looks through all deadlines, once after the start and once after each jump of the clock. The loop's thread only.
+
+    What was noted while the clock was ahead lies in the future when it is right again: a lease would be held, and a
+    stream kept, until that time has come a second time.
+    """
+
+    def __init__(
+        self, engine: Engine, cache: HeadCache, streams: Streams, *, subscriptions: Subscriptions, runtime: Runtime
+    ) -> None:
+        self._engine, self._cache, self._streams, self._subscriptions = engine, cache, streams, subscriptions
+        self._clock, self._bounds = runtime.clock, runtime.bounds
+        self._seen_jumps = -1
+        self._after: tuple[int, int] | None = None
+
+    async def go_on(self) -> bool:
+        """Look at the next slice; True if there may be more."""
+        now_ms = self._clock.now_ms()
+        if self._clock.jumps != self._seen_jumps:
+            self._seen_jumps, self._after = self._clock.jumps, (now_ms, 0)
+            self._cache.rebase(now_ms)
+        if self._after is None:
+            return False
+        rows = self._engine.due(_LAST_MS, self._bounds.sweep_count, self._after)
+        self._after = (rows[-1].due_ms, rows[-1].sid) if len(rows) == self._bounds.sweep_count else None
+        looks = [look for row in rows if (look := self._look(row, now_ms)) is not None]
+        if looks:
+            await asyncio.wait(looks)
+        return self._after is not None
+
+    def _rebased(self, path: str, look: asyncio.Future[Any], outcome: object) -> None:
+        self._cache.forget(path)  # it keeps the latest touch that it has seen, which was none
+        _resolve(look, outcome)
+
+    def _look(self, row: Due, now_ms: int) -> asyncio.Future[Any] | None:
+        look: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if row.path.startswith(PREFIX):
+            self._subscriptions.submit_rebase(row.path, partial(_resolve, look))
+            return look
+        with suppress(DamagedError):
+            (head,) = self._engine.load([row.path])
+            if head is not None and head.touched_ms > now_ms:
+                self._streams.submit_rebase(row.path, partial(self._rebased, row.path, look))
+                return look
+        return None
 
 
 class Deadlines:
     """What is due now: expired streams, and subscriptions whose time has come. The loop's thread only."""
 
     def __init__(
-        self, engine: Engine, streams: Streams, subscriptions: Subscriptions, *, alarm: Alarm, runtime: Runtime
+        self,
+        engine: Engine,
+        streams: Streams,
+        subscriptions: Subscriptions,
+        *,
+        rebasing: Rebasing,
+        alarm: Alarm,
+        runtime: Runtime,
     ) -> None:
-        self._engine, self._streams, self._subscriptions = engine, streams, subscriptions
+        self._engine, self._streams, self._subscriptions, self._rebasing = engine, streams, subscriptions, rebasing
         self._alarm, self._clock, self._bounds = alarm, runtime.clock, runtime.bounds
 
     async def meet(self) -> int:
@@ -53,6 +110,10 @@ class Deadlines:
         if looks:
             await asyncio.wait(looks)
         return len(due)
+
+    async def rebase(self) -> bool:
+        """Take back a slice of what was noted while the clock was ahead; True if there may be more."""
+        return await self._rebasing.go_on()
 
     async def rung(self) -> None:
         """Wait until something is due before the next round."""
@@ -126,12 +187,13 @@ class Upkeep:
         with suppress(StorageFullError):  # that is /readyz's to tell; a directory that has gone is fatal
             await self._in_writer(self._engine.probe)
         await self._touch()
+        rebasing = await self._deadlines.rebase()
         ended = await self._deadlines.meet()
         limit = self._bounds.sweep_count
         removed = await self._in_writer(lambda: self._engine.collect(limit))
         packed = await self._pack(limit)
         self._deadlines.set_alarm()
-        return packed or ended >= limit or removed >= limit
+        return rebasing or packed or ended >= limit or removed >= limit
 
     async def _touch(self) -> None:
         """Write touches down; what finds no room waits, and does not keep room from being made."""
@@ -148,7 +210,10 @@ class Upkeep:
         if found is None:
             return False
         sid, start, end = found
-        position = await self._in_writer(lambda: self._engine.pack(sid, start, end, limit))
+        try:
+            position = await self._in_writer(lambda: self._engine.pack(sid, start, end, limit))
+        except DamagedError:  # the engine has said so; the rows stay as they are
+            return True
         if position < end:
             self._packer.put_back(sid, position, end)
         return True

@@ -120,6 +120,13 @@ class HeadCache:
         if ttl_s is not None and now_ms - head.touched_ms >= max(TOUCH_MIN_MS, ttl_s * 1000 // TOUCH_SHARE):
             self._touches[head.path] = Touch(head.path, head.sid, now_ms)
 
+    def rebase(self, now_ms: int) -> None:
+        """Take back touches later than this, Unix milliseconds: the clock was ahead when they were noted."""
+        for entry in self._entries.values():
+            entry.touched_ms = min(entry.touched_ms, now_ms)
+        for path, touch in self._touches.items():
+            self._touches[path] = touch._replace(touched_ms=min(touch.touched_ms, now_ms))
+
     def take_touches(self) -> list[Touch]:
         """Return the touches to write down, and count them as written."""
         touches, self._touches = list(self._touches.values()), {}

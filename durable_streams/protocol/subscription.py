@@ -25,6 +25,8 @@ from durable_streams.protocol.subscription_errors import AlreadyClaimedError, Fe
 
 RETRY_MIN_MS: Final = 1_000
 RETRY_MAX_MS: Final = 60_000
+RETRIES_COUNTED: Final = 17
+"""Failures beyond these wait no longer."""
 JITTER: Final = 0.2
 WEBHOOK_HOLDER: Final = "webhook"
 """Who holds the lease of a wake that a webhook took."""
@@ -268,9 +270,20 @@ def event_unwritten(subscription: Subscription, facts: Facts) -> Subscription:
     return subscription._replace(failures=failures, until_ms=facts.now_ms + backoff_ms(failures, facts.jitter))
 
 
+def rebased(subscription: Subscription, now_ms: int) -> Subscription:
+    """Return it with a deadline that can have been set by now: none is further away than what it waits for takes.
+
+    A later one was set while the clock was ahead, and would hold the subscription until that time comes again.
+    """
+    lease_ms = subscription.config.lease_ttl_ms
+    longest_ms = lease_ms if subscription.phase is Phase.CLAIMED else max(lease_ms, backoff_ms(RETRIES_COUNTED, 1.0))
+    latest_ms = now_ms + longest_ms
+    return subscription if subscription.until_ms <= latest_ms else subscription._replace(until_ms=latest_ms)
+
+
 def backoff_ms(failures: int, jitter: float) -> int:
     """Return the wait after so many failures in a row: 1 s doubling up to 60 s, 20 % either way (§7.1)."""
-    base = min(RETRY_MAX_MS, RETRY_MIN_MS << min(failures - 1, 16))
+    base = min(RETRY_MAX_MS, RETRY_MIN_MS << min(failures, RETRIES_COUNTED) - 1)
     return round(base * (1 + JITTER * jitter))
 
 

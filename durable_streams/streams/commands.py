@@ -137,6 +137,25 @@ class DeleteCommand(SettledCommand[bool]):
         self._result = slot.draft is None
 
 
+class RebaseCommand(SettledCommand[bool]):
+    """Take back a touch of a time that has not come: the clock was ahead. Result: whether there was one."""
+
+    __slots__ = ()
+
+    def __init__(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
+        super().__init__(path, 0, settle)
+
+    def decide(self, batch: Batch) -> None:
+        """The stream counts as touched now."""
+        slot = batch.slot(self.path)
+        draft = slot.draft
+        self._result = draft is not None and not draft.soft_deleted and draft.touched_ms > batch.now_ms
+        if draft is not None and self._result:
+            draft.touched_ms = batch.now_ms
+            draft.due_ms = deadline_ms(draft.record, draft.touched_ms) or 0
+            slot.changed = True
+
+
 class ExpireCommand(SettledCommand[bool]):
     """End a stream whose time is over, or move its due row to its present deadline. Result: whether it ended."""
 

@@ -15,7 +15,7 @@ from durable_streams.protocol.expiry import deadline_ms, is_over
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.paths import RESERVED
 from durable_streams.protocol.read import Page, resolve_start
-from durable_streams.streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand
+from durable_streams.streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand, RebaseCommand
 from durable_streams.streams.many import ManyCommand
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ class Streams:
     def submit_expiry(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
         """Queue a look at whether a stream's time is over."""
         self._committer.submit(ExpireCommand(path, settle))
+
+    def submit_rebase(self, path: str, settle: Callable[[bool | StreamError], None]) -> None:
+        """Queue a look at whether a stream was touched at a time that has not come."""
+        self._committer.submit(RebaseCommand(path, settle))
 
     def head(self, path: str) -> Head:
         """Return a stream's committed head, without sliding its TTL (§5.5).

@@ -181,6 +181,10 @@ class Subscriptions:
         """Queue a look at a subscription whose deadline has come; by head path, as the due index has it."""
         self._committer.submit(wake_commands.Timer(self._wakes, path, settle))
 
+    def submit_rebase(self, path: str, settle: Settle) -> None:
+        """Queue a look at whether a subscription's deadline is further away than it can be; by head path."""
+        self._committer.submit(wake_commands.Rebase(self._wakes, path, settle))
+
     def submit_report(self, path: str, attempt: Attempt, event: Event, *, settle: Settle) -> None:
         """Queue what became of a delivery."""
         self._committer.submit(wake_commands.ReportDelivery(self._wakes, path, settle, attempt=attempt, event=event))

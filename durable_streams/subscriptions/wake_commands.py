@@ -18,6 +18,7 @@ from durable_streams.protocol.subscription import (
     check_wake,
     is_lease_over,
     move_of,
+    rebased,
 )
 from durable_streams.protocol.subscription_errors import (
     FencedError,
@@ -171,6 +172,20 @@ class Timer(OnSubscription[bool]):
         # Put even if nothing moves: the row that brought us here must go.
         self.wakes.put(slot, subscription._replace(until_ms=0) if subscription.phase is Phase.IDLE else subscription)
         self.advance(batch, slot, Event.TIMER)
+
+
+class Rebase(OnSubscription[bool]):
+    """Bring a deadline nearer that was set while the clock was ahead. Result: whether there was one."""
+
+    __slots__ = ()
+
+    def decide(self, batch: Batch) -> None:
+        """Change the deadline, and nothing else."""
+        slot = batch.slot(self.path)
+        subscription = subscription_of(slot)
+        self._result = subscription is not None and rebased(subscription, batch.now_ms) != subscription
+        if subscription is not None and self._result:
+            self.wakes.put(slot, rebased(subscription, batch.now_ms))
 
 
 class ReportDelivery(OnSubscription[bool]):

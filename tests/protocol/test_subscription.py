@@ -23,6 +23,7 @@ from durable_streams.protocol.subscription import (
     event_unwritten,
     holds_lease,
     is_lease_over,
+    rebased,
     step,
 )
 from durable_streams.protocol.subscription_config import Config, Kind
@@ -141,6 +142,26 @@ def test_an_event_that_could_not_be_written_is_tried_again() -> None:
     once = event_unwritten(waking, FACTS)
     assert (once.phase, once.failures, once.until_ms) == (Phase.WAKING, 1, NOW_MS + 1200)
     assert event_unwritten(once, FACTS).until_ms == NOW_MS + 2400
+
+
+@pytest.mark.parametrize(
+    ("config", "phase", "longest_ms"),
+    [
+        (PULL, Phase.CLAIMED, LEASE_MS),
+        (WEBHOOK, Phase.CLAIMED, LEASE_MS),
+        (WEBHOOK, Phase.WAKING, 72_000),
+        (WEBHOOK, Phase.RETRYING, 72_000),
+        (PULL, Phase.WAKING, 72_000),
+        (WEBHOOK._replace(lease_ttl_ms=600_000), Phase.WAKING, 600_000),
+    ],
+)
+def test_no_deadline_is_further_away_than_what_it_waits_for(config: Config, phase: Phase, longest_ms: int) -> None:
+    """One that is was set while the clock was ahead."""
+    for until_ms in (0, NOW_MS, NOW_MS + longest_ms):
+        fine = made(config, phase, until_ms=until_ms)
+        assert rebased(fine, NOW_MS) is fine
+    ahead = made(config, phase, until_ms=NOW_MS + 86_400_000)
+    assert rebased(ahead, NOW_MS) == ahead._replace(until_ms=NOW_MS + longest_ms)
 
 
 @pytest.mark.parametrize(
