@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
+_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://({_HOST.pattern})(:[0-9]{{1,5}})?", re.ASCII)
 _ROOT = re.compile(r"/|(/[A-Za-z0-9_~.-]+)+/?", re.ASCII)
 
 BOUNDS_HELP: Final = {
@@ -70,6 +72,30 @@ def check_public_url(_context: click.Context, _parameter: click.Parameter, value
         return None if value is None else parse_public_url(value)
     except ValueError as refusal:
         raise click.BadParameter(str(refusal)) from None
+
+
+def check_origins(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Split a list of origins; refuse what is none."""
+    origins = _split(value)
+    for origin in origins:
+        if origin != "*" and _ORIGIN.fullmatch(origin) is None:
+            raise click.BadParameter(
+                f"{origin!r} is not an origin such as https://app.example or http://localhost:5173"
+            )
+    return origins
+
+
+def check_hosts(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Split a list of hosts; refuse what is none."""
+    hosts = _split(value)
+    for host in hosts:
+        if host != "*" and _HOST.fullmatch(host) is None:
+            raise click.BadParameter(f"{host!r} is not a host such as streams.example")
+    return hosts
+
+
+def _split(value: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (value or "").split(",") if part.strip())
 
 
 def _bound_option(name: str, default: int | None) -> Callable[[FC], FC]:
@@ -143,6 +169,22 @@ def _config_options() -> list[Callable[[Any], Any]]:
             "--allow-local-webhooks",
             is_flag=True,
             help="Let webhooks go to this machine, by http too. For development.",
+        ),
+        option(
+            "--allow-origin",
+            "allow_origins",
+            callback=check_origins,
+            metavar="ORIGINS",
+            help="Whose pages may use this server, as https://app.example, by commas; * is everybody's. Without it: "
+            "those of this machine while --host is loopback, else everybody's.",
+        ),
+        option(
+            "--allow-host",
+            "allow_hosts",
+            callback=check_hosts,
+            metavar="HOSTS",
+            help="Names by which a proxy reaches this server while --host is loopback, by commas; * is any. "
+            "--public-url's is one.",
         ),
     ]
 

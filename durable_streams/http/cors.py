@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from durable_streams.http.messages import Answer
 from durable_streams.protocol.errors import InvalidHeaderError
-from durable_streams.protocol.request_fields import ACCESS_CONTROL_REQUEST_HEADERS, HOST, OF_PROXIES, READ
+from durable_streams.protocol.request_fields import ACCESS_CONTROL_REQUEST_HEADERS, HOST, OF_PROXIES, ORIGIN, READ
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Request
@@ -20,7 +20,9 @@ MAX_AGE_S: Final = 86_400
 """How long a browser may keep the answer; it takes its own bound, two hours or a day, where that is less."""
 ASKED_MAX_BYTES: Final = 4 * 1024
 """Longest list of names that is taken, and so sent back."""
-_USUAL: Final = ", ".join(name for name in READ if name not in {ACCESS_CONTROL_REQUEST_HEADERS, HOST, *OF_PROXIES})
+_USUAL: Final = ", ".join(
+    name for name in READ if name not in {ACCESS_CONTROL_REQUEST_HEADERS, HOST, ORIGIN, *OF_PROXIES}
+)
 _NAMES: Final = re.compile(r"[ \t]*,[ \t]*")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 

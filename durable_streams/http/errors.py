@@ -72,6 +72,9 @@ TABLE: Final[dict[type[e.StreamError], tuple[int, str]]] = {
     s.NoPendingWorkError: (409, "no-pending-work"),
     s.InvalidAckError: (409, "invalid-offset-ack"),
     s.TooManyAcksError: (413, "too-many-acks"),
+    e.HostNotAllowedError: (421, "host-not-allowed"),
+    e.OriginNotAllowedError: (403, "origin-not-allowed"),
+    e.TransferCodingError: (501, "unknown-transfer-coding"),
     e.BodyTooLargeError: (413, "body-too-large"),
     e.RequestTimeoutError: (408, "request-timeout"),
     e.OverloadedError: (503, "overloaded"),
@@ -127,7 +130,7 @@ def _fields(error: e.StreamError) -> Fields:
             )
         case e.UnavailableError():
             return ((RETRY_AFTER, RETRY_AFTER_S),)
-        case e.BodyTooLargeError() | e.RequestTimeoutError():
+        case e.BodyTooLargeError() | e.RequestTimeoutError() | e.TransferCodingError():
             return (("Connection", "close"),)
         case _:
             return ()

@@ -72,7 +72,7 @@ class Reads:
         """Metadata; does not slide the TTL (§5.5)."""
         head = self._streams.head(path)
         record = decode_record(head.record)
-        fields = [("Content-Type", record.content_type), answers.next_offset(head.tail)]
+        fields = [*answers.type_of(record.content_type), answers.next_offset(head.tail)]
         if record.ttl_s is not None:
             fields.append((names.STREAM_TTL, str(record.ttl_s)))
         if record.expires_at_ms is not None:
@@ -154,7 +154,7 @@ class Reads:
         return fields, rules.matches_etag(asked.if_none_match, tag)
 
     def _page_fields(self, page: Page | Whole) -> Fields:
-        fields = [("Content-Type", page.content_type), answers.next_offset(page.end)]
+        fields = [*answers.type_of(page.content_type), answers.next_offset(page.end)]
         if page.up_to_date:
             fields.append(answers.UP_TO_DATE)
         if page.closed:

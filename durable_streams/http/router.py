@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from durable_streams.http import control, ui, writes
 from durable_streams.http.addresses import Addresses
 from durable_streams.http.cors import METHODS, preflight
+from durable_streams.http.door import Door
 from durable_streams.http.errors import answer_of, answer_to_fault, problem
 from durable_streams.http.extensions.batch_append import post_batch
 from durable_streams.http.extensions.follow_many import start_follow
@@ -41,7 +42,7 @@ class Router:
     ) -> None:
         self._streams, self._reads, self._health, self._subscriptions = streams, reads, health, subscriptions
         self._root = "/" + config.root.strip("/")
-        self._addresses = Addresses(config)
+        self._addresses, self._door = Addresses(config), Door(config)
         self._has_ui = config.ui
         self._prefix = self._root.rstrip("/") + "/"
 
@@ -52,6 +53,7 @@ class Router:
         becomes a 500.
         """
         try:
+            self._door.check(request)
             handled = self._route(request, settle)
         except StreamError as refusal:
             handled = answer_of(refusal)
@@ -64,6 +66,7 @@ class Router:
 
     def open_upload(self, request: Request, max_append_bytes: int) -> Upload:
         """Begin an append that arrives piece by piece. Raises ``StreamError`` if it cannot be begun."""
+        self._door.check(request)
         encoded = request.path.removeprefix(self._prefix)
         if not request.path.startswith(self._prefix):
             raise NotFoundError(request.path)

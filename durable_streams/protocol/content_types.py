@@ -12,6 +12,9 @@ DEFAULT: Final = "application/octet-stream"
 """What a stream created without ``Content-Type`` holds (§5.1)."""
 JSON: Final = "application/json"
 
+_INERT: Final = frozenset(
+    {JSON, DEFAULT, "text/plain", "text/event-stream", "text/csv", "text/markdown", "application/x-ndjson"}
+)
 _NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _CONTENT_TYPE = re.compile(rf"{_NAME}/{_NAME}[ \t]*(?:;[\t\x20-\x7e]*)?")
 
@@ -31,6 +34,18 @@ def check(content_type: str) -> str:
     if _CONTENT_TYPE.fullmatch(content_type) is None:
         raise InvalidHeaderError("Content-Type", "must be a type and subtype, such as text/plain; charset=utf-8")
     return content_type
+
+
+def is_active(content_type: str) -> bool:
+    """Whether a browser that is led to a stream might run what is in it, or take it for a page of ours.
+
+    Pages, SVG, XML and scripts do. So may what nobody has heard of: only what is known to be inert is not.
+    """
+    media = media_type(content_type)
+    if media in _INERT:
+        return False
+    kind, _, name = media.partition("/")
+    return kind not in {"image", "audio", "video", "font"} or name.endswith("+xml")
 
 
 def is_json(content_type: str) -> bool:

@@ -257,6 +257,26 @@ class AlreadyExistsError(StreamError):
 # --- what was asked cannot be done now, or at all, by this server ---
 
 
+class HostNotAllowedError(StreamError):
+    """A request to a name that is not this server's: one that somebody has made to lead here."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"this server is not reached as {host!r}; serve --allow-host, or --public-url, says otherwise")
+        self.host = host
+
+
+class OriginNotAllowedError(StreamError):
+    """A request of a page of another origin, which may not use this server (§12.7)."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"pages of {origin!r} may not use this server; serve --allow-origin says otherwise")
+        self.origin = origin
+
+
+class TransferCodingError(StreamError):
+    """A body that comes by a transfer coding other than ``chunked`` (RFC 9112 §6.1: 501)."""
+
+
 class BodyTooLargeError(StreamError):
     """A body over ``--max-append-bytes`` (§5.2: 413)."""
 

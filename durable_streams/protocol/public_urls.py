@@ -7,6 +7,7 @@ Invariant: a value that is present and malformed is refused; nothing a client se
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from durable_streams.protocol.errors import InvalidHeaderError
@@ -22,12 +23,15 @@ from durable_streams.protocol.request_fields import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_PORT_MAX: Final = 65_535
 _AUTHORITY: Final = r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~%-]+)?\])(?::[0-9]{0,5})?"
 _SEGMENT: Final = r"/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,;=:@%-]+"
 _PREFIX: Final = rf"(?:{_SEGMENT})*"
 _WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _is_authority: Final = re.compile(_AUTHORITY, re.ASCII).fullmatch
 _is_prefix: Final = re.compile(_PREFIX, re.ASCII).fullmatch
+_bracketed: Final = re.compile(r"\[([^\]]*)\](?::([0-9]*))?", re.ASCII).fullmatch
+_half_escape: Final = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII).search
 _is_public_url: Final = re.compile(rf"https?://{_AUTHORITY}{_PREFIX}", re.ASCII).fullmatch
 _pair: Final = re.compile(
     rf'[ \t]*(?:({_WORD})=(?:({_WORD})|"((?:[^"\\]|\\.)*)"))?[ \t]*([;,]|\Z)', re.ASCII | re.DOTALL
@@ -52,9 +56,24 @@ def check_authority(value: str) -> str:
     Raises:
         InvalidHeaderError: no host with or without a port: a server answers it with 400 (RFC 9112 §3.2).
     """
-    if value and _is_authority(value) is None:
+    if value and (_is_authority(value) is None or _names_nothing(value)):
         raise InvalidHeaderError(HOST, "must be a host, with or without a port")
     return value
+
+
+def _names_nothing(authority: str) -> bool:
+    """Whether what looks like a host and a port cannot be: a port beyond the last, half a ``%``, no IPv6 address."""
+    found = _bracketed(authority)
+    address, port = found.groups() if found is not None else ("", authority.partition(":")[2])
+    if port and int(port) > _PORT_MAX:
+        return True
+    if not address:
+        return _half_escape(authority) is not None
+    try:
+        IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return True
+    return False
 
 
 def parse_public_url(value: str) -> str:

@@ -24,6 +24,7 @@ HOST: Final = "Host"
 IF_MATCH: Final = "If-Match"
 IF_NONE_MATCH: Final = "If-None-Match"
 LAST_EVENT_ID: Final = "Last-Event-ID"
+ORIGIN: Final = "Origin"
 STREAM_APPEND_MODE: Final = "Stream-Append-Mode"
 X_FORWARDED_HOST: Final = "X-Forwarded-Host"
 X_FORWARDED_PREFIX: Final = "X-Forwarded-Prefix"
@@ -45,6 +46,7 @@ READ: Final = (
     "If-Unmodified-Since",
     "If-Range",
     LAST_EVENT_ID,
+    ORIGIN,
     STREAM_APPEND_MODE,
     names.STREAM_CLOSED,
     names.STREAM_FORKED_FROM,

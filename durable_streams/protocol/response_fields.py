@@ -30,6 +30,8 @@ OF_THE_BROWSER: Final = (
     "Access-Control-Allow-Origin",
     "Access-Control-Expose-Headers",
     "Access-Control-Max-Age",
+    "Content-Disposition",
+    "Content-Security-Policy",
     "Cross-Origin-Resource-Policy",
     "Vary",
     "X-Content-Type-Options",

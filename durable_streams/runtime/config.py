@@ -94,6 +94,9 @@ class ServerConfig:
     trust_forwarded: the one family of fields in which a proxy is believed about scheme, host and prefix of a request;
         ``none`` for no proxy.
     allow_local_webhooks: let webhooks go to loopback addresses, by http too; for development.
+    allow_origins: whose pages may use this server; ``*`` is everybody's. Empty: those of this machine while it listens
+        on loopback, else everybody's.
+    allow_hosts: names by which it is reached, beside its own, while it listens on loopback; ``*`` is any.
     """
 
     host: str = "127.0.0.1"
@@ -110,4 +113,6 @@ class ServerConfig:
     public_url: str | None = None
     trust_forwarded: Literal["none", "forwarded", "x-forwarded"] = "none"
     allow_local_webhooks: bool = False
+    allow_origins: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
     bounds: Bounds = Bounds()

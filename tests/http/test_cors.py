@@ -11,6 +11,9 @@ from durable_streams.protocol.request_fields import OF_PROXIES, READ
 from durable_streams.protocol.response_fields import EXPOSED, SENT
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.http.conftest import Run
     from tests.http.site import Site
     from tests.http.wire import Reply
 
@@ -20,6 +23,13 @@ async def ask(site: Site, path: str, names: str | None) -> Reply:
     if names is not None:
         fields["Access-Control-Request-Headers"] = names
     return await site.client.send("OPTIONS", site.client.target(path), fields)
+
+
+@pytest.fixture
+async def fronted(run: Run, lane: bool) -> AsyncIterator[Site]:  # noqa: FBT001 pytest hands fixtures over like this
+    """A server that pages of every origin may use, once behind each front."""
+    async with run(lane=lane, allow_origins=("*",)) as site:
+        yield site
 
 
 @pytest.mark.parametrize("path", ["s", "no/such", "__ds/streams", "a//b"])
@@ -39,7 +49,7 @@ async def test_browsers_may_send_whatever_they_ask_for(fronted: Site, path: str)
 async def test_who_asks_for_nothing_is_told_what_is_read(fronted: Site, names: str | None) -> None:
     allowed = (await ask(fronted, "s", names)).headers["access-control-allow-headers"].split(", ")
 
-    assert set(allowed) == set(READ) - {"Host", "Access-Control-Request-Headers", *OF_PROXIES}
+    assert set(allowed) == set(READ) - {"Host", "Origin", "Access-Control-Request-Headers", *OF_PROXIES}
 
 
 @pytest.mark.parametrize(
@@ -83,6 +93,8 @@ async def replies_of_every_kind(site: Site) -> list[Reply]:
         await client.post("s", b"x"),
         await client.put("t", stream_ttl="60", stream_producer_required="true", stream_write_fence="true"),
         await client.put("e", stream_expires_at="2100-01-01T00:00:00Z"),
+        await client.put("page", "text/html", b"x"),
+        await client.get("page", offset="-1"),
         await client.head("t"),
         await client.head("e"),
         await client.send("PATCH", client.target("s")),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from durable_streams.protocol.content_types import check, is_json, is_sse_text, media_type
+from durable_streams.protocol.content_types import check, is_active, is_json, is_sse_text, media_type
 from durable_streams.protocol.errors import InvalidHeaderError
 
 
@@ -18,6 +18,31 @@ from durable_streams.protocol.errors import InvalidHeaderError
 )
 def test_the_media_type_is_lower_case_and_bare(content_type: str, media: str) -> None:
     assert media_type(content_type) == media
+
+
+@pytest.mark.parametrize(
+    ("content_type", "active"),
+    [
+        ("text/html", True),
+        ("TEXT/HTML; charset=utf-8", True),
+        ("image/svg+xml", True),
+        ("application/xhtml+xml", True),
+        ("application/xml", True),
+        ("text/xml", True),
+        ("text/javascript", True),
+        ("application/pdf", True),
+        ("multipart/x-mixed-replace", True),
+        ("unheard/of", True),
+        ("application/json", False),
+        ("text/plain; charset=utf-8", False),
+        ("application/octet-stream", False),
+        ("application/x-ndjson", False),
+        ("image/png", False),
+        ("video/mp4", False),
+    ],
+)
+def test_what_a_browser_might_run(content_type: str, *, active: bool) -> None:
+    assert is_active(content_type) is active
 
 
 @pytest.mark.parametrize(

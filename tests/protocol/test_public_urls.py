@@ -11,7 +11,20 @@ from durable_streams.protocol.public_urls import (
     parse_x_forwarded,
 )
 
-HOSTS = ["h", "example.org", "example.org:443", "my_service:4437", "1.2.3.4", "[::1]", "[::1]:80", "[fe80::1%25eth0]:1"]
+HOSTS = [
+    "h",
+    "h:",
+    "[::1]:",
+    "a%20b",
+    "h:65535",
+    "example.org",
+    "example.org:443",
+    "my_service:4437",
+    "1.2.3.4",
+    "[::1]",
+    "[::1]:80",
+    "[fe80::1%25eth0]:1",
+]
 NO_HOSTS = ["a b", "h/x", "h\\x", "h:x", "h:123456", "u@h", "ü", "[::1", "::1", "h?x", "h#x", ":80", "h\n", '"h"', "h<"]
 
 
@@ -20,7 +33,7 @@ def test_a_host(host: str) -> None:
     assert check_authority(host) == host
 
 
-@pytest.mark.parametrize("host", NO_HOSTS)
+@pytest.mark.parametrize("host", [*NO_HOSTS, "a:65536", "[::1]:99999", "%zz", "a%4", "[1]", "[:::1]", "[fe80:%eth0]"])
 def test_no_host(host: str) -> None:
     with pytest.raises(InvalidHeaderError) as refused:
         check_authority(host)

@@ -25,9 +25,15 @@ from durable_streams.http.fronts.content_coding import decode_body
 from durable_streams.http.fronts.half_closed import CONTINUE, GoneWatch
 from durable_streams.http.messages import Answer, Request, SseStart
 from durable_streams.http.sending import StallWatch
-from durable_streams.protocol.errors import BodyTooLargeError, InvalidHeaderError, RequestTimeoutError, StreamError
+from durable_streams.protocol.errors import (
+    BodyTooLargeError,
+    InvalidHeaderError,
+    RequestTimeoutError,
+    StreamError,
+    TransferCodingError,
+)
 from durable_streams.protocol.public_urls import check_authority
-from durable_streams.protocol.request_fields import CONTENT_ENCODING, HOST, gather
+from durable_streams.protocol.request_fields import BLANK, CONTENT_ENCODING, HOST, gather
 from durable_streams.protocol.transfer import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
@@ -397,6 +403,9 @@ async def _let_continue(raw: web.BaseRequest) -> None:
 
 def _request(raw: web.BaseRequest, body: bytes) -> Request:
     url, fields = raw.rel_url, gather(raw.headers.items())
+    coding = raw.headers.get("Transfer-Encoding", "chunked")
+    if coding.strip(BLANK).lower() != "chunked":  # RFC 9112 §6.1: the parser takes any list that ends so
+        raise TransferCodingError(f"the transfer coding {coding!r} is not known; chunked alone is")
     origin = f"http://{check_authority(fields.get(HOST, ''))}"
     if not raw.raw_path.startswith(("/", "*")):  # an absolute target: Host does not count (RFC 9112 §3.2.2)
         origin = f"{raw.url.scheme}://{check_authority(raw.url.host_port_subcomponent or '')}"
