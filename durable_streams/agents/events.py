@@ -24,6 +24,9 @@ Metadata: TypeAlias = "Mapping[str, object]"
 A decoder gives it without the name; ``wires.provider.named`` adds that.
 """
 
+PendingKind: TypeAlias = Literal["approval", "result", "answer"]
+"""approval: may this call run? result: somebody else runs this call. answer: a question, perhaps without a call."""
+
 INTERRUPTED: Final = "interrupted"
 """The error of a tool call that a stop cut short."""
 UNKNOWN: Final = "unknown: the run ended before the result was recorded; it may have taken effect"
@@ -215,6 +218,31 @@ class Finished:
     paused: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One thing that a paused run waits for.
+
+    Attributes:
+        call_id: the tool call's; of a question without a call, an id of its own.
+        kind: what is waited for.
+        tool: the tool's name; empty without a call.
+    """
+
+    call_id: str
+    kind: PendingKind
+    tool: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The source has paused until somebody approves, runs or answers what is pending.
+
+    Not an error: the run ends as finished, ``Ending.waiting`` says what it waits for, and these calls stay open.
+    """
+
+    pending: tuple[Pending, ...]
+
+
 Event: TypeAlias = (
     StepStarted
     | StepEnded
@@ -232,6 +260,7 @@ Event: TypeAlias = (
     | Kept
     | Custom
     | Noted
+    | Waiting
     | Spent
     | Finished
 )
@@ -249,6 +278,7 @@ class Ending:
         finish_reason: the model's own reason, if it ended by itself.
         finish_said: the same in the provider's word.
         usage: tokens of all calls of the model, as far as known.
+        waiting: what somebody has to approve, run or answer before the agent can go on.
     """
 
     how: How
@@ -258,3 +288,4 @@ class Ending:
     finish_reason: FinishReason = "stop"
     usage: Usage | None = None
     finish_said: str | None = None
+    waiting: tuple[Pending, ...] = ()

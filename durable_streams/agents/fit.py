@@ -15,6 +15,7 @@ from durable_streams.agents.events import (
     Event,
     Kept,
     Noted,
+    Pending,
     ReasoningDelta,
     TextDelta,
     ToolCalled,
@@ -22,6 +23,7 @@ from durable_streams.agents.events import (
     ToolInputDelta,
     ToolRejected,
     ToolReturned,
+    Waiting,
 )
 from durable_streams.agents.plain import NoFormError, storable, whole
 
@@ -68,6 +70,8 @@ def fit(event: Any) -> Event:  # noqa: ANN401 a source may say anything
         text = getattr(event, name)
         if not isinstance(text, str) and not (optional and text is None):
             raise UnstorableError(f"{kind.__name__}.{name} is a text, not a value of type {type(text).__name__}")
+    if kind is Waiting and not all(_is_pending(one) for one in event.pending):
+        raise UnstorableError("Waiting.pending is a tuple of Pending, each with the id of a call")
     if kind is Noted:
         _check_object(event, "values", event.values)
     if kind in _METADATA and (event.metadata is not None or kind is Kept):
@@ -95,6 +99,10 @@ def _cut(text: str, name: str, kind: type) -> str:
     if len(text) > TEXT_MAX_CHARS:
         raise UnstorableError(f"{kind.__name__}.{name} has {len(text)} characters, and {TEXT_MAX_CHARS} are the most")
     return text
+
+
+def _is_pending(one: object) -> bool:
+    return isinstance(one, Pending) and isinstance(one.call_id, str) and isinstance(one.tool, str)
 
 
 def _mended(event: Event) -> Event:

@@ -9,6 +9,7 @@ import pytest
 
 from durable_streams.agents import events
 from durable_streams.agents.codecs import AguiEvents, Identity, UiChunks, agui_names, chunk_names
+from durable_streams.agents.codecs.ui_chunks import ending_of
 from tests.serving import REPOSITORY
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ SAMPLES: list[events.Event] = [
     events.Custom("name", 1),
     events.Noted({"a": 1}),
     events.StepEnded(),
+    events.Waiting((events.Pending("e", "approval", "tool"),)),
     events.Spent(events.Usage(1, 1)),
     events.Finished("stop"),
 ]
@@ -47,10 +49,33 @@ def test_the_samples_are_all_events() -> None:
 def test_a_codec_knows_every_event(codec: Codec) -> None:
     codec.begin(Identity("m", "r", "t"))
     fed = [(type(event), codec.feed(event)) for event in SAMPLES]
-    silent = {events.Finished, events.Spent, events.ToolFailed}
+    silent = {events.Finished, events.Spent, events.ToolFailed, events.Waiting}
     if isinstance(codec, AguiEvents):
         silent.add(events.Kept)  # which is nobody's but the provider's
     assert {kind for kind, chunks in fed if not chunks} == silent
+
+
+@pytest.mark.parametrize("kind", get_args(events.PendingKind))
+def test_a_call_that_somebody_is_waited_for_stays_open(kind: events.PendingKind) -> None:
+    waits = events.Ending("finished", finish_reason="tool-calls", waiting=(events.Pending("c", kind, "tool"),))
+    ui, agui = UiChunks(), AguiEvents()
+    for event in (events.ToolCalled("c", "tool", {}), events.ToolCalled("d", "tool", {})):
+        ui.feed(event)
+        agui.feed(event)
+    chunks = ui.end(waits)
+    assert [c["toolCallId"] for c in chunks if "toolCallId" in c] == ["d"], "only what nobody answers is an error"
+    assert ending_of([*chunks]) == waits
+    told = agui.end(waits)
+    assert [c["toolCallId"] for c in told if c["type"] == agui_names.TOOL_CALL_RESULT] == ["d"]
+    asked = {"type": "interrupt", "interrupts": [{"id": "c", "reason": kind, "toolCallId": "c"}]}
+    assert told[-1]["outcome"] == ({"type": "success", "pendingToolCallIds": ["c"]} if kind == "result" else asked)
+
+
+def test_a_stop_ends_what_was_waited_for() -> None:
+    codec = UiChunks()
+    codec.feed(events.ToolCalled("c", "tool", {}))
+    codec.feed(events.Waiting((events.Pending("c", "approval", "tool"),)))
+    assert [c["toolCallId"] for c in codec.end(events.Ending("aborted")) if "toolCallId" in c] == ["c"]
 
 
 @pytest.mark.slow

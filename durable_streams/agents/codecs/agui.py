@@ -1,7 +1,8 @@
 """AG-UI events, as TanStack AI and CopilotKit read them.
 
 A run is between ``RUN_STARTED`` and ``RUN_FINISHED`` or ``RUN_ERROR``. A stop is ``RUN_FINISHED`` with outcome
-``cancelled``: clients end cleanly, whereas an error would be shown in every tab.
+``cancelled``: clients end cleanly, whereas an error would be shown in every tab. A run that waits for somebody's
+approval or answer has the outcome ``interrupt``; one that waits for tools of the client is a success that names them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from durable_streams.agents.events import (
     ToolInputDelta,
     ToolRejected,
     ToolReturned,
+    Waiting,
 )
 from durable_streams.agents.plain import encoded, shown
 
@@ -73,6 +75,7 @@ class AguiEvents:
             Kept: lambda _event: [],  # nobody's but the provider's
             Custom: lambda event: [_custom(event.name, event.value)],
             Noted: lambda event: [_custom("metadata", dict(event.values))],
+            Waiting: lambda _event: [],  # the ending says it
             Spent: lambda _event: [],
             Finished: lambda _event: [],  # the ending says it
         }
@@ -92,13 +95,14 @@ class AguiEvents:
         chunks = [chunk for part in list(self._texts) for chunk in self._text_end(part)]
         chunks += [chunk for part in list(self._reasonings) for chunk in self._reasoning_end(part)]
         error = UNKNOWN if ending.how in {"lost", "failed"} else INTERRUPTED
+        waiting = {one.call_id for one in ending.waiting}
         for call_id, state in list(self._calls.items()):
             if state == "input":
                 chunks.append({"type": names.TOOL_CALL_END, "toolCallId": call_id})
-            chunks += self._result(call_id, error)
+            chunks += [] if call_id in waiting else self._result(call_id, error)
         chunks += self._step_end()
         if ending.how == "finished":
-            told = {"outcome": {"type": "success"}, "result": {"finishReason": ending.finish_reason}}
+            told = {"outcome": _outcome(ending), "result": {"finishReason": ending.finish_reason}}
             return [*chunks, {**self._of_run(names.RUN_FINISHED), **told}]
         if ending.how == "aborted":
             said = {"ending": ending.how, "by": ending.by, "reason": ending.reason}
@@ -210,6 +214,16 @@ class AguiEvents:
             return []
         self._in_step = False
         return [{"type": names.STEP_FINISHED, "stepName": f"step-{self._step_count}"}]
+
+
+def _outcome(ending: Ending) -> Chunk:
+    asked = [one for one in ending.waiting if one.kind != "result"]
+    if asked:
+        calls = [{"toolCallId": one.call_id} if one.tool else {} for one in asked]
+        reasons = [{"id": one.call_id, "reason": one.kind} for one in asked]
+        return {"type": "interrupt", "interrupts": [{**why, **call} for why, call in zip(reasons, calls, strict=True)]}
+    called = [one.call_id for one in ending.waiting]
+    return {"type": "success", **({"pendingToolCallIds": called} if called else {})}
 
 
 def _cited(event: Cited) -> list[Chunk]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from durable_streams.agents.codecs import chunk_names as names
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from durable_streams.agents.codecs.base import Chunk
 
 _CLOSES: Final = frozenset(names.PART_ENDS.values())
@@ -53,11 +55,16 @@ class OpenParts:
         if call_id not in self.returned:
             self.calls[call_id] = "input" if kind == names.TOOL_INPUT_START else "called"
 
-    def closing(self, call_error: str) -> list[Chunk]:
-        """Return the chunks that close everything but the message itself; call errors say ``call_error``."""
+    def closing(self, call_error: str, waiting: Collection[str] = ()) -> list[Chunk]:
+        """Return the chunks that close everything but the message itself; call errors say ``call_error``.
+
+        Calls that are waiting for somebody stay open.
+        """
         chunks: list[Chunk] = [{"type": names.PART_ENDS[kind], "id": part} for part, kind in self.parts.items()]
         chunks += [
-            {"type": names.TOOL_OUTPUT_ERROR, "toolCallId": call_id, "errorText": call_error} for call_id in self.calls
+            {"type": names.TOOL_OUTPUT_ERROR, "toolCallId": call_id, "errorText": call_error}
+            for call_id in self.calls
+            if call_id not in waiting
         ]
         if self.in_step:
             chunks.append({"type": names.FINISH_STEP})

@@ -24,6 +24,8 @@ from durable_streams.agents.events import (
     How,
     Kept,
     Noted,
+    Pending,
+    PendingKind,
     ReasoningDelta,
     ReasoningEnded,
     Spent,
@@ -37,12 +39,13 @@ from durable_streams.agents.events import (
     ToolRejected,
     ToolReturned,
     Usage,
+    Waiting,
 )
 from durable_streams.agents.plain import encoded
 from durable_streams.agents.usage import told_usage, usage_told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from durable_streams.agents.codecs.base import Chunk, Identity
     from durable_streams.agents.events import Event
@@ -80,8 +83,9 @@ class UiChunks:
             Kept: lambda event: [{"type": names.KEPT, "data": dict(event.metadata)}],
             Custom: _custom,
             Noted: _noted,
+            Waiting: lambda _event: [],  # the ending says it
             Spent: lambda _event: [],  # likewise
-            Finished: self._finished,  # the ending says it
+            Finished: self._finished,
         }
 
     @classmethod
@@ -116,7 +120,7 @@ class UiChunks:
 
     def end(self, ending: Ending) -> list[Chunk]:
         """Return the ends of what is open, and the terminal record."""
-        closing = self._open.closing(_CALL_ERRORS[ending.how])
+        closing = self._open.closing(_CALL_ERRORS[ending.how], {one.call_id for one in ending.waiting})
         return [*closing, *terminal(ending)]
 
     def merge(self, first: Chunk, second: Chunk) -> Chunk | None:
@@ -239,8 +243,8 @@ def terminal(ending: Ending) -> list[Chunk]:
 def ending_metadata(ending: Ending) -> dict[str, object]:
     """Return an ending as message metadata.
 
-    ``ending``, ``aborted``, ``by``, ``reason``, ``at``, ``usage``; of a model that ended by itself ``finishReason``
-    and, where the provider's word is another, ``rawFinishReason``.
+    ``ending``, ``aborted``, ``by``, ``reason``, ``at``, ``usage``; of a paused run ``waiting``, what it waits for; of a
+    model that ended by itself ``finishReason`` and, where the provider's word is another, ``rawFinishReason``.
     """
     said: dict[str, object] = {"ending": ending.how}
     if ending.how == "finished":
@@ -257,6 +261,8 @@ def ending_metadata(ending: Ending) -> dict[str, object]:
         said["at"] = ending.at_ms
     if ending.usage is not None:
         said["usage"] = told_usage(ending.usage)
+    if ending.waiting:
+        said["waiting"] = [{"id": one.call_id, "kind": one.kind, "tool": one.tool} for one in ending.waiting]
     return said
 
 
@@ -279,4 +285,11 @@ def ending_of(chunks: list[dict[str, Any]]) -> Ending | None:
         finish_reason=last.get("finishReason", "stop"),
         finish_said=said.get("rawFinishReason"),
         usage=usage_told(said.get("usage")),
+        waiting=tuple(_waiting(said.get("waiting"))),
     )
+
+
+def _waiting(said: object) -> Iterator[Pending]:
+    for one in said if isinstance(said, list) else ():
+        if isinstance(one, dict) and isinstance(one.get("id"), str) and one.get("kind") in get_args(PendingKind):
+            yield Pending(one["id"], one["kind"], str(one.get("tool", "")))

@@ -6,9 +6,10 @@ Invariant: however this ends, the source's generator has been closed, so its ups
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from durable_streams.agents.events import Ending, Finished
+from durable_streams.agents.events import Ending, Finished, Waiting
 
 if TYPE_CHECKING:
     from durable_streams.agents.runs.run import Run
@@ -35,8 +36,10 @@ async def drive(source: Source, run: Run, *, writer: StreamWriter, scope: Scope)
     ending = Ending("finished")
     async with aclosing(source.open(run)) as events:
         async for event in events:
-            if isinstance(event, Finished):
-                ending = Ending("finished", finish_reason=event.reason, finish_said=event.said)
             writer.put(event)
+            if isinstance(event, Finished):
+                ending = replace(ending, finish_reason=event.reason, finish_said=event.said)
+            elif isinstance(event, Waiting):
+                ending = replace(ending, waiting=event.pending)
             await writer.room()
     return ending
