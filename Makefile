@@ -21,6 +21,7 @@ PYTHON_STAMP := $(VENV)/.installed
 RUNTIME_STAMP := $(RUNTIME)/.installed
 NODE_STAMP := tests/js/node_modules/.installed
 AGENT_NODE_STAMP := tests/js-agents/node_modules/.installed
+SDK_TESTS := tests/agents/test_cancellation.py tests/agents/sdks tests/agents/test_snippets.py::test_python_runs
 SDK_STAMPS := .venv-sdks/.installed .venv-litellm/.installed
 
 .DEFAULT_GOAL := help
@@ -55,8 +56,8 @@ test: ## run every test: units, models, HTTP, conformance, 20 crash rounds, end 
 	+@scripts/run-tests.sh $(MAKE) $(BIN)/python $(PYTEST_ARGS)
 
 test-sdks: $(SDK_STAMPS) ## drive the agents' sources through the vendors' packages, in two environments
-	@.venv-sdks/bin/python -m pytest tests/agents/test_cancellation.py -p no:cacheprovider -k "not litellm" -q
-	@.venv-litellm/bin/python -m pytest tests/agents/test_cancellation.py -p no:cacheprovider -k litellm -q
+	@.venv-sdks/bin/python -m pytest $(SDK_TESTS) -p no:cacheprovider -k "not litellm" -q
+	@.venv-litellm/bin/python -m pytest $(SDK_TESTS) -p no:cacheprovider -k litellm -q
 
 test-model: .venv-sdks/.installed ## a real language model end to end: streamed, stopped, seen to stop
 	@if scripts/ensure-local-model.sh .venv-sdks/bin/python; then \

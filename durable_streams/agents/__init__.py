@@ -4,7 +4,7 @@ A program of its own that talks to the server over HTTP through ``durable_stream
 
     from durable_streams.agents import write
     from durable_streams.agents.sources.openai import OpenAIChat
-    await write(Agent(OpenAIChat(client, "model")), to="http://127.0.0.1:4437/v1/stream/answer", messages=history)
+    await write(OpenAIChat(client, "model"), to="http://127.0.0.1:4437/v1/stream/answer", messages="Hello!")
 
 As a service: ``durable-streams agent serve``; ``docs/agents.md`` has its endpoints.
 """
@@ -17,6 +17,7 @@ from durable_streams.agents.errors import (
     AlreadyWrittenError,
     MissingExtraError,
     RunEndedError,
+    UnusableError,
     UpstreamCutError,
     UpstreamError,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "Source",
     "Tool",
     "UiChunks",
+    "UnusableError",
     "UpstreamCutError",
     "UpstreamError",
     "Written",

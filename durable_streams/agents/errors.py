@@ -10,6 +10,10 @@ class AgentError(Exception):
     """Base of this package's errors."""
 
 
+class UnusableError(AgentError, TypeError):
+    """What was handed in cannot be used; the sentence says what to change. Nothing has been written."""
+
+
 class UpstreamError(AgentError):
     """The model's side refused or reported an error.
 

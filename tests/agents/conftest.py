@@ -11,7 +11,7 @@ import pytest
 from durable_streams.agents import Pace
 from durable_streams.agents.sessions.adapter import Adapter
 from durable_streams.agents.sessions.settings import Settings
-from durable_streams.agents.sources.iterated import as_source
+from durable_streams.agents.sources.given import as_source
 from durable_streams.client import astream
 from durable_streams.engine.memory import MemoryEngine
 from durable_streams.runtime.config import Bounds, ServerConfig

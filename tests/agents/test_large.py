@@ -20,8 +20,8 @@ from durable_streams.agents.sessions.bulk import RESTORED_BYTES, ROW_MAX_BYTES, 
 from durable_streams.agents.sessions.places import Places
 from durable_streams.agents.sessions.prompts import Prompt
 from durable_streams.agents.sessions.settings import Settings
+from durable_streams.agents.sources.given import as_source
 from durable_streams.agents.sources.http import HttpModel, Upstream
-from durable_streams.agents.sources.iterated import as_source
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from durable_streams.engine.memory import MemoryEngine
 from durable_streams.runtime.config import Bounds, ServerConfig

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from durable_streams.agents.sources.asking import Asking
-from durable_streams.agents.sources.packages import translated
+from durable_streams.agents.sources.packages import refuse_blocking, translated
 from durable_streams.agents.wires.anthropic import AnthropicWire
 
 if TYPE_CHECKING:
@@ -27,9 +27,13 @@ class Anthropic:
         model: the model's name.
         max_tokens: bound of an answer.
         options: further arguments of ``messages.stream``.
+
+    Raises:
+        UnusableError: the client is the blocking one.
     """
 
     def __init__(self, client: Any, model: str, *, max_tokens: int = 4096, **options: Any) -> None:  # noqa: ANN401 a package that may be absent
+        refuse_blocking(client)
         self._client, self._options = client, options
         self._asking = Asking(
             AnthropicWire(max_tokens), str(getattr(client, "base_url", "")), model, without={"stream"}

@@ -47,7 +47,7 @@ class LiteLLM:
     ) -> AsyncGenerator[Event, None]:
         """Answer once; see ``Model``."""
         asking = self._asking
-        body = asking.body(messages, tools) | self._options
+        body = asking.body(messages, tools) | self._options | {"stream": True}
         name, decoder = asking.naming(), asking.wire.decoder(prefix)
         with translated("litellm", "openai"):
             chunks = await self._complete(**body)

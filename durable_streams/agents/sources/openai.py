@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from durable_streams.agents.sources.asking import Asking
-from durable_streams.agents.sources.packages import translated
+from durable_streams.agents.sources.packages import refuse_blocking, translated
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
 
@@ -28,9 +28,13 @@ class OpenAIChat:
         client: an ``openai.AsyncOpenAI``.
         model: the model's name.
         options: further arguments of ``chat.completions.create``.
+
+    Raises:
+        UnusableError: the client is the blocking one.
     """
 
     def __init__(self, client: Any, model: str, **options: Any) -> None:  # noqa: ANN401 a package that may be absent
+        refuse_blocking(client)
         self._client, self._options = client, options
         self._asking = Asking(OpenAIChatWire(), str(getattr(client, "base_url", "")), model)
 
@@ -43,7 +47,7 @@ class OpenAIChat:
     ) -> AsyncGenerator[Event, None]:
         """Answer once; see ``Model``."""
         asking = self._asking
-        body = asking.body(messages, tools) | self._options
+        body = asking.body(messages, tools) | self._options | {"stream": True}
         name, decoder = asking.naming(), asking.wire.decoder(prefix)
         with translated("openai"):
             async with await asking.created(self._client.chat.completions.create, body) as chunks:
@@ -58,6 +62,7 @@ class OpenAIResponses:
     """Responses; see ``Model``. Arguments as ``OpenAIChat``."""
 
     def __init__(self, client: Any, model: str, **options: Any) -> None:  # noqa: ANN401 as above
+        refuse_blocking(client)
         self._client, self._options = client, options
         self._asking = Asking(OpenAIResponsesWire(), str(getattr(client, "base_url", "")), model)
 
@@ -70,7 +75,7 @@ class OpenAIResponses:
     ) -> AsyncGenerator[Event, None]:
         """Answer once; see ``Model``."""
         asking = self._asking
-        body = asking.body(messages, tools) | self._options
+        body = asking.body(messages, tools) | self._options | {"stream": True}
         name, decoder = asking.naming(), asking.wire.decoder(prefix)
         with translated("openai"):
             async with await asking.created(self._client.responses.create, body) as events:

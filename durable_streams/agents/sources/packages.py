@@ -1,4 +1,4 @@
-"""Vendors' packages, which may be absent: loading them, and raising their exceptions as ours."""
+"""Vendors' packages, which may be absent: loading them, telling their objects, raising their exceptions as ours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from durable_streams.agents.errors import MissingExtraError, UpstreamError
+from durable_streams.agents.errors import MissingExtraError, UnusableError, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +18,33 @@ def translated(*packages: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in {*packages, "httpx", "httpx2", "httpcore", "httpcore2"}:
+        if package_of(error) not in {*packages, "httpx", "httpx2", "httpcore", "httpcore2"}:
             raise
         status = getattr(error, "status_code", None)
         raise UpstreamError(
             str(error) or type(error).__name__, status=status if isinstance(status, int) else None
         ) from error
+
+
+def package_of(given: object) -> str:
+    """Return the package whose object this is."""
+    return type(given).__module__.partition(".")[0]
+
+
+def kinds_of(given: object) -> set[str]:
+    """Return the names of an object's class and of those it derives from."""
+    return {kind.__name__ for kind in type(given).__mro__}
+
+
+def refuse_blocking(client: object) -> None:
+    """Refuse a vendor's client that would hold up every run of this process.
+
+    Raises:
+        UnusableError: it is one.
+    """
+    if "SyncAPIClient" in kinds_of(client):
+        name = type(client).__name__
+        raise UnusableError(f"{name}() holds up everything while it waits for the model: use Async{name}()")
 
 
 def optional(module: str, *, extra: str) -> Any:  # noqa: ANN401 whatever it has

@@ -122,14 +122,23 @@ class BodyDecoder:
             yield from self._say(_object(data))
 
     def _say(self, said: Mapping[str, Any]) -> Iterator[Event]:
-        try:
-            yield from self._decoder.feed(said)
-        except (LookupError, TypeError, AttributeError, ValueError) as fault:
-            raise UnreadableError(f"an event that cannot be read: {str(said)[:_SHOWN_BYTES]}") from fault
+        return readable(self._decoder, said)
 
 
 class UnreadableError(UpstreamError):
     """What a model's server sent is in no form that its wire has."""
+
+
+def readable(decoder: Decoder, said: Mapping[str, Any]) -> Iterator[Event]:
+    """Yield what one upstream event says.
+
+    Raises:
+        UpstreamError: it says that something went wrong, or cannot be read.
+    """
+    try:
+        yield from decoder.feed(said)
+    except (LookupError, TypeError, AttributeError, ValueError) as fault:
+        raise UnreadableError(f"an event that cannot be read: {str(said)[:_SHOWN_BYTES]}") from fault
 
 
 def _object(text: bytes) -> dict[str, Any]:
