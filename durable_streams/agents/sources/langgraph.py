@@ -1,4 +1,4 @@
-"""LangGraph graphs, streamed as ``(message chunk, metadata)``.
+"""LangGraph graphs, streamed as message chunks and as what they interrupt themselves for.
 
 Remedy: none needed; closing ``astream`` cancels the graph and its model's request. The graph runs its own tools: use
 ``current_run().call`` in one whose effect must not happen unrecorded.
@@ -9,27 +9,16 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from durable_streams.agents.events import (
-    Finished,
-    FinishReason,
-    StepEnded,
-    StepStarted,
-    TextDelta,
-    TextEnded,
-    ToolFailed,
-    ToolInputDelta,
-    ToolReturned,
-    Usage,
-)
-from durable_streams.agents.wires.decoders.calls import called
-from durable_streams.agents.wires.decoders.reasons import REASONS
+from durable_streams.agents.sources.langgraph_messages import Messages
+from durable_streams.agents.wires.files import refusal_of
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from durable_streams.agents.events import Event
     from durable_streams.agents.runs.run import Run
+    from durable_streams.agents.wires.base import UIMessage
 
 
 def chat_input(run: Run) -> dict[str, Any]:
@@ -40,10 +29,13 @@ def chat_input(run: Run) -> dict[str, Any]:
 class LangGraph:
     """A source from a compiled graph.
 
+    A run that the graph interrupts waits for the answers: each interrupt is a value named ``interrupt``.
+
     Args:
         graph: what ``StateGraph.compile`` returns.
-        to_input: makes the graph's input for a run; ``chat_input`` by default.
-        options: further arguments of ``astream``, such as ``config``.
+        to_input: makes the graph's input for a run, such as a ``Command``; ``chat_input`` by default.
+        options: further arguments of ``astream``. ``config`` may be a function of the run, such as one that names a
+            thread after ``run.identity.thread_id``; with ``subgraphs=True`` models within subgraphs are heard too.
     """
 
     def __init__(
@@ -55,84 +47,20 @@ class LangGraph:
     ) -> None:
         self._graph, self._to_input, self._options = graph, to_input, options
 
+    def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:  # noqa: ARG002 the protocol's signature
+        """Return why a prompt cannot be answered; see ``Choosy``."""
+        return None if message is None or self._to_input is not chat_input else refusal_of(OpenAIChatWire(), message)
+
     async def open(self, run: Run) -> AsyncGenerator[Event, None]:
         """Answer; see ``Source``."""
-        messages = _Messages()
-        stream = self._graph.astream(self._to_input(run), stream_mode="messages", **self._options)
-        async with aclosing(stream) as chunks:
-            async for chunk, _metadata in chunks:
-                for event in messages.feed(chunk):
+        messages = Messages()
+        options = {name: value for name, value in self._options.items() if name != "stream_mode"}
+        if callable(options.get("config")):
+            options["config"] = options["config"](run)
+        stream = self._graph.astream(self._to_input(run), stream_mode=["messages", "updates"], **options)
+        async with aclosing(stream) as said:
+            async for *_namespace, mode, what in said:
+                for event in messages.heard(*what) if mode == "messages" else messages.updated(what):
                     yield event
         for event in messages.finish():
             yield event
-
-
-class _Messages:
-    """Chunks of one message after the other; a node's message ends where another's begins."""
-
-    def __init__(self) -> None:
-        self._message_id: str | None = None
-        self._calls: dict[int, tuple[str, str, str]] = {}
-        self._reason: FinishReason = "stop"
-        self._usage: Usage | None = None
-        self._texts: set[str] = set()
-
-    def feed(self, chunk: Any) -> Iterator[Event]:  # noqa: ANN401 a package that may be absent
-        kind = getattr(chunk, "type", "")
-        if kind == "tool":
-            yield from self._close()
-            text = chunk.content
-            failed = getattr(chunk, "status", "success") == "error"
-            yield ToolFailed(chunk.tool_call_id, str(text)) if failed else ToolReturned(chunk.tool_call_id, text)
-        elif kind in {"AIMessageChunk", "ai"}:
-            yield from self._model(chunk)
-
-    def finish(self) -> Iterator[Event]:
-        yield from self._close()
-        yield Finished(self._reason, self._usage)
-
-    def _model(self, chunk: Any) -> Iterator[Event]:  # noqa: ANN401 as above
-        if chunk.id != self._message_id:
-            yield from self._close()
-            self._message_id = chunk.id
-            yield StepStarted()
-        text = _text(chunk.content)
-        if text:
-            self._texts.add(f"{chunk.id}")
-            yield TextDelta(f"{chunk.id}", text)
-        yield from self._fragments(chunk)
-        reason = (getattr(chunk, "response_metadata", None) or {}).get("finish_reason")
-        if reason:
-            self._reason = REASONS.get(reason, "other")
-        if usage := getattr(chunk, "usage_metadata", None):
-            self._usage = Usage(usage["input_tokens"], usage["output_tokens"]) + (self._usage or Usage())
-
-    def _fragments(self, chunk: Any) -> Iterator[Event]:  # noqa: ANN401 as above
-        for fragment in getattr(chunk, "tool_call_chunks", None) or ():
-            index = fragment.get("index") or 0
-            call_id, tool, text = self._calls.get(index, ("", "", ""))
-            added = fragment.get("args") or ""
-            call_id, tool = call_id or fragment.get("id") or "", tool or fragment.get("name") or ""
-            self._calls[index] = (call_id, tool, text + added)
-            if call_id:
-                yield ToolInputDelta(call_id, tool, added)
-
-    def _close(self) -> Iterator[Event]:
-        if self._message_id is None:
-            return
-        for part in self._texts:
-            yield TextEnded(part)
-        for call_id, tool, text in self._calls.values():
-            yield called(call_id, tool, text)
-        self._texts.clear()
-        self._calls.clear()
-        self._message_id = None
-        yield StepEnded()
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return ""
