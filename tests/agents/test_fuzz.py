@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -22,7 +24,8 @@ from durable_streams.agents.runs.intake import Intake
 from durable_streams.agents.runs.scope import Scope
 from durable_streams.agents.wires.decoders.base import BodyDecoder
 from tests.agents.conftest import stored, text_of
-from tests.agents.grammar import TOOLS, Answer, answers, broken, pieces, renderings
+from tests.agents.grammar import ERRORS, TOOLS, Answer, answers, broken, cut_off, paused, pieces
+from tests.agents.grammar_forms import renderings
 from tests.agents.test_wires import WIRE
 from tests.agents.test_write import model
 from tests.agents.upstream import Script
@@ -152,20 +155,51 @@ def assert_calls_are_told_once(chunks: Sequence[Mapping[str, Any]]) -> None:
     assert sorted(returned) == sorted(opened)
 
 
+@dataclass
+class Fold:
+    """What a conversation amounts to: its answers, up to the first that calls nothing."""
+
+    text: str = ""
+    reasoning: str = ""
+    runs: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    rejected: list[str] = field(default_factory=list)
+    count: int = 0
+
+    @classmethod
+    def of(cls, said: Sequence[Answer]) -> Fold:
+        fold = cls()
+        for answer in said:
+            fold.count += 1
+            fold.text += answer.text(thought=False)
+            fold.reasoning += answer.text(thought=True)
+            fold.runs += answer.runs
+            fold.rejected += answer.rejected
+            if not answer.calls:
+                return fold
+        fold.text += "ok"
+        fold.count += 1
+        return fold
+
+
+def assert_says(chunks: Sequence[Mapping[str, Any]], fold: Fold) -> None:
+    assert text_of([dict(chunk) for chunk in chunks]) == fold.text
+    assert reasoning_of(chunks) == fold.reasoning
+    assert [c["toolName"] for c in chunks if c["type"] == "tool-input-error"] == fold.rejected
+    assert (chunks[-1]["type"], chunks[-1]["finishReason"]) == ("finish", "stop")
+    assert_calls_are_told_once(chunks)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("wire", WIRES)
 @settings(max_examples=EXAMPLES)
-@given(answer=answers, data=st.data())
-def test_every_form_of_an_answer_means_the_same(wire: str, answer: Answer, data: st.DataObject) -> None:
-    said = data.draw(pieces(data.draw(renderings(wire, answer))))
-    memory, ran, source = answered(wire, [said, LAST[wire]])
-    chunks = cast("list[dict[str, Any]]", memory.chunks)
-    assert text_of(chunks) == answer.text(thought=False) + ("ok" if answer.calls else "")
-    assert reasoning_of(chunks) == answer.text(thought=True)
-    assert ran.runs == answer.calls
-    assert source.count == (2 if answer.calls else 1)
-    assert (chunks[-1]["type"], chunks[-1]["finishReason"]) == ("finish", "stop")
-    assert_calls_are_told_once(chunks)
+@given(said=st.lists(answers, min_size=1, max_size=2), data=st.data())
+def test_every_form_of_an_answer_means_the_same(wire: str, said: list[Answer], data: st.DataObject) -> None:
+    sent = [data.draw(pieces(data.draw(renderings(wire, answer)))) for answer in said]
+    memory, ran, source = answered(wire, [*sent, LAST[wire]])
+    fold = Fold.of(said)
+    assert_says(memory.chunks, fold)
+    assert ran.runs == fold.runs
+    assert source.count == fold.count
 
 
 @pytest.mark.slow
@@ -174,14 +208,54 @@ def test_every_form_of_an_answer_means_the_same(wire: str, answer: Answer, data:
 @given(answer=answers, data=st.data())
 def test_half_an_answer_has_failed(wire: str, answer: Answer, data: st.DataObject) -> None:
     whole = data.draw(renderings(wire, answer))
-    cut = whole[: data.draw(st.integers(0, whole.rindex(REASON[wire])))]
-    memory, ran, _ = answered(wire, [data.draw(pieces(cut))])
+    # Without its last byte a whole answer is none; of a stream, what comes before the reason is not enough.
+    end = len(whole) - 1 if whole.startswith(b"{") else whole.rindex(REASON[wire])
+    memory, ran, _ = answered(wire, [data.draw(pieces(whole[: data.draw(st.integers(0, end))]))])
     chunks = cast("list[dict[str, Any]]", memory.chunks)
     assert chunks[-1]["type"] == "error"
-    assert answer.text(thought=False).startswith(text_of(chunks))
-    assert answer.text(thought=True).startswith(reasoning_of(chunks))
+    assert answer.text(thought=False).startswith(text_of(chunks).rstrip("\ufffd"))
+    assert answer.text(thought=True).startswith(reasoning_of(chunks).rstrip("\ufffd"))
     assert ran.runs == []
     assert_calls_are_told_once(chunks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wire", WIRES)
+@settings(max_examples=EXAMPLES)
+@given(answer=cut_off, data=st.data())
+def test_an_answer_that_was_cut_off_says_so(wire: str, answer: Answer, data: st.DataObject) -> None:
+    memory, _, source = answered(wire, [data.draw(pieces(data.draw(renderings(wire, answer))))])
+    chunks = cast("list[dict[str, Any]]", memory.chunks)
+    assert (text_of(chunks), reasoning_of(chunks)) == (answer.text(thought=False), answer.text(thought=True))
+    assert chunks[-1]["finishReason"] == {"length": "length", "filtered": "content-filter"}[answer.end]
+    assert source.count == 1
+
+
+@pytest.mark.slow
+@settings(max_examples=EXAMPLES)
+@given(said=st.lists(paused, min_size=1, max_size=3), data=st.data())
+def test_a_turn_that_is_paused_goes_on(said: list[Answer], data: st.DataObject) -> None:
+    sent = [data.draw(pieces(data.draw(renderings("anthropic", answer)))) for answer in said]
+    memory, _, source = answered("anthropic", [*sent, LAST["anthropic"]])
+    chunks = cast("list[dict[str, Any]]", memory.chunks)
+    assert text_of(chunks) == "".join(answer.text(thought=False) for answer in said) + "ok"
+    assert (source.count, chunks[-1]["finishReason"]) == (len(said) + 1, "stop")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wire", WIRES)
+@settings(max_examples=EXAMPLES)
+@given(answer=answers, data=st.data())
+def test_an_error_in_the_middle_is_the_ending(wire: str, answer: Answer, data: st.DataObject) -> None:
+    whole = data.draw(renderings(wire, answer))
+    end = 0 if whole.startswith(b"{") else whole.rindex(REASON[wire])
+    events = whole[:end].replace(b"\r\n", b"\n").split(b"\n\n")
+    begun = b"".join(event + b"\n\n" for event in events[: data.draw(st.integers(0, len(events) - 1))])
+    error, rest = data.draw(st.sampled_from(ERRORS)), data.draw(st.sampled_from([b"", whole]))
+    memory, ran, _ = answered(wire, [data.draw(pieces(begun + error + rest))])
+    assert (memory.chunks[-1]["type"], memory.chunks[-1]["errorText"]) == ("error", "bad day")
+    assert ran.runs == []
+    assert_calls_are_told_once(memory.chunks)
 
 
 @pytest.mark.slow
@@ -223,15 +297,13 @@ async def test_the_same_through_a_real_server(wire: str, root: str, upstream: Sc
         ran.append((name, given))
         return given
 
-    tools = [Tool(name, lambda given, name=name: noted(name, given)) for name in TOOLS]  # type: ignore[misc]
+    tools = [Tool(name, partial(noted, name)) for name in TOOLS]
     source = model(upstream, wire, "m")
     for number, (answer, said) in enumerate(drawn):
         upstream.scripts["m"] = Script(raw=[said, LAST[wire]])
         ran.clear()
         await write(Agent(source, tools), to=f"{root}/{number}", messages=ASKED)
-        chunks = await stored(f"{root}/{number}")
-        assert text_of(chunks) == answer.text(thought=False) + ("ok" if answer.calls else "")
-        assert reasoning_of(chunks) == answer.text(thought=True)
-        assert ran == answer.calls
-        assert_calls_are_told_once(chunks)
+        fold = Fold.of([answer])
+        assert_says(await stored(f"{root}/{number}"), fold)
+        assert ran == fold.runs
     await source.aclose()

@@ -74,12 +74,7 @@ class OpenCall:
 
     def is_whole(self) -> bool:
         """Return whether what came is an object's complete text, so that nothing can go on with it."""
-        if not self.text.rstrip().endswith("}"):
-            return False
-        try:
-            return isinstance(parsed_text(self.text), dict)
-        except NotJsonError:
-            return False
+        return self.text.rstrip().endswith(("}", '"')) and isinstance(called("", "", self.text), ToolCalled)
 
 
 class Calls:
