@@ -19,6 +19,8 @@ ATTACHED_MAX_BYTES: Final = 8 * 2**20
 """All files in one prompt, as base64 unpacks: the message is one row of the session."""
 URL_MAX_CHARS: Final = 8192
 """An address that is no ``data:`` URL."""
+GONE: Final = "data:,"
+"""What the address of a file shows whose bytes are elsewhere."""
 _KINDS: Final = frozenset({"image", "audio", "video", "document", "binary", "image_url", FILE})
 """Types of parts that hold a file, in one client's form or another's."""
 _DATA: Final = "data:"
@@ -51,6 +53,11 @@ class File:
     def name(self) -> str:
         """The filename, or the kind of file, for people and models."""
         return self.filename or self.media_type
+
+    @property
+    def gone(self) -> bool:
+        """Whether its bytes were not brought back, as there were too many."""
+        return self.url == GONE
 
     @property
     def inline(self) -> str | None:

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import base64
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_streams.agents import Agent
 from durable_streams.agents.attachments import ATTACHED_MAX_BYTES, URL_MAX_CHARS
+from durable_streams.agents.sessions.bulk import ROW_MAX_BYTES, forget_asked, keep_asked, restored
+from durable_streams.agents.sessions.places import Places
 from durable_streams.agents.sessions.prompts import InvalidPromptError, Prompt, checked_message
+from durable_streams.agents.sessions.rows import message_row
 from durable_streams.agents.sources.asking import Asking
 from durable_streams.agents.sources.http import HttpModel, Upstream
 from durable_streams.agents.wires.anthropic import AnthropicWire
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
 from durable_streams.client import StreamNotFoundError
-from tests.agents.conftest import stored
+from tests.agents.conftest import ended, stored
+from tests.agents.raw_model import RawModel
+from tests.agents.test_kept import DONE_CHAT
 from tests.agents.test_sent_history import ASKING, user
 
 if TYPE_CHECKING:
     from durable_streams.agents.wires.base import Wire
     from tests.agents.conftest import Adapters
 
+MIB = 2**20
 AT = "https://a.example/f"
 
 
@@ -186,6 +194,33 @@ async def test_what_the_model_cannot_take_is_refused_before_anything_is_written(
 def test_a_file_in_an_old_message_that_another_model_could_take_is_told_of() -> None:
     body = ASKING["anthropic"].body([posted(file("audio/wav", filename="song.wav")), user("And?")], ())
     assert "song.wav" in body["messages"][0]["content"][0]["text"]
+
+
+async def test_a_large_file_is_kept_beside_the_session_and_the_model_has_it(root: str, adapters: Adapters) -> None:
+    picture = data("image/png", bytes(MIB))
+    async with RawModel(DONE_CHAT) as model, adapters(Agent(model.client(OpenAIChatWire()))) as adapter:
+        for turn in ("u1", "u2"):
+            prompt = Prompt([{**posted({"type": "text", "text": "Look:"}, file("image/png", picture)), "id": turn}])
+            asked = await adapter.ask("s1", prompt)
+            assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
+    rows = await stored(f"{root}/sessions/s1")
+    assert max(len(orjson.dumps(row)) for row in rows) < ROW_MAX_BYTES
+    sent = [one for one in model.asked[1].body["messages"] if one["role"] == "user"]
+    assert [one["content"][1]["image_url"]["url"] for one in sent] == [picture, picture]
+
+
+async def test_a_file_that_is_not_brought_back_is_told_of(root: str) -> None:
+    prompt = {**posted(file("image/png", data("image/png", bytes(MIB)), filename="a.png")), "id": "u1"}
+    async with AsyncExitStack() as exits:
+        places = Places(root)
+        exits.push_async_callback(places.aclose)
+        [small] = await keep_asked(places, "sessions/s1/gen/g", [message_row(prompt)])
+        message = orjson.loads(small)["value"]
+        body = ASKING["anthropic"].body(await restored(places, "s2", [message]), ())
+        assert "a.png" in body["messages"][0]["content"][0]["text"]
+        assert await restored(places, "s1", [message]) == [prompt]
+        await forget_asked(places, "sessions/s1/gen/g", [message_row(prompt)])
+        assert await restored(places, "s1", [message]) != [prompt]
 
 
 def test_what_applications_put_beside_the_text_refuses_nothing() -> None:

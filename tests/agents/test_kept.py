@@ -11,6 +11,7 @@ from durable_streams.agents import Agent, Tool, write
 from durable_streams.agents.codecs import Identity, UiChunks
 from durable_streams.agents.codecs.message import message_of
 from durable_streams.agents.events import Ending, FileGiven
+from durable_streams.agents.sessions.bulk import ROW_MAX_BYTES, parted
 from durable_streams.agents.sources.asking import Asking
 from durable_streams.agents.wires.anthropic import AnthropicWire
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
@@ -252,3 +253,16 @@ async def test_an_answer_that_was_not_streamed_holds_the_same(
 ) -> None:
     body = await second_request(root, wire, Answer(orjson.dumps(whole)), then)
     assert is_right(body)
+
+
+def test_what_is_kept_takes_no_room_from_the_answer() -> None:
+    kept = {"provider": {"item": {"encrypted_content": "e" * 20_000}}}
+    thoughts = [{"type": "reasoning", "text": "hm", "providerMetadata": kept} for _ in range(20)]
+    message = {"id": "a", "role": "assistant", "parts": [*thoughts, {"type": "text", "text": "The answer."}]}
+    small, items = parted(message, "sessions/s1/gen/g/kept")
+    assert len(orjson.dumps(small)) <= ROW_MAX_BYTES
+    assert small["parts"][-1]["text"] == "The answer."
+    assert items
+    assert Asking(OpenAIResponsesWire(), "https://m.example", "m").body([small], ())["input"] == [
+        {"role": "assistant", "content": "The answer."}
+    ]

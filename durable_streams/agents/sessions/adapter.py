@@ -17,6 +17,7 @@ from durable_streams.agents.codecs import Identity, UiChunks
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.events import Ending
 from durable_streams.agents.sessions.beacon import Beacon
+from durable_streams.agents.sessions.bulk import forget_asked, keep_asked
 from durable_streams.agents.sessions.endings import fail, finalize, reap
 from durable_streams.agents.sessions.leases import Leases
 from durable_streams.agents.sessions.owner import Owner
@@ -247,18 +248,21 @@ class Adapter:
         await stream.create_stream(
             content_type=JSON, ttl_seconds=self.settings.generation_ttl_s, body=orjson.dumps(begin)
         )
-        rows = [*planned.rows, generation_row(generation, "insert", prompt.txid)]
+        small = await keep_asked(self.places, generation.stream, planned.rows)
+        rows = [*small, generation_row(generation, "insert", prompt.txid)]
         try:
             result = await session.append(ProducerTriple("turn", 0, turn), rows)
         except SequenceGapError:
-            await stream.delete()
-            return None
-        if result.duplicate:
-            await session.refresh()
-            if gid not in session.state.generations:
-                await stream.delete()
-                return None
-        return generation
+            is_won = False
+        else:
+            if result.duplicate:
+                await session.refresh()
+            is_won = not result.duplicate or gid in session.state.generations
+        if is_won:
+            return generation
+        await forget_asked(self.places, generation.stream, planned.rows)
+        await stream.delete()
+        return None
 
     def _own(self, session: Session, generation: Generation, *, planned: Plan, prompt: Prompt) -> None:
         owner = Owner(self.places, session, generation, settings=self.settings, clock=self._clock)

@@ -15,6 +15,9 @@ import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
+from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.plain import encoded
 from durable_streams.agents.sessions.places import JSON, generation_path
 from durable_streams.client import ProducerTriple, StreamNotFoundError
@@ -34,7 +37,9 @@ ITEM_CHARS: Final = 2**20
 """A longer text is kept in several items."""
 RESTORED_BYTES: Final = 4 * 2**20
 """How much is brought back for a model, newest first; of the rest it sees how it begins."""
-_FIELDS: Final = ("output", "input", "text", "data", "url", "errorText")
+ASKED_BYTES: Final = 16 * 2**20
+"""The same of the prompt that is to be answered, which is brought back whole."""
+_FIELDS: Final = ("output", "input", "text", "data", "url", "errorText", names.METADATA, names.CALL_METADATA)
 
 Message = dict[str, Any]
 
@@ -80,22 +85,50 @@ async def keep(places: Places, path: str, items: Sequence[bytes]) -> None:
         await stream.append_as(ProducerTriple("kept", 0, number), [item])
 
 
-async def restored(places: Places, session_id: str, messages: Sequence[Message]) -> list[Message]:
-    """Return the messages with their large values in place, as many as ``RESTORED_BYTES`` hold, the newest first.
+async def keep_asked(places: Places, generation: str, rows: Sequence[bytes]) -> list[bytes]:
+    """Return the rows of a prompt small enough to be read again and again, its files kept below its generation.
 
     Raises:
         DurableStreamError, FetchError: the server refused or cannot be reached.
     """
-    shelf = _Shelf(places, generation_path(session_id, ""))
-    return [await shelf.whole(message) for message in reversed(messages)][::-1]
+    small: list[bytes] = []
+    for number, row in enumerate(rows):
+        if len(row) <= ROW_MAX_BYTES:
+            small.append(row)
+            continue
+        event = orjson.loads(row)
+        path = f"{kept_path(generation)}/asked-{number}"
+        message, items = parted(event["value"], path)
+        await keep(places, path, items)
+        small.append(encoded({**event, "value": message}))
+    return small
+
+
+async def forget_asked(places: Places, generation: str, rows: Sequence[bytes]) -> None:
+    """Delete what ``keep_asked`` has kept for a prompt that did not come to its turn."""
+    for number, row in enumerate(rows):
+        if len(row) > ROW_MAX_BYTES:
+            await places.stream(f"{kept_path(generation)}/asked-{number}").delete()
+
+
+async def restored(places: Places, session_id: str, messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with their large values in place: the last one's, and of the others the newest.
+
+    Those of the last are the prompt's, up to ``ASKED_BYTES``; of the others as many as ``RESTORED_BYTES`` hold.
+
+    Raises:
+        DurableStreamError, FetchError: the server refused or cannot be reached.
+    """
+    asked, shelf = (_Shelf(places, generation_path(session_id, ""), left) for left in (ASKED_BYTES, RESTORED_BYTES))
+    last = [await asked.whole(message) for message in messages[-1:]]
+    return [*[await shelf.whole(message) for message in reversed(messages[:-1])][::-1], *last]
 
 
 class _Shelf:
     """Brings values back from the streams of one session; rows that name another's are left as they are."""
 
-    def __init__(self, places: Places, prefix: str) -> None:
-        self._places, self._prefix = places, prefix
-        self._left_bytes = RESTORED_BYTES
+    def __init__(self, places: Places, prefix: str, left_bytes: int) -> None:
+        self._places, self._prefix, self._left_bytes = places, prefix, left_bytes
         self._read: dict[str, dict[Any, list[Any]]] = {}
 
     async def whole(self, message: Message) -> Message:

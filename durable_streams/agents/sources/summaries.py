@@ -9,13 +9,11 @@ import hashlib
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from durable_streams.agents.attachments import File
 from durable_streams.agents.events import Finished, TextDelta
 from durable_streams.agents.plain import encoded, whole
 from durable_streams.agents.runs.run import Summary
-from durable_streams.agents.wires.parts import Call, Part, Text, steps
+from durable_streams.agents.wires.parts import Call, Part, Text, steps, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +26,8 @@ WORDS_MAX: Final = 400
 """What the model is asked to keep to."""
 SAID_MAX_CHARS: Final = 4_000
 """So much of one text, input or result is shown to the model that summarises."""
+TOLD_BY_CHARS: Final = 500
+"""So much of a message's text tells it from another of the same id."""
 INSTRUCTIONS: Final = (
     f"Summarise the conversation below in at most {WORDS_MAX} words, for an assistant that is to go on with it. Keep "
     "names, numbers, decisions, open questions, what tools have found, and what the user wants. Write nothing else."
@@ -125,9 +125,10 @@ def _shown(part: Part) -> str:
 
 
 def _digest(turns: Sequence[Sequence[UIMessage]]) -> str:
-    digest = hashlib.sha256()
-    for turn in turns:
-        for message in turn:
-            said = encoded({"id": message.get("id"), "role": message.get("role"), "parts": message.get("parts")})
-            digest.update(orjson.dumps(len(said)) + said)
-    return digest.hexdigest()
+    """Return what tells turns from others: ids, and how each text begins, as large values may not have come along."""
+    told = [
+        [str(message.get("id")), str(message.get("role")), text_of(message)[:TOLD_BY_CHARS]]
+        for turn in turns
+        for message in turn
+    ]
+    return hashlib.sha256(encoded({"": told})).hexdigest()

@@ -41,7 +41,8 @@ def user_content(
     """Yield what users said as a format's content parts; a file that it cannot send is told of in words."""
     for part in parts:
         if isinstance(part, File):
-            yield attached(part) or {"type": text_type, "text": f"[a file that cannot be shown: {part.name}]"}
+            sent = None if part.gone else attached(part)
+            yield sent or {"type": text_type, "text": f"[a file that cannot be shown: {part.name}]"}
         else:
             yield {"type": text_type, "text": part.text}
 

@@ -140,6 +140,6 @@ def _item(part: Part) -> dict[str, Any] | None:
     if isinstance(part, Thought):
         return item if item.get("encrypted_content") else None
     if isinstance(part, File):
-        return {**item, "result": part.inline}
+        return {**item, "result": part.inline} if part.inline else None
     kind = item.get("type")
     return item if isinstance(part, Kept) and isinstance(kind, str) and kind not in SAID else None
