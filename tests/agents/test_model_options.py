@@ -164,6 +164,49 @@ async def test_a_field_that_is_refused_by_name_is_not_sent_again(status: int) ->
     assert ["stream_options" in one.body for one in model.asked] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("wire", "said", "before", "after"),
+    [
+        (
+            OpenAIChatWire(),
+            "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+            {"max_tokens": 3072},
+            {"max_completion_tokens": 3072},
+        ),
+        (
+            AnthropicWire(),
+            '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive".',
+            {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        ),
+    ],
+    ids=["chat", "anthropic"],
+)
+async def test_what_newer_models_want_said_otherwise_is_said_so(
+    *, wire: Wire, said: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    done = DONE_CHAT if wire.name == "openai-chat" else DONE_ANTHROPIC
+    given = Options(max_tokens=3072, reasoning_effort="low")
+    async with RawModel(Answer(orjson.dumps({"error": {"message": said}}), 400), done) as model:
+        source = model.client(wire, given)
+        for _ in range(2):
+            await answers(source)
+    first, *later = (one.body for one in model.asked)
+    assert before.items() <= first.items()
+    assert len(later) == 2
+    for body in later:
+        assert {name: body.get(name) for name in {**before, **after}} == {**dict.fromkeys(before), **after}
+
+
+async def test_a_server_that_refuses_the_same_for_ever_is_not_asked_for_ever() -> None:
+    error = {"error": {"message": "no thinking.type.enabled, no adaptive"}}
+    async with RawModel(Answer(orjson.dumps(error), 400)) as model:
+        source = model.client(AnthropicWire(), Options(reasoning_effort="low"))
+        with pytest.raises(UpstreamError):
+            await answers(source)
+    assert len(model.asked) == 2
+
+
 async def test_encrypted_reasoning_is_not_asked_of_those_who_have_none() -> None:
     error = {"error": {"message": "Encrypted content is not supported with this model."}}
     async with RawModel(Answer(orjson.dumps(error), 400), DONE_RESPONSES) as model:

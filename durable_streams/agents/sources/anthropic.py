@@ -35,9 +35,7 @@ class Anthropic:
     def __init__(self, client: Any, model: str, *, max_tokens: int = 4096, **options: Any) -> None:  # noqa: ANN401 a package that may be absent
         refuse_blocking(client)
         self._client, self._options = client, options
-        self._asking = Asking(
-            AnthropicWire(max_tokens), str(getattr(client, "base_url", "")), model, without={"stream"}
-        )
+        self._asking = Asking(AnthropicWire(max_tokens), str(getattr(client, "base_url", "")), model)
 
     def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
         """Return why a prompt cannot be answered; see ``Choosy``."""
@@ -49,6 +47,7 @@ class Anthropic:
         """Answer once; see ``Model``."""
         asking = self._asking
         body = asking.body(messages, tools) | self._options
+        body.pop("stream")
         name, decoder = asking.naming(), asking.wire.decoder(prefix)
         with translated("anthropic"):
             async with self._client.messages.stream(**body) as said:

@@ -77,18 +77,18 @@ class Asking:
         body = self.wire.request(options.model or self.model, with_own(messages, self.provider(options)), tools)
         if not any(one.get("role") != "system" for name in _HISTORIES for one in body.get(name, ())):
             raise NothingToSayError
+        body |= self.wire.options(options)
         for name in self.without:
-            body.pop(name, None)
-        return body | self.wire.options(options) | dict(options.body)
+            self.wire.forgo(body, name)
+        return body | dict(options.body)
 
     def forgo(self, body: dict[str, Any], status: int | None, said: str) -> bool:
         """Leave out a field that a refusal names, here and from now on; return whether there was one."""
         if status not in FIELD_STATUSES:
             return False
         for name, words in self.wire.optional.items():
-            if name in body and any(word in said.lower() for word in words):
+            if name in body and any(word in said.lower() for word in words) and self.wire.forgo(body, name):
                 self.without.add(name)
-                del body[name]
                 return True
         return False
 

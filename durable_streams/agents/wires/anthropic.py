@@ -33,7 +33,7 @@ BUDGETS: Final[Mapping[str, int]] = {"minimal": 1024, "low": 2048, "medium": 819
 """Effort → tokens that may be thought."""
 BEGINNING: Final = "(The conversation begins.)"
 """Said before an answer that nobody asked for: this API wants a user first."""
-OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {}
+OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {"thinking": ("thinking.type.enabled", "budget_tokens", "adaptive")}
 _THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
 SAID: Final = frozenset({"text", "thinking", "redacted_thinking", "tool_use", "tool_result"})
 """Blocks whose content is in parts of its own."""
@@ -54,6 +54,17 @@ class AnthropicWire:
 
     def __init__(self, max_tokens: int = 4096) -> None:
         self._max_tokens = max_tokens
+
+    def forgo(self, body: dict[str, Any], name: str) -> bool:
+        """Say how long to think by an effort, as newer models want it; see ``Wire``."""
+        thinking = body.get(name)
+        if not isinstance(thinking, dict) or thinking.get("type") != "enabled":
+            return False
+        budget = thinking.get("budget_tokens")
+        effort = next((effort for effort, tokens in BUDGETS.items() if tokens == budget), "high")
+        body[name] = {"type": "adaptive"}
+        body["output_config"] = {**body.get("output_config", {}), "effort": "low" if effort == "minimal" else effort}
+        return True
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """Return key and version."""

@@ -34,6 +34,9 @@ class Wire(Protocol):
     def optional(self) -> Mapping[str, tuple[str, ...]]:
         """Fields of a request that a server of this format may refuse, and how its refusal names each."""
 
+    def forgo(self, body: dict[str, Any], name: str) -> bool:
+        """Do without a field that is optional, or say it otherwise; return whether that has changed the body."""
+
     def headers(self, api_key: str | None) -> dict[str, str]:
         """Return the headers that authenticate."""
 

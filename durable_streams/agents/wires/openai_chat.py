@@ -35,7 +35,10 @@ UNSIGNED: Final = {"google": {"thought_signature": "skip_thought_signature_valid
 """What Gemini takes in place of its own signature, for calls of other models."""
 PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif", "image/*"})
 
-OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {"stream_options": ("stream_options", "include_usage")}
+OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "stream_options": ("stream_options", "include_usage"),
+    "max_tokens": ("max_completion_tokens",),
+}
 
 
 class OpenAIChatWire:
@@ -57,6 +60,13 @@ class OpenAIChatWire:
         self, *, length_field: str = "max_tokens", exact_ids: bool = False, signed_calls: bool = False
     ) -> None:
         self._length_field, self._exact_ids, self._signed_calls = length_field, exact_ids, signed_calls
+
+    def forgo(self, body: dict[str, Any], name: str) -> bool:
+        """Leave the field out, or bound the answer by its newer name; see ``Wire``."""
+        value = body.pop(name, None)
+        if name == "max_tokens" and value is not None:
+            body["max_completion_tokens"] = value
+        return value is not None
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         """Return the bearer token."""

@@ -41,6 +41,10 @@ class OpenAIResponsesWire:
     takes = "PNG, JPEG, WebP and GIF images, PDF and text files"
     optional = OPTIONAL
 
+    def forgo(self, body: dict[str, Any], name: str) -> bool:
+        """Leave the field out; see ``Wire``."""
+        return body.pop(name, None) is not None
+
     def headers(self, api_key: str | None) -> dict[str, str]:
         """Return the bearer token."""
         return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
