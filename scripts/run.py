@@ -124,6 +124,7 @@ def run(asked: argparse.Namespace) -> None:
         model, about = model_arguments(asked, start, ends)
         streams_url = f"http://{reached(asked.host)}:{port}/v1/stream"
         adapting = ["durable_streams", "agent", "serve", "--host", asked.host, "--port", str(asked.chat_port)]
+        adapting += ["--drain-ms", "0"]  # whoever presses ctrl-C waits for it
         adapter = Program("adapter", [*adapting, "--streams-url", streams_url, *model], ends)
         start.callback(adapter.stop)
         chat_port = adapter.wait_ready().rpartition(":")[2].rstrip("/")

@@ -29,6 +29,8 @@ PendingKind: TypeAlias = Literal["approval", "result", "answer"]
 
 INTERRUPTED: Final = "interrupted"
 """The error of a tool call that a stop cut short."""
+SAID: Final = "said"
+"""Name of the transient value that says: the model has said all of this step, and another one follows."""
 UNKNOWN: Final = "unknown: the run ended before the result was recorded; it may have taken effect"
 """The error of a tool call whose owner died: nobody can say whether it happened."""
 
@@ -155,11 +157,15 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """An application's own value; the same ``key`` replaces the earlier one."""
+    """An application's own value; the same ``key`` replaces the earlier one.
+
+    A ``transient`` one is no part of the message: it is for whoever follows the stream.
+    """
 
     name: str
     value: object
     key: str | None = None
+    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class AgentServe:
     lease_ms: int | None
     renew_ms: int | None
     grace_ms: int | None
+    drain_ms: int | None
     linger_ms: int | None
     presence_ms: int | None
     provider: Provider | None
@@ -105,6 +106,12 @@ class AgentServe:
     type=Whole(0),
     shown=_default_of("grace_ms"),
     help="Time an owner has for the ending of a stopped run.",
+)
+@option(
+    "--drain-ms",
+    type=Whole(0),
+    shown=_default_of("drain_ms"),
+    help="Time that running answers have to end by themselves when the process is to stop.",
 )
 @option(
     "--linger-ms",
@@ -168,7 +175,7 @@ class AgentServe:
 @option("--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt", help="How log lines are written.")
 @gathered(AgentServe)
 def serve_command(options: AgentServe) -> int:
-    """Serve chats until SIGTERM or ctrl-C; running answers then end as stopped.
+    """Serve chats until SIGTERM or ctrl-C; running answers then have --drain-ms to end.
 
     Needs a streams server. Prints where it listens once requests are taken.
     """

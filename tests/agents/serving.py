@@ -39,6 +39,8 @@ class AdapterProcess:
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.command = [sys.executable, "-m", "durable_streams", "agent", "serve", "--port", str(self.port)]
+        # A test's answers need not end by themselves.
+        self.command += ["--drain-ms", "0"]
         self.command += ["--streams-url", streams_url, *arguments]
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("DS_", "OPENAI_", "ANTHROPIC_"))
@@ -78,6 +80,10 @@ class AdapterProcess:
 
     def send_signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
+
+    def wait(self) -> None:
+        """Wait until it has ended by itself."""
+        self._process.wait(HANG_S)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""

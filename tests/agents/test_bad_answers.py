@@ -83,6 +83,9 @@ class Heard:
     def beat(self, *_: object, **__: object) -> None:
         raise AssertionError
 
+    def handed_on(self, *_: object) -> None:
+        raise AssertionError
+
     def left(self, _owner: str) -> None:
         raise AssertionError
 
@@ -119,6 +122,9 @@ class Burying:
         session = Session(self._places, session_id)
         session.state.generations[f"g-{session_id}"] = GENERATION
         return session
+
+    def is_lost(self, generation: Generation) -> bool:
+        return generation.owner == GENERATION.owner
 
     async def end_lost(self, session: Session, generation: Generation) -> None:
         del generation

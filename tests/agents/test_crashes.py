@@ -70,51 +70,90 @@ async def to_the_end(url: str) -> list[dict[str, Any]]:
         return [chunk async for chunk in response.iter_json()]
 
 
-STAGES: dict[str, tuple[Script, Callable[[list[dict[str, Any]]], bool] | None, str]] = {
-    "before the first append": (Script(WORDS, hang_after=0), None, ""),
-    "in the middle": (Script(ENDLESS, delay_s=0.005), lambda chunks: "w40" in text_of(chunks), "w40"),
-    "in a tool": (
-        Script([Text("Charging."), ToolUse("c1", "charge", ('{"n":1}',))]),
-        lambda chunks: chunks[-1]["type"] == "tool-input-available",
-        "Charging.",
-    ),
-    "before the close": (Script(WORDS, hang_after=301), lambda chunks: "w299" in text_of(chunks), "w299"),
+STAGES: dict[str, tuple[Script, str]] = {
+    "in the middle": (Script(ENDLESS, delay_s=0.005), "w40"),
+    "before the close": (Script(WORDS, hang_after=301), "w299"),
 }
+
+
+async def killed(adapters: Start, owner: AdapterProcess, survivor: str) -> None:
+    """Kill the owner, and have another process, from before or from afterwards."""
+    if survivor == "running":
+        await adapters()
+    await asyncio.to_thread(owner.kill)
+    if survivor == "started later":
+        await adapters()
 
 
 @pytest.mark.parametrize("survivor", ["running", "started later"])
 @pytest.mark.parametrize("stage", STAGES)
-async def test_a_killed_owner(  # noqa: PLR0917 fixtures and parameters
+async def test_an_owner_killed_while_its_model_speaks(  # noqa: PLR0917 fixtures and parameters
     root: str, upstream: ScriptedUpstream, adapters: Start, stage: str, survivor: str
 ) -> None:
-    script, reached, expected = STAGES[stage]
+    script, expected = STAGES[stage]
     upstream.scripts["go"] = script
     owner = await adapters()
-    if survivor == "running":
-        await adapters()
     asked = await ask(owner, "go")
     reader = asyncio.create_task(to_the_end(asked["streamUrl"]))
-    await upstream.arrived()
-    if reached is not None:
-        await asyncio.wait_for(shows(asked["streamUrl"], reached), HANG_S)
-    if stage == "in a tool":
-        await asyncio.wait_for(upstream.tool_called.wait(), HANG_S)
-    await asyncio.to_thread(owner.kill)
-    if survivor == "started later":
-        await adapters()
+    await asyncio.wait_for(shows(asked["streamUrl"], lambda chunks: expected in text_of(chunks)), HANG_S)
+    await killed(adapters, owner, survivor)
     chunks = await asyncio.wait_for(reader, HANG_S)
     assert [chunk["type"] in TERMINAL for chunk in chunks].count(True) == 1
     assert chunks[-1] == {"type": "abort", "reason": "lost"}
     assert chunks[-2]["messageMetadata"]["ending"] == "lost"
-    text = text_of(chunks)
-    assert expected in text
-    if stage == "in a tool":
-        assert upstream.tool_calls == 1
-        assert ["unknown" in c["errorText"] for c in chunks if c["type"] == "tool-output-error"] == [True]
-    else:
-        assert WHOLE.startswith(text)
+    assert expected in text_of(chunks)
+    assert WHOLE.startswith(text_of(chunks))
     assert [c["type"] for c in chunks].count("text-end") == [c["type"] for c in chunks].count("text-start")
     await asyncio.wait_for(shows(f"{root}/sessions/s1", lambda rows: _status(rows) == "lost"), HANG_S)
+
+
+@pytest.mark.parametrize("survivor", ["running", "started later"])
+async def test_an_owner_killed_before_its_model_has_said_anything(  # noqa: PLR0917 fixtures and parameters
+    root: str, upstream: ScriptedUpstream, adapters: Start, survivor: str
+) -> None:
+    upstream.scripts["go"] = Script(WORDS, hang_after=0)
+    owner = await adapters()
+    asked = await ask(owner, "go")
+    reader = asyncio.create_task(to_the_end(asked["streamUrl"]))
+    await upstream.arrived()
+    upstream.scripts["go"] = Script([Text("as if nothing had happened")])
+    await killed(adapters, owner, survivor)
+    chunks = await asyncio.wait_for(reader, HANG_S)
+    assert [chunk["type"] in TERMINAL for chunk in chunks].count(True) == 1
+    assert chunks[-1]["type"] == "finish"
+    assert text_of(chunks) == "as if nothing had happened"
+    assert [c["type"] for c in chunks].count("start-step") == 1
+    await asyncio.wait_for(shows(f"{root}/sessions/s1", lambda rows: _status(rows) == "finished"), HANG_S)
+
+
+@pytest.mark.parametrize("survivor", ["running", "started later"])
+async def test_an_owner_killed_in_a_tool(  # noqa: PLR0917 fixtures and parameters
+    root: str, upstream: ScriptedUpstream, adapters: Start, survivor: str
+) -> None:
+    calls = [ToolUse("c1", "add", ('{"n":1}',)), ToolUse("c2", "charge", ('{"n":1}',))]
+    upstream.scripts["go"] = Script([Text("Charging."), *calls], then=Script([Text("Perhaps.")]))
+    owner = await adapters()
+    asked = await ask(owner, "go")
+    reader = asyncio.create_task(to_the_end(asked["streamUrl"]))
+
+    def added(chunks: list[dict[str, Any]]) -> bool:
+        return any(chunk["type"] == "tool-output-available" for chunk in chunks)
+
+    await asyncio.wait_for(shows(asked["streamUrl"], added), HANG_S)
+    await asyncio.wait_for(upstream.tool_called.wait(), HANG_S)
+    await killed(adapters, owner, survivor)
+    chunks = await asyncio.wait_for(reader, HANG_S)
+    assert [chunk["type"] in TERMINAL for chunk in chunks].count(True) == 1
+    assert chunks[-1]["type"] == "finish"
+    assert text_of(chunks) == "Charging.Perhaps."
+    assert upstream.tool_calls == 1, "nothing is run twice"
+    assert [c["output"] for c in chunks if c["type"] == "tool-output-available"] == [2]
+    assert ["unknown" in c["errorText"] for c in chunks if c["type"] == "tool-output-error"] == [True]
+    assert [c["type"] for c in chunks].count("start-step") == [c["type"] for c in chunks].count("finish-step") == 2
+    shown = [message["content"] for message in upstream.requests[-1].body["messages"] if message["role"] == "tool"]
+    assert [content == "2" or "unknown" in content for content in shown] == [True, True]
+    assert len(upstream.requests) == 2
+    await asyncio.wait_for(shows(f"{root}/sessions/s1", lambda rows: _status(rows) == "finished"), HANG_S)
 
 
 async def test_a_frozen_owner_that_comes_back_writes_nothing(

@@ -67,7 +67,7 @@ async def test_a_fenced_owner_writes_nothing_more(places: Places, stream: AsyncD
         with pytest.raises(StaleEpochError):
             await stream.append_as(triple, [b"{}"])
     chunks = await stored(stream.url)
-    assert [chunk["type"] for chunk in chunks].count("message-metadata") == 1
+    assert [chunk["type"] for chunk in chunks].count("data-owner") == 1
 
 
 async def test_two_reapers_come_to_one_ending(places: Places, stream: AsyncDurableStream) -> None:

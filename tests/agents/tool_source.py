@@ -1,4 +1,7 @@
-"""A source with a tool whose effect the test can see: every call is a request to `TOOL_URL` that never answers."""
+"""A source with a tool whose effect the test can see: each call is a request to `TOOL_URL` that never answers.
+
+And one that answers at once.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,10 @@ async def charge(given: Mapping[str, Any]) -> object:
         return await response.json()
 
 
+async def add(given: Mapping[str, Any]) -> object:
+    return given["n"] + 1
+
+
 def make() -> Agent:
     model = HttpModel(Upstream(os.environ["MODEL_URL"], "m"), OpenAIChatWire())
-    return Agent(model, [Tool("charge", charge)])
+    return Agent(model, [Tool("add", add), Tool("charge", charge)])

@@ -70,5 +70,7 @@ def _event_of(chunk: dict[str, Any]) -> Event | None:
     kind = chunk["type"]
     reader = _READERS.get(kind)
     if reader is None and kind.startswith(names.DATA_PREFIX):
+        if chunk.get("transient"):
+            return None
         return Custom(kind.removeprefix(names.DATA_PREFIX), chunk["data"], chunk.get("id"))
     return None if reader is None else reader(chunk)

@@ -96,6 +96,10 @@ class UiChunks:
             codec._open.observe(chunk)
         return codec
 
+    def open_calls(self) -> list[str]:
+        """Return the ids of the calls that have no result yet."""
+        return list(self._open.calls)
+
     @property
     def content_type(self) -> str:
         """JSON mode."""
@@ -219,7 +223,8 @@ def _metadata(event: TextEnded | ReasoningEnded | ToolCalled | ToolRejected | Fi
 
 def _custom(event: Custom) -> list[Chunk]:
     keyed: Chunk = {} if event.key is None else {"id": event.key}
-    return [{"type": f"{names.DATA_PREFIX}{event.name}", "data": event.value, **keyed}]
+    passing: Chunk = {"transient": True} if event.transient else {}
+    return [{"type": f"{names.DATA_PREFIX}{event.name}", "data": event.value, **keyed, **passing}]
 
 
 def _noted(event: Noted) -> list[Chunk]:

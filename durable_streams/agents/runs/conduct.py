@@ -56,13 +56,14 @@ class Conductor:
         stream: an existing stream of the codec's content type.
         codec: makes chunks of events.
         pace: how deltas are gathered.
+        epoch: of the producer, see ``StreamWriter``.
 
     Attributes:
         writer: writes the run's stream.
     """
 
-    def __init__(self, stream: AsyncDurableStream, codec: Codec, *, pace: Pace | None = None) -> None:
-        self.writer = StreamWriter(stream, codec, pace=pace, on_failure=self._cancel)
+    def __init__(self, stream: AsyncDurableStream, codec: Codec, *, pace: Pace | None = None, epoch: int = 0) -> None:
+        self.writer = StreamWriter(stream, codec, pace=pace, epoch=epoch, on_failure=self._cancel)
         self._url = stream.url
         self._scope = Scope()
         self._stop: Ending | None = None

@@ -92,6 +92,8 @@ class Run:
         sink: where events go.
         request: the rest of the request's body, for a source's own options.
         memory: what runs of the conversation keep for each other; ``None`` where there is no session.
+        answer: parts of the answer that an earlier owner has finished, whole steps; a source is given any only if it is
+            ``resumable``, and goes on behind them.
     """
 
     identity: Identity
@@ -99,6 +101,7 @@ class Run:
     sink: Sink
     request: Mapping[str, Any] = field(default_factory=dict)
     memory: Memory | None = None
+    answer: Sequence[Mapping[str, Any]] = ()
 
     def emit(self, event: Event) -> None:
         """Say what happened, from anywhere inside the run; a source may also yield it."""

@@ -58,7 +58,7 @@ class StreamWriter:
         stream: an existing, empty stream of the codec's content type.
         codec: makes chunks of events.
         pace: how deltas are gathered.
-        epoch: of the producer; above 0 only for an owner that takes over.
+        epoch: of the producer; above 0 only for an owner that takes over, whose seq 0 has fenced the one before.
         on_failure: called once, from the loop, when an error has ended writing.
 
     Attributes:
@@ -84,7 +84,7 @@ class StreamWriter:
         self._context = contextvars.copy_context()
         self._intake = Intake()
         self.meter = Meter()
-        self._seq = 0
+        self._seq = 0 if epoch == 0 else 1
         self._next_s = 0.0
         self._put_count = self._durable_count = 0
         self._under_way: asyncio.Future[IdempotentAppendResult] | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from durable_streams.agents.service import chat, session_routes
+from durable_streams.agents.service import chat, draining, session_routes
 from durable_streams.agents.service.answers import errors_and_cors, json_answer
 from durable_streams.agents.service.chat import ADAPTER
 
@@ -49,9 +49,11 @@ def make_app(adapter: Adapter, about: Mapping[str, object] | None = None) -> web
     app.router.add_post(f"{session}/presence", session_routes.post_presence)
     app.router.add_post(f"{session}/stop", chat.post_stop)
     app.router.add_get("/api/config", _config)
+    app.router.add_get("/health", draining.get_health)
     app.router.add_get("/", _index)
     app.router.add_static("/page", PAGE)
     app.on_response_prepare.append(_keep_fresh)
+    app.on_response_prepare.append(draining.say_when)
     app.cleanup_ctx.append(_running)
     return app
 

@@ -71,7 +71,7 @@ class Service:
         return f"{self._config.host} port {self._config.port}"
 
     def run(self, listen: ListenForStop, tell: Tell) -> None:
-        """Serve until told to stop; running answers then end as stopped.
+        """Serve until told to stop, and until running answers have ended, or for ``drain_ms``; then they are stopped.
 
         Args:
             listen: is handed the loop, and the event to set from then on when the process is to stop.
@@ -99,6 +99,7 @@ class Service:
             if not told.is_set():
                 tell(self._sign(runner.addresses[0][1]))
             await told.wait()
+            await adapter.drain(self._config.settings.drain_ms / 1000)
         finally:
             await runner.cleanup()
 

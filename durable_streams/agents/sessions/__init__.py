@@ -7,12 +7,13 @@ one writer can have accepted:
 | decision | stream, triple | the rest learn |
 |---|---|---|
 | whose prompt is turn n | S: ``turn``, 0, n | duplicate: look again |
-| an owner's updates of its row | S: ``row:{gid}``, 0, 0 … | |
-| the row's final state | S: ``row:{gid}``, 1, 0 | duplicate; the owner is fenced by the epoch |
-| the owner's deltas and ordinary end | G: ``gen``, 0, 0 … | closed: it was stopped |
+| an owner's updates of its row | S: ``row:{gid}``, k, 0 … (k = 0 for the first owner) | |
+| who takes over from owner k | S: ``row:{gid}``, k + 1, 0 | duplicate: another one has it |
+| the row's final state | S: ``row:{gid}``, 1 000 000, 0 | duplicate; the owner is fenced by the epoch |
+| the owner's deltas and ordinary end | G: ``gen``, k, 0 … | closed: it was stopped |
 | stopped by somebody | G: ``stop``, 0, 0 with close | duplicate: somebody stopped it; closed: it had ended |
-| lost: first the fence | G: ``gen``, 1, 0 | the owner that comes back: stale |
-| lost: then the end | G: ``reap``, 0, 0 with close | as for stop |
+| taken over: the fence | G: ``gen``, k + 1, 0 | the owner that comes back: stale |
+| lost: the end, if nobody can go on | G: ``reap``, 0, 0 with close | as for stop |
 
 No process is needed for a decision, and none can take one back.
 """

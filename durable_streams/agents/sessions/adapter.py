@@ -17,8 +17,9 @@ from durable_streams.agents.codecs import Identity, UiChunks
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.events import Ending
 from durable_streams.agents.sessions.beacon import Beacon
+from durable_streams.agents.sessions.begun import begun
 from durable_streams.agents.sessions.bulk import forget_asked, keep_asked
-from durable_streams.agents.sessions.endings import fail, finalize, reap
+from durable_streams.agents.sessions.endings import fail, fence, finalize, read, reap
 from durable_streams.agents.sessions.leases import Leases
 from durable_streams.agents.sessions.owner import Owner
 from durable_streams.agents.sessions.persist import until_answered
@@ -30,14 +31,18 @@ from durable_streams.agents.sessions.reaper import Reaper
 from durable_streams.agents.sessions.rows import Generation, generation_row, row
 from durable_streams.agents.sessions.session import Session
 from durable_streams.agents.sessions.stopping import Stopped, Stopping
+from durable_streams.agents.sessions.taking import handed_request, take
 from durable_streams.agents.sources.base import refusal_of
 from durable_streams.client import ProducerTriple, SequenceGapError
 from durable_streams.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncGenerator, Coroutine, Mapping
     from typing import Self
 
+    from durable_streams.agents.events import Event
+    from durable_streams.agents.runs.run import Run
+    from durable_streams.agents.sessions.begun import Begun
     from durable_streams.agents.sessions.prompts import Plan, Prompt
     from durable_streams.agents.sessions.settings import Settings
     from durable_streams.agents.sources.base import Source
@@ -49,6 +54,8 @@ SESSIONS_KEPT: Final = 10_000
 ATTEMPTS_MAX: Final = 50
 """Lost races for a turn in a row before a prompt is given up."""
 SHUTDOWN_S: Final = 5.0
+TAKEOVERS_MAX: Final = 3
+"""How often a run is gone on with: what it does may be what its owners die of."""
 
 T = TypeVar("T")
 
@@ -65,6 +72,24 @@ class BusyError(AgentError):
     def __init__(self, generation: Generation) -> None:
         super().__init__("an answer is being written; stop it first")
         self.generation = generation
+
+
+class DrainingError(AgentError):
+    """This process is about to end and takes no more prompts; another one will."""
+
+    public = True
+
+    def __init__(self) -> None:
+        super().__init__("this process is about to end; try again")
+
+
+class NothingMore:
+    """The source of an answer of which only the ending is missing."""
+
+    async def open(self, run: Run) -> AsyncGenerator[Event, None]:  # noqa: ARG002 the protocol's signature
+        """Say nothing; see ``Source``."""
+        return
+        yield  # a generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +124,33 @@ class Adapter:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reaper = Reaper(self, self._beacon, self._leases)
         self._stopping = Stopping(self)
-        self._lists = False
+        self._lists = self._draining = False
 
     async def __aenter__(self) -> Self:
         self._pulse.start()
         self.aside(self._reaper.run())
         return self
+
+    @property
+    def draining(self) -> bool:
+        """Whether no more prompts are taken, as the process is about to end."""
+        return self._draining
+
+    async def drain(self, within_s: float) -> None:
+        """Take no more prompts, leave what waits for its turn to other processes, and let the rest end by itself.
+
+        Args:
+            within_s: how long that is waited for; ``aclose`` ends what still runs.
+        """
+        self._draining = True
+        handed = [owner.generation.id for owner in list(self._owners.values()) if owner.hand_on()]
+        runs = self._run_tasks()
+        log.info("draining", handed_on=len(handed), running=len(runs) - len(handed))
+        if runs:
+            await asyncio.wait(runs, timeout=within_s)
+
+    def _run_tasks(self) -> set[asyncio.Task[Any]]:
+        return {task for task in self._tasks if task.get_name().startswith("run ")}
 
     async def __aexit__(self, *_exc: object) -> None:
         """Stop the runs of this process, each with its ending, and release everything."""
@@ -114,8 +160,7 @@ class Adapter:
             owner.request_stop(ending)
         if owners:
             await asyncio.wait([asyncio.ensure_future(owner.ended()) for owner in owners], timeout=SHUTDOWN_S)
-            runs = {task for task in self._tasks if task.get_name().startswith("run ")}
-            if runs:
+            if runs := self._run_tasks():
                 await asyncio.wait(runs, timeout=SHUTDOWN_S)
         for task in self._tasks:
             task.cancel()
@@ -143,10 +188,13 @@ class Adapter:
         """Answer a prompt: start a generation, or find the one that answers it already.
 
         Raises:
+            DrainingError: this process is about to end.
             BusyError: another prompt is being answered and ``on_busy`` is ``reject``.
             InvalidPromptError: nothing to answer, or nothing that the source can; nothing was written.
             DurableStreamError, FetchError: the server refused or cannot be reached.
         """
+        if self._draining:
+            raise DrainingError
         session = self.session(session_id)
         refusal = refusal_of(self._source, new_message(prompt), prompt.request)
         if refusal is not None:
@@ -190,22 +238,48 @@ class Adapter:
         return self._clock.now_ms()
 
     async def end_lost(self, session: Session, generation: Generation) -> None:
-        """End a generation whose owner is gone, and tell the session."""
+        """End a run that nobody runs, and tell the session; or go on with it, if that can be done exactly."""
+        if self._draining or generation.id in self._claiming:
+            return
         log.info("run_lost", session=session.session_id, generation=generation.id, owner=generation.owner)
+        self._claiming.add(generation.id)
+        try:
+            await self._take_over(session, generation)
+        finally:
+            self._claiming.discard(generation.id)
+
+    async def _take_over(self, session: Session, generation: Generation) -> None:
+        taken = await take(session, generation, self._name)
+        if taken is None:
+            return
+        await fence(self.places, generation)
+        left = begun((await read(self.places, taken)).chunks)
+        if left is not None and self._may_go_on(taken):
+            log.info("run_taken_over", session=session.session_id, generation=taken.id, epoch=taken.epoch)
+            await session.refresh()
+            self._own(session, taken, request=taken.request or {}, left=left)
+            return
         await reap(self.places, generation, self._clock.now_ms())
-        if await finalize(self.places, session, generation) is not None:
-            await self.project(session, generation)
+        if await finalize(self.places, session, taken) is not None:
+            await self.project(session, taken)
+
+    def _may_go_on(self, taken: Generation) -> bool:
+        if taken.request is None or taken.epoch > TAKEOVERS_MAX:
+            return False
+        # Of one that waits for its turn nothing has been run, whatever its source.
+        return taken.status == "queued" or bool(getattr(self._source, "resumable", False))
 
     async def _refresh(self, session: Session) -> None:
         await session.refresh()
         for generation in session.state.active():
-            if self._is_lost(generation):
+            if self.is_lost(generation):
                 await self.end_lost(session, generation)
                 await session.refresh()
             else:
                 self._reaper.named(generation.owner, session.session_id, generation.id)
 
-    def _is_lost(self, generation: Generation) -> bool:
+    def is_lost(self, generation: Generation) -> bool:
+        """Return whether nobody runs it."""
         if generation.owner == self._name:
             # Won in doubt: this process did not learn that the turn was its own, and runs nothing.
             return generation.id not in self._owners and generation.id not in self._claiming
@@ -218,7 +292,9 @@ class Adapter:
         try:
             generation = await self._claim_turn(session, planned, prompt, gid)
             if generation is not None:
-                self._own(session, generation, planned=planned, prompt=prompt)
+                self._own(session, generation, request=prompt.request)
+                if generation.turn == 0:
+                    self.aside(self._announce(session.session_id, planned.title))
         finally:
             self._claiming.discard(gid)
         return generation
@@ -241,6 +317,7 @@ class Adapter:
             started_by=prompt.by,
             retry_of=next((g.id for g in reversed(state.generations.values()) if g.prompt == planned.key), None),
             agui=prompt.agui,
+            request=handed_request(prompt.request),
         )
         stream = self.places.stream(generation.stream)
         # Its first chunk comes with it: whoever ends it then need not know whether it had begun.
@@ -264,46 +341,61 @@ class Adapter:
         await stream.delete()
         return None
 
-    def _own(self, session: Session, generation: Generation, *, planned: Plan, prompt: Prompt) -> None:
-        owner = Owner(self.places, session, generation, settings=self.settings, clock=self._clock)
+    def _own(
+        self, session: Session, generation: Generation, *, request: Mapping[str, Any], left: Begun | None = None
+    ) -> None:
+        owner = Owner(self.places, session, generation, settings=self.settings, clock=self._clock, begun=left)
         self._owners[generation.id] = owner
-        self.aside(self._run(session, owner, prompt), name=f"run {generation.id}")
-        if generation.turn == 0:
-            self.aside(self._announce(session.session_id, planned.title))
+        source = NothingMore() if left is not None and left.is_complete else self._source
+        self.aside(self._run(session, owner, source=source, request=request), name=f"run {generation.id}")
 
-    async def _run(self, session: Session, owner: Owner, prompt: Prompt) -> None:
+    async def _run(self, session: Session, owner: Owner, *, source: Source, request: Mapping[str, Any]) -> None:
         gid = owner.generation.id
         try:
             async with session.following(), asyncio.TaskGroup() as group:
                 await session.changed(lambda state: gid in state.generations)
-                group.create_task(self._project_aside(session, owner.generation))
-                await self._run_and_record(session, owner, prompt)
+                telling = group.create_task(self._project_aside(session, owner.generation))
+                await self._run_and_record(session, owner, source=source, request=request)
+                if not owner.recorded.done():
+                    telling.cancel()  # another process tells the rest
         finally:
             owner.recorded.cancel()
             del self._owners[gid]
             self._pulse.run_ended(gid)
 
-    async def _run_and_record(self, session: Session, owner: Owner, prompt: Prompt) -> None:
+    async def _run_and_record(
+        self, session: Session, owner: Owner, *, source: Source, request: Mapping[str, Any]
+    ) -> None:
         gid = owner.generation.id
         # Of a run that was found ended: somebody has fenced it, and has not closed it yet.
         left = Ending("lost", reason="lost")
         try:
-            await owner.run(self._source, prompt.request, self._beacon)
+            await owner.run(source, request, self._beacon)
         except Exception:
             # Not the source's: those are its run's endings. Whatever it is, the run must not stay open.
             log.exception("run_failed", session=session.session_id, generation=gid)
             left = Ending("failed", reason="the adapter failed")
+        if owner.handed_on:
+            await until_answered(
+                lambda: self._beacon.hand_on(self._name, session.session_id, gid), f"handing on of {gid}"
+            )
+            return
+        final = await until_answered(lambda: self._recorded(session, owner, left), f"end of {gid}")
+        if final is not None:
+            owner.recorded.set_result(final)
 
-        async def record() -> Generation:
+    async def _recorded(self, session: Session, owner: Owner, left: Ending) -> Generation | None:
+        """Write the final row and return it; ``None``: another process has taken the run over."""
+        final = await finalize(self.places, session, owner.generation)
+        if final is None:
+            known = (await session.refresh()).generations[owner.generation.id]
+            if known.epoch > owner.generation.epoch:
+                return None
+            await fail(self.places, owner.generation, replace(left, at_ms=self._clock.now_ms()))
             final = await finalize(self.places, session, owner.generation)
-            if final is None:
-                await fail(self.places, owner.generation, replace(left, at_ms=self._clock.now_ms()))
-                final = await finalize(self.places, session, owner.generation)
-            if final is None:
-                raise AssertionError("a stream that was just closed is open")
-            return final
-
-        owner.recorded.set_result(await until_answered(record, f"end of {gid}"))
+        if final is None:
+            raise AssertionError("a stream that was just closed is open")
+        return final
 
     async def project(self, session: Session, generation: Generation) -> None:
         """Tell a generation in the AG-UI stream, if it is told there; however often this is done, it is told once."""

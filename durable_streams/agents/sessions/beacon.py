@@ -38,6 +38,9 @@ class Listener(Protocol):
     def beat(self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str]) -> None:
         """Take a process's sign of life, and which of its runs have ended."""
 
+    def handed_on(self, owner: str, session_id: str, gid: str) -> None:
+        """Take a run that a process leaves to others before its turn has come."""
+
     def left(self, owner: str) -> None:
         """Take a process's word that it is gone."""
 
@@ -57,6 +60,10 @@ class Beacon:
     async def name(self, owner: str, session_id: str, gid: str) -> int:
         """Name a run in this hour's stream and return the hour."""
         return await self._say({"owner": owner, "session": session_id, "generation": gid})
+
+    async def hand_on(self, owner: str, session_id: str, gid: str) -> None:
+        """Leave a run to others."""
+        await self._say({"owner": owner, "session": session_id, "generation": gid, "handedOn": True})
 
     async def beat(self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str]) -> None:
         """Give a sign of life."""
@@ -117,7 +124,8 @@ def _tell(one: object, listener: Listener) -> None:
         return
     session_id, gid, number, lease_ms = (one.get(name) for name in ("session", "generation", "beat", "leaseMs"))
     if isinstance(session_id, str) and isinstance(gid, str):
-        listener.named(owner, session_id, gid)
+        tell = listener.handed_on if one.get("handedOn") is True else listener.named
+        tell(owner, session_id, gid)
     elif isinstance(number, int) and isinstance(lease_ms, int):
         ended = one.get("ended")
         named = [gid for gid in ended if isinstance(gid, str)] if isinstance(ended, list) else []

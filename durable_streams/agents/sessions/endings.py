@@ -39,11 +39,14 @@ if TYPE_CHECKING:
 STOP: Final = ProducerTriple("stop", 0, 0)
 REAP: Final = ProducerTriple("reap", 0, 0)
 FAIL: Final = ProducerTriple("fail", 0, 0)
+FINAL_EPOCH: Final = 1_000_000
+"""Of a row's producer: above that of any owner."""
 SMALL_BYTES: Final = 16 * 1024
 """Of a message for a server that does not take an ordinary row."""
 _SIZES: Final = ((ROW_MAX_BYTES, True), (SMALL_BYTES, True), (SMALL_BYTES, False))
 """How large a message is in the final rows, and whether its large values are kept: tried in this order."""
-_FENCE: Final[Chunk] = {"type": names.MESSAGE_METADATA, "messageMetadata": {"owner": "lost"}}
+_FENCE: Final[Chunk] = {"type": f"{names.DATA_PREFIX}owner", "data": {"is": "lost"}, "transient": True}
+"""For whoever looks at the stream; it is no part of the message."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +61,7 @@ class Stored:
 
 
 def row_triple(gid: str, epoch: int, seq: int) -> ProducerTriple:
-    """Return the triple for a generation's row: epoch 0 is the owner's, epoch 1 the final state."""
+    """Return the triple for a generation's row: the epoch is the owner's, or ``FINAL_EPOCH`` for the final state."""
     return ProducerTriple(f"row:{gid}", epoch, seq)
 
 
@@ -135,6 +138,7 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
         stopped_by=ending.by,
         reason=ending.reason,
         final_offset=stored.offset,
+        request=None,
         finish_reason=ending.finish_reason if ending.how == "finished" else None,
         usage=None if usage is None else told_usage(usage),
     )
@@ -146,7 +150,7 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
 async def _tell(places: Places, session: Session, *, message: dict[str, Any] | None, final: Generation) -> None:
     """Append the final rows: with the message, or with less of it if the server takes no more, or without."""
     path = kept_path(final.stream)
-    triple = row_triple(final.id, 1, 0)
+    triple = row_triple(final.id, FINAL_EPOCH, 0)
     for max_bytes, is_kept in _SIZES if message is not None else ():
         small, items = parted(message or {}, path, max_bytes)
         try:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from durable_streams.agents.runs.conduct import Ended
     from durable_streams.agents.sessions.beacon import Beacon
+    from durable_streams.agents.sessions.begun import Begun
     from durable_streams.agents.sessions.places import Places
     from durable_streams.agents.sessions.session import Session
     from durable_streams.agents.sessions.settings import Settings
@@ -53,10 +54,12 @@ class Owner:
         generation: as its row says now.
         settings: pace.
         clock: for endings.
+        begun: what an earlier owner has stored; ``None``: the stream's first chunk and nothing else.
 
     Attributes:
         generation: as its row says.
         recorded: its final row, once whoever runs this has written it.
+        handed_on: it is left as it stands, for another process.
     """
 
     def __init__(
@@ -67,16 +70,23 @@ class Owner:
         *,
         settings: Settings,
         clock: Clock,
+        begun: Begun | None = None,
     ) -> None:
         self._places, self._session, self._settings, self._clock = places, session, settings, clock
         self.generation = generation
-        self._row_seq = 0
+        # The first of an owner that takes over has won it the run.
+        self._row_seq = 0 if generation.epoch == 0 else 1
         self._row_lock = asyncio.Lock()
-        codec = UiChunks()
-        # Stored already: the stream was created with it.
-        codec.begin(self._identity())
-        self._conductor = Conductor(places.stream(generation.stream, PATIENT), codec, pace=settings.pace)
+        self._begun = begun
+        codec = UiChunks() if begun is None else UiChunks.resumed(begun.chunks)
+        if begun is None:
+            # Stored already: the stream was created with it.
+            codec.begin(self._identity())
+        stream = places.stream(generation.stream, PATIENT)
+        self._conductor = Conductor(stream, codec, pace=settings.pace, epoch=generation.epoch)
         self._ended = asyncio.Event()
+        self._has_turn = generation.status != "queued"
+        self.handed_on = False
         self.recorded: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
 
     @property
@@ -86,7 +96,14 @@ class Owner:
 
     def request_stop(self, ending: Ending) -> bool:
         """Cancel the source and write the tidy ending; the first request counts. See ``Conductor.stop``."""
-        return self._conductor.stop(ending)
+        return not self.handed_on and self._conductor.stop(ending)
+
+    def hand_on(self) -> bool:
+        """Leave the run as it stands if its turn has not come; the return value says so."""
+        if not self._has_turn and not self.handed_on:
+            self.handed_on = True
+            self._conductor.yield_to_other()
+        return self.handed_on
 
     async def ended(self) -> None:
         """Wait until this owner has written its ending or found another's."""
@@ -120,9 +137,15 @@ class Owner:
 
     async def _prepare(self, request: Mapping[str, object]) -> Run:
         await self._take_turn()
+        self._has_turn = True
         messages = history(self._session.state, self.generation.prompt_id)
         messages = await restored(self._places, self.session_id, messages)
-        return Run(self._identity(), messages, self._conductor.writer, request, SessionMemory(self._session))
+        writer, memory = self._conductor.writer, SessionMemory(self._session)
+        if self._begun is None:
+            return Run(self._identity(), messages, writer, request, memory)
+        for event in self._begun.closing:
+            writer.put(event)
+        return Run(self._identity(), messages, writer, request, memory, self._begun.parts)
 
     async def _conclude(self, ended: Ended) -> None:
         writer = self._conductor.writer
@@ -163,26 +186,26 @@ class Owner:
     async def _update(self, generation: Generation) -> None:
         async with self._row_lock:
             self.generation = generation
-            triple = row_triple(generation.id, 0, self._row_seq)
+            triple = row_triple(generation.id, generation.epoch, self._row_seq)
             try:
                 await self._session.append(triple, [generation_row(self.generation)])
             except StaleEpochError:
-                # The final row is written: whatever this process believes, the run is over.
+                # Taken over, or over: whatever this process believes, it is not its own any more.
                 self._conductor.yield_to_other()
                 raise
             self._row_seq += 1
 
     async def _heed_others(self) -> None:
-        """Heed a stop that somebody asks for elsewhere, and an ending that somebody else has written."""
+        """Heed a stop that somebody asks for elsewhere, another's ending, and another owner."""
         gid = self.generation.id
-        await self._session.changed(lambda state: gid in state.controls or _has_ended(state, gid))
-        if _has_ended(self._session.state, gid):
+        await self._session.changed(lambda state: gid in state.controls or self._is_gone(state))
+        if self._is_gone(self._session.state):
             self._conductor.yield_to_other()
             return
         asked = self._session.state.controls[gid].get("stop") or {}
         ending = Ending("aborted", asked.get("reason"), asked.get("by"), asked.get("at") or self._clock.now_ms())
         self.request_stop(ending)
 
-
-def _has_ended(state: SessionState, gid: str) -> bool:
-    return gid in state.generations and not state.generations[gid].active
+    def _is_gone(self, state: SessionState) -> bool:
+        known = state.generations.get(self.generation.id)
+        return known is not None and (not known.active or known.epoch > self.generation.epoch)

@@ -1,6 +1,7 @@
-"""Ends what dead processes left behind. Every process has one; two that find the same come to the same.
+"""Ends what dead processes left behind, or goes on with it.
 
-A run is looked at when the process that runs it is found lost, and never before.
+Every process has one; of two that find the same run one gets it. A run is looked at when the process that runs it is
+found lost or leaves it to others, and never before.
 """
 
 from __future__ import annotations
@@ -34,8 +35,11 @@ class Burying(Protocol):
     def session(self, session_id: str) -> Session:
         """Return a session's object."""
 
+    def is_lost(self, generation: Generation) -> bool:
+        """Return whether nobody runs it."""
+
     async def end_lost(self, session: Session, generation: Generation) -> None:
-        """End a lost run."""
+        """End a run that nobody runs, or go on with it."""
 
 
 class Reaper:
@@ -86,6 +90,12 @@ class Reaper:
             log.info("process_lost", owner=lost)
             self._bury(lost)
 
+    def handed_on(self, owner: str, session_id: str, gid: str) -> None:
+        """Take a run on; see ``Listener``."""
+        if owner != self._leases.own:
+            self._runs[owner].pop(gid, None)
+            self._end(session_id, gid, left_by=owner)
+
     def left(self, owner: str) -> None:
         """End what it has left; see ``Listener``."""
         if owner != self._leases.own:
@@ -96,16 +106,17 @@ class Reaper:
         for gid, session_id in self._runs.pop(owner, {}).items():
             self._end(session_id, gid)
 
-    def _end(self, session_id: str, gid: str) -> None:
+    def _end(self, session_id: str, gid: str, left_by: str | None = None) -> None:
         if gid not in self._looks:
-            self._looks[gid] = look = asyncio.create_task(self._look_until_done(session_id, gid))
+            looking = self._look_until_done(session_id, gid, left_by)
+            self._looks[gid] = look = asyncio.create_task(looking)
             look.add_done_callback(lambda _: self._looks.pop(gid, None))
 
-    async def _look_until_done(self, session_id: str, gid: str) -> None:
+    async def _look_until_done(self, session_id: str, gid: str, left_by: str | None) -> None:
         while True:
             try:
                 async with self._looking:
-                    await self._look(session_id, gid)
+                    await self._look(session_id, gid, left_by)
             except (DurableStreamError, FetchError):
                 pass
             except Exception:  # one bad session must not keep the others' runs from being ended
@@ -114,9 +125,11 @@ class Reaper:
                 return
             await asyncio.sleep(LOOK_AGAIN_S)
 
-    async def _look(self, session_id: str, gid: str) -> None:
+    async def _look(self, session_id: str, gid: str, left_by: str | None) -> None:
         session = self._process.session(session_id)
         generation = (await session.refresh()).generations.get(gid)
-        if generation is not None and generation.active and self._leases.is_lost(generation.owner):
+        if generation is None or not generation.active:
+            return
+        if generation.owner == left_by or self._process.is_lost(generation):
             await self._process.end_lost(session, generation)
             await session.refresh()

@@ -36,7 +36,7 @@ class Generation:
         prompt_id: id of the user's message it answers.
         status: ``queued``, ``running``, or how it ended.
         owner: the adapter process that runs it.
-        epoch: the owner's producer epoch.
+        epoch: the owner's producer epoch: how often another process has taken over.
         started_at: Unix milliseconds.
         started_by: who asked.
         retry_of: the earlier attempt at the same prompt.
@@ -47,6 +47,7 @@ class Generation:
         final_offset: tail of its closed stream.
         finish_reason: why the model ended by itself, if it did: all but ``stop`` is less than a whole answer.
         usage: tokens it has taken, once it has ended and as far as known: ``agents.usage`` has the names.
+        request: what its source was asked for besides, while it has not ended; ``None``: too large to be handed on.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Generation:
     final_offset: str | None = None
     finish_reason: str | None = None
     usage: dict[str, int] | None = None
+    request: dict[str, Any] | None = None
 
     @property
     def active(self) -> bool:
@@ -88,6 +90,8 @@ def generation_of(value: dict[str, Any]) -> Generation | None:
     known = {name: value[name] for name in value if name in _NAMES}
     if not all(isinstance(known.get(name), kind) for name, kind in _KINDS.items()):
         return None
+    if not isinstance(known.get("request"), dict):
+        known["request"] = None
     return Generation(**known)
 
 

@@ -27,6 +27,7 @@ class Settings:
         lease_ms: a process silent for so long is taken for dead; each announces its own.
         renew_ms: time between two signs of life.
         grace_ms: how long an owner has for its own tidy ending of a stopped run.
+        drain_ms: how long running answers may go on when the process is to end.
         presence_ms: how long somebody counts as present after the last sign.
         generation_ttl_s: unread attempts are forgotten after this; their messages stay in the session.
         pace: how deltas are gathered.
@@ -41,6 +42,7 @@ class Settings:
     lease_ms: int = 15_000
     renew_ms: int = 5_000
     grace_ms: int = 250
+    drain_ms: int = 20_000
     presence_ms: int = 60_000
     generation_ttl_s: int = 7 * 24 * 3600
     pace: Pace = field(default_factory=Pace)

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Answers prompts. One object serves any number of runs, also at the same time."""
+    """Answers prompts. One object serves any number of runs, also at the same time.
+
+    One with a true attribute ``resumable`` is also asked to go on with an answer whose owner has died, from the end of
+    a step: see ``Run.answer``. It says ``Custom(SAID, …, transient=True)`` when its model has said all of a step that
+    another one follows, before it runs what the model has called.
+    """
 
     def open(self, run: Run) -> AsyncGenerator[Event, None]:
         """Answer ``run.messages``. Closing the generator, or cancelling its task, releases the upstream.

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from durable_streams.agents.errors import RunEndedError
-from durable_streams.agents.events import StepEnded, StepStarted, ToolCalled, ToolFailed, ToolRejected
+from durable_streams.agents.events import SAID, Custom, StepEnded, StepStarted, ToolCalled, ToolFailed, ToolRejected
 from durable_streams.agents.plain import plain
 from durable_streams.agents.sources.base import adjusted, refusal_of
 from durable_streams.agents.sources.steps import Step, call_part, ids_of
@@ -46,6 +46,11 @@ class Agent:
         self._system = system
         self._steps_max = steps_max
 
+    @property
+    def resumable(self) -> bool:
+        """Whether an answer can be gone on with, see ``Source``: all that it is made of is stored."""
+        return True
+
     def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
         """Return why a prompt cannot be answered; see ``Choosy``."""
         return refusal_of(self._model, message, request)
@@ -55,9 +60,10 @@ class Agent:
         model, history = adjusted(self._model, run.request), list(run.messages)
         if self._system is not None:
             history.insert(0, {"id": "system", "role": "system", "parts": [{"type": "text", "text": self._system}]})
-        answer: dict[str, Any] = {"id": run.identity.message_id, "role": "assistant", "parts": []}
-        ids = ids_of(run.messages)
-        for number in range(self._steps_max):
+        answer: dict[str, Any] = {"id": run.identity.message_id, "role": "assistant", "parts": [*run.answer]}
+        ids = ids_of([*run.messages, answer])
+        done = sum(part["type"] == "step-start" for part in run.answer)
+        for number in range(done, self._steps_max):
             yield StepStarted()
             asked = [*history, answer] if answer["parts"] else history
             step = Step(self._tools, ids)
@@ -71,6 +77,7 @@ class Agent:
                 for call in step.to_run():
                     yield ToolFailed(call.call_id, why)
             elif step.goes_on:
+                run.emit(Custom(SAID, {"step": number}, transient=True))
                 answer["parts"] += [{"type": "step-start"}, *step.said(await self._settle_all(run, step.calls))]
             yield StepEnded()
             if is_last or not step.goes_on:
