@@ -23,11 +23,13 @@ from durable_streams.agents.events import (
     ToolFailed,
     ToolReturned,
 )
-from durable_streams.agents.sessions.adapter import DrainingError
+from durable_streams.agents.sessions.adapter import TAKEOVERS_MAX, DrainingError
+from durable_streams.agents.sessions.beacon import Beacon
 from durable_streams.agents.sessions.begun import Begun, begun
 from durable_streams.agents.sessions.prompts import Prompt
 from durable_streams.agents.sessions.session import Session
 from durable_streams.agents.sessions.taking import REQUEST_MAX_BYTES, handed_request, take
+from durable_streams.runtime.clock import SystemClock
 from tests.agents.conftest import ended, stored, text_of
 from tests.agents.serving import AdapterProcess
 from tests.agents.test_sessions import Speaker, asking, user
@@ -185,6 +187,63 @@ async def test_finished_steps_are_not_repeated(root: str, adapters: Adapters) ->
         message = adapter_message(other, final.message_id)
         assert [part["type"] for part in message["parts"]].count("step-start") == 2
         assert "owner" not in message["metadata"]
+
+
+class Unable(Resuming):
+    """One that keeps what it does to itself."""
+
+    resumable = False
+
+
+async def test_a_source_that_cannot_go_on_is_not_asked_to(adapters: Adapters) -> None:
+    source = Unable()
+    async with adapters(source) as other:
+        async with adapters(source) as owner:
+            asked = await owner.ask("s1", asking())
+            await source.said.wait()
+            await dies(owner)
+        assert (await ended(other, "s1", asked.generation.id)).status == "lost"
+    assert len(source.runs) == 1
+
+
+class SaidAll(Resuming):
+    """One that dies before its ending is written."""
+
+    async def open(self, run: Run) -> AsyncGenerator[Any, None]:
+        self.runs.append(run)
+        for event in [*STEP, *LAST]:
+            yield event
+        await run.durable()
+        self.said.set()
+        await self.go.wait()
+
+
+async def test_an_ending_that_is_missing_is_written(root: str, adapters: Adapters) -> None:
+    source = SaidAll()
+    async with adapters(source) as other:
+        async with adapters(source) as owner:
+            asked = await owner.ask("s1", asking())
+            await source.said.wait()
+            await dies(owner)
+        final = await ended(other, "s1", asked.generation.id)
+        assert final.status == "finished"
+    assert len(source.runs) == 1, "nobody is asked again"
+    assert text_of(await stored(f"{root}/{final.stream}")) == "Let me see.Three."
+
+
+async def test_a_run_that_kills_its_owners_ends(adapters: Adapters) -> None:
+    source = Resuming()
+    async with adapters(source) as other, adapters(source) as owner:
+        generation = (await owner.ask("s1", asking())).generation
+        await source.said.wait()
+        for _ in range(TAKEOVERS_MAX):
+            taken = await take(Session(owner.places, "s1"), generation, "gone")
+            assert taken is not None
+            generation = taken
+        await Beacon(owner.places, SystemClock()).leave("gone")
+        await other.active("s1")
+        assert (await ended(other, "s1", generation.id)).status == "lost"
+    assert len(source.runs) == 1
 
 
 def adapter_message(adapter: Any, message_id: str) -> dict[str, Any]:  # noqa: ANN401 its insides
