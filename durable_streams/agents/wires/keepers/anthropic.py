@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SAID: Final = frozenset({"text", "thinking", "tool_use"})
 """Blocks that the inner decoder knows."""
 _TEXTS: Final = frozenset({"text_delta", "thinking_delta"})
-"""Deltas of which nothing is kept, and which only blocks that the inner decoder knows have."""
+"""Deltas of which nothing is kept; what they say is shown, whatever block it is in."""
 _BLOCKS: Final = frozenset({"content_block_start", "content_block_delta", "content_block_stop"})
 
 
