@@ -1,8 +1,8 @@
 """The door: whose pages may use this server, and under which names it is reached, while it listens on loopback.
 
 Owns: what ``Origin`` and ``Host`` say against the configuration. Must not know: what is asked for.
-Invariant: a request of a page that may not is refused before anything of it is looked at, whatever its method: reading
-is kept from such pages by browsers too, but appending and touching are not.
+Invariant: a request of a page that may not is refused before anything of it is looked at, whatever its method. Fields
+that tell a browser to refuse would not do: they keep a page from reading, but not from appending.
 
 Loopback is no protection by itself: every page that a browser shows may send requests there, and one whose name is made
 to lead there (DNS rebinding) is of the same origin. Programs that are no browsers send no ``Origin``.
@@ -53,7 +53,8 @@ class Door:
         """
         if not (self._any_host or self._knows_host(request.origin)):
             raise HostNotAllowedError(_host_of(request.origin))
-        if not self._any_origin:
+        # A preflight touches nothing, and what it asks for comes by here as well.
+        if not self._any_origin and request.method != "OPTIONS":
             origin = request.headers.get(ORIGIN)
             if origin is not None and not self._knows_origin(origin, request.origin):
                 raise OriginNotAllowedError(origin)
