@@ -13,6 +13,7 @@ BASE_URL ?=
 DATA_DIR ?= data
 CRASH_ROUNDS ?= 200
 FUZZ_EXAMPLES ?= 2000
+POWER ?=
 PYTEST_ARGS ?=
 BENCH ?=
 UPGRADE ?=
@@ -26,7 +27,7 @@ SDK_STAMPS := .venv-sdks/.installed .venv-litellm/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve run local-model commands browser test test-sdks test-model bench bench-quick check lint format crash stops fuzz \
+.PHONY: help serve run local-model commands browser test test-sdks test-model bench bench-quick check lint format crash power-cuts stops fuzz \
 	coverage installs lock clean environment python-environment npm-packages vendors-packages
 
 help: ## list the targets
@@ -88,6 +89,9 @@ coverage: $(PYTHON_STAMP) ## every branch of durable_streams/protocol from tests
 
 crash: $(PYTHON_STAMP) ## kill -9 the server CRASH_ROUNDS (200) times and compare every stream; CRASH_SEED=N repeats
 	@CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/python -m pytest tests/crash --timeout=0 --log-cli-level=INFO $(PYTEST_ARGS)
+
+power-cuts: $(PYTHON_STAMP) ## record a real server's writes and cut its power in 10,000 ways; POWER="IMAGES SEED" for others
+	@$(BIN)/python -m tests.power $(POWER)
 
 stops: $(PYTHON_STAMP) ## 50 concurrent stops of an answer, 100 random schedules
 	@STOP_SEEDS=100 $(BIN)/python -m pytest tests/agents/test_stops.py $(PYTEST_ARGS)
