@@ -19,11 +19,14 @@ from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durable_streams.agents.wires.base import Wire
     from durable_streams.agents.wires.decoders.base import Decoder
 
 pytestmark = pytest.mark.slow
 
-BOTH = {
+BOTH: dict[str, tuple[Callable[[str], Decoder], Wire]] = {
     "openai_chat": (OpenAIChatDecoder, OpenAIChatWire()),
     "openai_responses": (OpenAIResponsesDecoder, OpenAIResponsesWire()),
     "anthropic": (AnthropicDecoder, AnthropicWire()),
