@@ -29,10 +29,14 @@ COUNTED: Final = (Spent, Finished, StepStarted, StepEnded)
 
 
 class Meter:
-    """Counts what one run takes, from its events; a call that never finished counts as far as it told."""
+    """Counts what one run takes, from its events; a call that never finished counts as far as it told.
 
-    def __init__(self) -> None:
-        self._over: Usage | None = None
+    Args:
+        over: what was taken before, by an earlier owner of the run.
+    """
+
+    def __init__(self, over: Usage | None = None) -> None:
+        self._over = over
         self._under_way: Usage | None = None
 
     @property

@@ -19,8 +19,10 @@ from tests.agents.raw_model import Answer, RawModel, chat
 from tests.agents.test_sessions import user
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
+    from durable_streams.agents import Run
+    from durable_streams.agents.events import Event
     from durable_streams.agents.sources.base import Source
     from durable_streams.agents.sources.http import HttpModel
     from tests.agents.conftest import Adapters
@@ -143,6 +145,16 @@ async def test_where_the_summary_fails_the_oldest_turns_are_left_out(adapters: A
         source, http = agent(model)
         await talk(adapters, Fitted(source, Context(30, "summarise", count=ten), http), ["one", "two", "three"])
     assert contents(model.asked[-1].body) == ["Be brief.", "two", "answer", "three"]
+
+
+def test_a_fitted_source_goes_on_with_answers_as_its_own_does() -> None:
+    class Other:
+        async def open(self, run: Run) -> AsyncGenerator[Event, None]:
+            raise AssertionError(run)
+            yield
+
+    assert Fitted(Agent(None), Context(9)).resumable  # type: ignore[arg-type] # never asked
+    assert not Fitted(Other(), Context(9)).resumable
 
 
 def test_summaries_need_a_model() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -21,9 +22,10 @@ from tests.agents.conftest import ended, stored
 from tests.agents.raw_model import Answer, RawModel, anthropic, chat, responses, sse
 from tests.agents.test_kept import DONE_ANTHROPIC, chat_call, weather
 from tests.agents.test_sessions import asking, user
+from tests.agents.test_takeover import Resuming, dies
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from durable_streams.agents import Run
     from durable_streams.agents.events import Event
@@ -167,6 +169,30 @@ async def test_a_run_that_somebody_else_ended_has_the_tokens_that_it_had_told(ro
         await other.end_lost(session, session.state.generations[asked.generation.id])
         final = await ended(other, "s1", asked.generation.id)
     assert (final.status, final.usage) == ("lost", {"inputTokens": 10, "outputTokens": 2})
+
+
+class Counting(Resuming):
+    """One that tells of its tokens."""
+
+    async def open(self, run: Run) -> AsyncGenerator[Any, None]:
+        async with aclosing(super().open(run)) as events:
+            async for event in events:
+                if isinstance(event, StepStarted):
+                    yield event
+                    yield Finished("stop", Usage(5, 1))
+                else:
+                    yield event
+
+
+async def test_an_answer_that_another_process_goes_on_with_has_all_its_tokens(adapters: Adapters) -> None:
+    source = Counting()
+    async with adapters(source) as other:
+        async with adapters(source) as owner:
+            asked = await owner.ask("s1", asking())
+            await source.said.wait()
+            await dies(owner)
+        final = await ended(other, "s1", asked.generation.id)
+    assert (final.status, final.usage) == ("finished", {"inputTokens": 10, "outputTokens": 2})
 
 
 async def test_a_session_tells_its_tokens_and_whose_they_are(adapters: Adapters) -> None:

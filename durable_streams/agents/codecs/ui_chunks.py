@@ -94,7 +94,14 @@ class UiChunks:
         codec = cls()
         for chunk in chunks:
             codec._open.observe(chunk)
+            said = chunk.get("messageMetadata") if chunk.get("type") == names.MESSAGE_METADATA else None
+            codec._usage = (usage_told(said.get("usage")) if isinstance(said, dict) else None) or codec._usage
         return codec
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of the calls of the model that are over, those of an earlier owner too; ``None`` if none was told."""
+        return self._usage
 
     def open_calls(self) -> list[str]:
         """Return the ids of the calls that have no result yet."""

@@ -83,7 +83,8 @@ class StreamWriter:
         # Appends are this writer's own doing, not part of the run in whose context events come in.
         self._context = contextvars.copy_context()
         self._intake = Intake()
-        self.meter = Meter()
+        # An earlier owner's tokens count too, as far as the codec stands behind them.
+        self.meter = Meter(getattr(codec, "usage", None))
         self._seq = 0 if epoch == 0 else 1
         self._next_s = 0.0
         self._put_count = self._durable_count = 0

@@ -86,6 +86,11 @@ class Fitted:
             raise InvalidContextError("summaries need a model that writes them")
         self._source, self._context, self._model = source, context, model
 
+    @property
+    def resumable(self) -> bool:
+        """Whether the source goes on with answers of others; see ``Source``."""
+        return bool(getattr(self._source, "resumable", False))
+
     def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
         """Return why a prompt cannot be answered; see ``Choosy``."""
         return refusal_of(self._source, message, request)
