@@ -5,9 +5,26 @@ Owns: the exceptions of this package. Refusals by the streams server are the cli
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class AgentError(Exception):
-    """Base of this package's errors."""
+    """Base of this package's errors.
+
+    Attributes:
+        public: whether its text may be shown to whoever reads the stream; of any other error they are told the kind.
+    """
+
+    public: ClassVar[bool] = False
+
+
+class ToolError(AgentError):
+    """Raised by a tool: the call's failure, in words for the model and for everybody who reads.
+
+    Of any other exception of a tool, the model and the readers are told that it failed, and the log has the rest.
+    """
+
+    public = True
 
 
 class UnusableError(AgentError, TypeError):
@@ -34,6 +51,12 @@ class UpstreamCutError(UpstreamError):
         super().__init__(message)
 
 
+class NoModelError(UpstreamError):
+    """There is no model to ask."""
+
+    public = True
+
+
 class AlreadyWrittenError(AgentError):
     """The stream holds an earlier attempt's deltas: a second attempt needs a stream of its own."""
 
@@ -53,12 +76,16 @@ class RunEndedError(AgentError):
 class ToolCancelledError(AgentError):
     """A tool has raised ``CancelledError`` though nobody has stopped the run."""
 
+    public = True
+
     def __init__(self, tool: str) -> None:
         super().__init__(f"the tool {tool!r} cancelled itself")
 
 
 class SourceCancelledError(AgentError):
     """A source has raised ``CancelledError`` though nobody has stopped the run."""
+
+    public = True
 
     def __init__(self) -> None:
         super().__init__("the source cancelled itself")
@@ -70,6 +97,8 @@ class MissingExtraError(AgentError):
     Attributes:
         extra: the optional extra that brings it.
     """
+
+    public = True
 
     def __init__(self, extra: str) -> None:
         super().__init__(f"not installed: pip install 'durable-streams-server[{extra}]'")

@@ -53,6 +53,8 @@ _METADATA: Final = frozenset(
 class UnstorableError(AgentError):
     """A source said what is no event, or what cannot be stored."""
 
+    public = True
+
 
 def fit(event: Any) -> Event:  # noqa: ANN401 a source may say anything
     """Return the event with texts that are valid Unicode and a value that JSON has.

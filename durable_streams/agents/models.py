@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from durable_streams.agents.errors import AgentError, UpstreamError
+from durable_streams.agents.errors import AgentError, NoModelError
 from durable_streams.agents.sources.context import Context, Fitted
 from durable_streams.agents.sources.http import HttpModel, Upstream
 from durable_streams.agents.sources.loop import Agent
@@ -157,7 +157,7 @@ def _options(choice: ModelChoice) -> Options:
 
 
 def _context(choice: ModelChoice) -> Context:
-    hook = None if choice.context_hook is None else _attribute(choice.context_hook)
+    hook = None if choice.context_hook is None else imported(choice.context_hook)
     return Context(choice.context_tokens, choice.context_policy, hook=hook)
 
 
@@ -173,18 +173,23 @@ class NoModel:
 
     async def open(self, run: Run) -> AsyncGenerator[Event, None]:  # noqa: ARG002 the protocol's signature
         """Fail; see ``Source``."""
-        raise UpstreamError(self._why)
+        raise NoModelError(self._why)
         yield  # a generator
 
 
 def _imported(name: str) -> Source:
-    found = _attribute(name)
+    found = imported(name)
     return cast("Source", found if hasattr(found, "open") and not isinstance(found, type) else found())
 
 
-def _attribute(name: str) -> Any:  # noqa: ANN401 whatever it is
+def imported(name: str) -> Any:  # noqa: ANN401 whatever it is
+    """Return what ``module:name`` names.
+
+    Raises:
+        SourceNotFoundError: nothing.
+    """
     module_name, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as missing:
-        raise SourceNotFoundError(f"no source {name!r}: {missing}") from missing
+        raise SourceNotFoundError(f"there is no {name!r}: {missing}") from missing

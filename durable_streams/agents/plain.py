@@ -46,6 +46,8 @@ _KEYS: Final = {None: "null", True: "true", False: "false"}
 class NoFormError(AgentError):
     """A value that cannot be written as JSON, or is too large to be stored in one piece."""
 
+    public = True
+
 
 def storable(value: object) -> Plain:
     """Return the value in its form, which is not above ``VALUE_MAX_BYTES``.

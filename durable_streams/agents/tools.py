@@ -19,6 +19,7 @@ class Tool:
     Attributes:
         name: what the model calls it.
         function: takes the input object, returns any JSON value. Runs in the run's task group: a stop cancels it.
+            What it raises is the call's failure; the words of a ``ToolError`` are for the model and all who read.
         description: tells the model when to use it.
         parameters: JSON schema of the input.
     """

@@ -9,7 +9,7 @@ import click
 
 from durable_streams.cli.descriptors import announce
 from durable_streams.cli.endings import Failure, Status
-from durable_streams.cli.options import Header, Whole, gathered, option, tell_of_ignored_variables
+from durable_streams.cli.options import Header, Names, Whole, gathered, option, tell_of_ignored_variables
 from durable_streams.runtime.stopping import StoppedEarlyError, StopSignals
 
 if TYPE_CHECKING:
@@ -74,6 +74,15 @@ class AgentServe:
     context_tokens: int | None
     context_policy: Policy | None
     context_hook: str | None
+    cors_origins: tuple[str, ...] | None
+    allowed_hosts: tuple[str, ...] | None
+    show_errors: bool | None
+    session_tokens: int | None
+    user_day_tokens: int | None
+    day_tokens: int | None
+    webhook_url: str | None
+    webhook_secret: str | None
+    on_finish: str | None
     log_format: LogFormat
 
 
@@ -172,6 +181,37 @@ class AgentServe:
     help="What becomes of older turns that do not fit: left out, or told in a summary.",
 )
 @option("--context-hook", default=None, help="module:name of a function that changes every history.")
+@option(
+    "--cors-origins",
+    type=Names(),
+    default=None,
+    help="Origins whose pages may use the adapter, comma-separated; * are all. Else only its own page may.",
+)
+@option(
+    "--allowed-hosts",
+    type=Names(),
+    default=None,
+    help="Names it is reached under, comma-separated: needed behind a proxy if --host is a loopback address.",
+)
+@option(
+    "--show-errors",
+    is_flag=True,
+    default=None,
+    help="Show readers the texts of errors, which may hold secrets. For development.",
+)
+@option(
+    "--session-tokens", type=Whole(1), default=None, help="Refuse prompts of a session that has taken so many tokens."
+)
+@option(
+    "--user-day-tokens",
+    type=Whole(1),
+    default=None,
+    help="Refuse prompts of a person, as they say in `by`, who has taken so many tokens today (UTC).",
+)
+@option("--day-tokens", type=Whole(1), default=None, help="Refuse all prompts once so many tokens were taken today.")
+@option("--webhook-url", default=None, help="Takes a signed POST for each ending, at least once.")
+@option("--webhook-secret", default=None, help="Signs it, as Standard Webhooks are; whsec_ and base64, or any text.")
+@option("--on-finish", default=None, help="module:name of a function that is called with each ending, at most once.")
 @option("--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt", help="How log lines are written.")
 @gathered(AgentServe)
 def serve_command(options: AgentServe) -> int:
@@ -204,14 +244,23 @@ def _service(options: AgentServe) -> Service:
         Failure: the options contradict each other, or name what is not there.
     """
     from durable_streams.agents.models import SourceNotFoundError  # noqa: PLC0415 --help need not load the adapter
+    from durable_streams.agents.service.access import InvalidAccessError  # noqa: PLC0415
     from durable_streams.agents.service.serve import Service  # noqa: PLC0415
     from durable_streams.agents.sessions.settings import InvalidSettingsError  # noqa: PLC0415
+    from durable_streams.agents.sessions.webhook import InvalidWebhookError  # noqa: PLC0415
     from durable_streams.agents.sources.context import InvalidContextError  # noqa: PLC0415
     from durable_streams.agents.wires.options import InvalidOptionsError  # noqa: PLC0415
 
     try:
         return Service(_config(options))
-    except (InvalidSettingsError, SourceNotFoundError, InvalidOptionsError, InvalidContextError) as refusal:
+    except (
+        InvalidAccessError,
+        InvalidContextError,
+        InvalidOptionsError,
+        InvalidSettingsError,
+        InvalidWebhookError,
+        SourceNotFoundError,
+    ) as refusal:
         raise Failure(str(refusal)) from refusal
 
 
@@ -219,11 +268,15 @@ def _config(options: AgentServe) -> ServiceConfig:
     from durable_streams.agents.models import ModelChoice  # noqa: PLC0415 as above
     from durable_streams.agents.runs.writer import Pace  # noqa: PLC0415
     from durable_streams.agents.service.serve import ServiceConfig  # noqa: PLC0415
+    from durable_streams.agents.sessions.ledger import Limits  # noqa: PLC0415
     from durable_streams.agents.sessions.settings import Settings  # noqa: PLC0415
+    from durable_streams.agents.sessions.webhook import Target  # noqa: PLC0415
 
     given = {name: value for name, value in asdict(options).items() if value is not None}
     pace = Pace(**_chosen(given, Pace))
-    settings = Settings(**_chosen(given, Settings), pace=pace)
+    limits = Limits(**_chosen(given, Limits))
+    webhook = Target.of(options.webhook_url, options.webhook_secret) if options.webhook_url is not None else None
+    settings = Settings(**_chosen(given, Settings), pace=pace, limits=limits, webhook=webhook)
     choice = ModelChoice(**_chosen(given, ModelChoice))
     return ServiceConfig(settings, choice, **_chosen(given, ServiceConfig))
 

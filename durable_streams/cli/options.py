@@ -87,6 +87,23 @@ class Whole(click.IntRange):
             self.fail(f"{value} is not a whole number {limits}", param, ctx)
 
 
+class Names(click.ParamType):  # type: ignore[type-arg] # as above
+    """Names with commas between them; empty ones are left out."""
+
+    name = "names"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,  # noqa: ARG002 click's signature
+        ctx: click.Context | None,  # noqa: ARG002 same
+    ) -> tuple[str, ...]:
+        """Return the names."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(name for one in str(value).split(",") if (name := one.strip()))
+
+
 def in_units(size_bytes: int) -> str:
     """Return a size as ``Size`` reads it, in the largest unit that keeps it whole."""
     for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):

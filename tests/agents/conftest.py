@@ -17,6 +17,7 @@ from durable_streams.engine.memory import MemoryEngine
 from durable_streams.runtime.config import Bounds, ServerConfig
 from durable_streams.server import Server
 from tests.agents.upstream import ScriptedUpstream
+from tests.loops import StillLoop
 from tests.patience import HANG_S
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from durable_streams.agents.sources.iterated import Iterated
 
     Adapters = Callable[..., AbstractAsyncContextManager[Adapter]]
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The usual loop, or one whose time the test moves."""
+    if item.get_closest_marker("still_time") is not None:
+        return {"still": StillLoop}
+    return {"usual": asyncio.new_event_loop}
 
 
 @pytest.fixture

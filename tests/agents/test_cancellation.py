@@ -223,4 +223,4 @@ async def test_upstream_failures_are_told_as_such(root: str, upstream: ScriptedU
             await ended(adapter, name.replace(" ", "-"), asked.generation.id)
         chunks = await stored(f"{root}/{asked.generation.stream}")
         assert chunks[-1]["type"] == "error"
-        assert "scripted error" in chunks[-1]["errorText"]
+        assert "the model's provider reported an error (error " in chunks[-1]["errorText"]

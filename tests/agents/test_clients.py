@@ -42,6 +42,7 @@ def adapter(server: ServerProcess, upstream: ScriptedUpstream) -> Iterator[Adapt
         "endless": Script(ENDLESS, delay_s=0.02),
         "quick": Script(),
         "silence": Script(hang_after=0),
+        "call": Script([ToolUse("c1", "weather", ('{"ci', 'ty":"Oslo"}'))], then=Script()),
         "half a call": Script([ToolUse("c1", "weather", ('{"ci', 'ty":'))], hang_after=3),
         "broken": Script(error_after=3),
     }
@@ -120,12 +121,44 @@ async def test_the_ai_sdk(adapter: AdapterProcess, upstream: ScriptedUpstream, *
     assert (tab["status"], tab["tools"]) == ("ready", [["output-error", "interrupted"]])
     [tab] = results["upstreamFails"]
     assert tab["status"] == "error"
-    assert "scripted error" in tab["error"]
+    assert "the model's provider reported an error (error " in tab["error"]
     first, second = results["busy"]
     assert is_part(first["text"])
     assert "w1" in first["text"]
     assert second["status"] == "error"
     assert "an answer is being written" in second["error"]
+
+
+@pytest.mark.parametrize("client", ["@ag-ui/client", "agui0"])
+async def test_agui(adapter: AdapterProcess, upstream: ScriptedUpstream, client: str) -> None:
+    results = await node("agui.mjs", adapter.url, upstream.base_url, client)
+    for name, clients in results.items():
+        assert isinstance(clients, list), f"{name}: {clients}"
+    [answer] = results["answer"]
+    one = [
+        {"role": "user", "content": "quick", "calls": []},
+        {"role": "assistant", "content": "Hello world", "calls": []},
+    ]
+    assert (answer["messages"], answer["errors"]) == ([*one, *one], [])
+    assert (answer["kinds"][0], answer["last"]["type"]) == ("RUN_STARTED", "RUN_FINISHED")
+    assert (answer["last"]["runId"], answer["last"]["outcome"]) == ("run-2", {"type": "success"})
+    [tool] = results["tool"]
+    _, called, returned, said = tool["messages"]
+    assert called["calls"] == [["weather", '{"city":"Oslo"}']]
+    assert (returned["role"], returned["content"]) == ("tool", "there is no tool 'weather'")
+    assert (said["role"], said["content"], tool["errors"]) == ("assistant", "Hello world", [])
+    back, generations = results["comesBack"]
+    assert (back["messages"][-1]["content"], back["errors"]) == (WHOLE, [])
+    assert [one["status"] for one in generations] == ["finished"]
+    [stopped] = results["stopped"]
+    assert stopped["last"]["result"]["by"] == "eve"
+    assert stopped["last"].get("outcome") == (None if client == "agui0" else {"type": "cancelled"})
+    assert is_part(stopped["messages"][-1]["content"])
+    assert stopped["errors"] == []
+    [broken] = results["broken"]
+    assert broken["last"]["type"] == "RUN_ERROR"
+    [[message, code], *_] = broken["errors"]
+    assert (message.partition(" (")[0], code) == ("the model's provider reported an error", "failed")
 
 
 async def test_the_state_client(adapter: AdapterProcess) -> None:

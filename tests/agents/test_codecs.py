@@ -91,3 +91,39 @@ def test_no_other_module_spells_the_words(owner: ModuleType) -> None:
         if isinstance(node, ast.Constant) and node.value in words and path.stem not in {"chunk_names", "agui_names"}
     }
     assert spelled == set()
+
+
+def test_agui_has_calls_results_and_texts_in_the_order_in_which_they_came() -> None:
+    codec = AguiEvents()
+    chunks = codec.begin(Identity("m", "r", "t"))
+    for event in (
+        events.StepStarted(),
+        events.TextDelta("a", "look"),
+        events.ToolCalled("c1", "tool", {}),
+        events.ToolReturned("c1", 1),
+        events.StepEnded(),
+        events.StepStarted(),
+        events.ToolCalled("c2", "tool", {}),
+        events.ToolCalled("c3", "tool", {}),
+        events.ToolReturned("c2", 1),
+        events.ToolReturned("c3", 1),
+        events.StepEnded(),
+        events.StepStarted(),
+        events.TextDelta("b", "done"),
+    ):
+        chunks += codec.feed(event)
+    said = [
+        (chunk["type"], chunk.get("toolCallId"), chunk.get("parentMessageId") or chunk.get("messageId"))
+        for chunk in chunks
+        if chunk["type"] in {agui_names.TOOL_CALL_START, agui_names.TEXT_MESSAGE_START, agui_names.TOOL_CALL_RESULT}
+    ]
+    assert said == [
+        (agui_names.TEXT_MESSAGE_START, None, "m"),
+        (agui_names.TOOL_CALL_START, "c1", "m"),
+        (agui_names.TOOL_CALL_RESULT, "c1", "m-c1"),
+        (agui_names.TOOL_CALL_START, "c2", "m-1"),
+        (agui_names.TOOL_CALL_START, "c3", "m-1"),
+        (agui_names.TOOL_CALL_RESULT, "c2", "m-c2"),
+        (agui_names.TOOL_CALL_RESULT, "c3", "m-c3"),
+        (agui_names.TEXT_MESSAGE_START, None, "m-2"),
+    ]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_streams.agents import Agent, Run, Tool, write
+from durable_streams.agents import Agent, Run, Tool, ToolError, write
 from durable_streams.agents.events import (
     Custom,
     Finished,
@@ -176,9 +176,9 @@ async def test_a_result_without_a_form_is_the_calls_failure(root: str) -> None:
 async def test_an_error_that_is_no_unicode_ends_the_run_all_the_same(root: str) -> None:
     async def source() -> AsyncIterator[str]:
         yield f"half{HALVES[0]}"
-        raise ValueError(HALVES[1])
+        raise ToolError(HALVES[1])
 
-    with pytest.raises(ValueError, match=HALVES[1]):
+    with pytest.raises(ToolError, match=HALVES[1]):
         await write(source(), to=f"{root}/s")
     chunks = await stored(f"{root}/s")
     assert (text_of(chunks), chunks[-1]["type"], chunks[-1]["errorText"]) == ("half\ufffd", "error", "\ufffd")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from durable_streams.agents import (
     Run,
     RunEndedError,
     Tool,
+    ToolError,
     UpstreamCutError,
     UpstreamError,
     current_run,
@@ -68,7 +70,7 @@ async def test_raw_text_tells_every_ending_but_the_ordinary_one(root: str) -> No
     async with astream(f"{root}/s", live=False) as response:
         assert await response.read_text() == "w0 w1 w2 "
     async with astream(f"{root}/t", live=False) as response:
-        assert await response.read_text() == "half\n[failed: broken]\n"
+        assert re.fullmatch(r"half\n\[failed: the agent failed \(error \w+\)\]\n", await response.read_text())
 
 
 async def failing() -> AsyncIterator[str]:
@@ -80,7 +82,8 @@ async def test_a_failure_is_recorded_and_raised(root: str) -> None:
     with pytest.raises(ValueError, match="broken"):
         await write(failing(), to=f"{root}/s")
     chunks = await stored(f"{root}/s")
-    assert chunks[-1] == {"type": "error", "errorText": "broken"}
+    assert chunks[-1]["type"] == "error"
+    assert chunks[-1]["errorText"].startswith("the agent failed (error ")
     assert chunks[-2]["messageMetadata"]["ending"] == "failed"
     assert text_of(chunks) == "half"
 
@@ -215,7 +218,7 @@ async def test_a_tool_that_fails_is_reported_to_the_model(root: str, upstream: S
     upstream.scripts["m"] = Script([ToolUse("c1", "fail", ("{}",))], then=Script([Text("Sorry.")]))
 
     async def fail(_given: Mapping[str, Any]) -> object:
-        raise ValueError("no luck")
+        raise ToolError("no luck")
 
     source = model(upstream, "openai_chat", "m")
     await write(Agent(source, [Tool("fail", fail)]), to=f"{root}/s", messages=HISTORY)
@@ -303,7 +306,7 @@ async def test_an_error_event_is_a_failure(root: str, upstream: ScriptedUpstream
     with pytest.raises(UpstreamError, match="scripted error"):
         await write(Agent(source), to=f"{root}/s", messages=HISTORY)
     await source.aclose()
-    assert "scripted error" in (await stored(f"{root}/s"))[-1]["errorText"]
+    assert "the model's provider reported an error" in (await stored(f"{root}/s"))[-1]["errorText"]
 
 
 async def test_a_model_that_hangs_before_its_first_token_is_given_up(root: str, upstream: ScriptedUpstream) -> None:

@@ -220,7 +220,7 @@ async def test_a_failing_model_says_so(adapter: AdapterProcess, upstream: Script
     ann = await Person.arrive(await browser.profile(), adapter.url, "Ann")
     await ann.say("broken")
     await ann.sees("The model failed: ")
-    assert "scripted error" in (await ann.messages())[-1]["foot"]
+    assert "the model's provider reported an error (error " in (await ann.messages())[-1]["foot"]
     upstream.scripts = {"broken": Script([Text("whole")])}
     await ann.page.click(".message:last-child .foot button")
     await ann.sees("whole")

@@ -47,7 +47,11 @@ if TYPE_CHECKING:
 
 
 class AguiEvents:
-    """One run as AG-UI events. Each text part is a message of its own; the first has the answer's id."""
+    """One run as AG-UI events. Each text part is a message of its own; the first has the answer's id.
+
+    A call belongs to the message before it in its step, or to one without text, so that what a client makes of it has
+    calls, results and texts in the order in which they came.
+    """
 
     def __init__(self) -> None:
         self._message_id = self._run_id = self._thread_id = ""
@@ -55,7 +59,8 @@ class AguiEvents:
         self._reasonings: dict[str, str] = {}
         self._calls: dict[str, str] = {}
         self._returned: set[str] = set()
-        self._text_count = 0
+        self._message_count = 0
+        self._parent: str | None = None
         self._step_count = 0
         self._in_step = False
         self._handlers: Mapping[type[Event], Callable[[Any], list[Chunk]]] = {
@@ -130,15 +135,18 @@ class AguiEvents:
         if not text:
             return chunks
         if part not in self._texts:
-            suffix = f"-{self._text_count}" if self._text_count else ""
-            self._texts[part] = f"{self._message_id}{suffix}"
-            self._text_count += 1
+            self._texts[part] = self._parent = self._next_message()
             chunks.append({"type": names.TEXT_MESSAGE_START, "messageId": self._texts[part], "role": "assistant"})
         return [*chunks, {"type": names.TEXT_MESSAGE_CONTENT, "messageId": self._texts[part], "delta": text}]
 
     def _text_end(self, part: str) -> list[Chunk]:
         message_id = self._texts.pop(part, None)
         return [] if message_id is None else [{"type": names.TEXT_MESSAGE_END, "messageId": message_id}]
+
+    def _next_message(self) -> str:
+        suffix = f"-{self._message_count}" if self._message_count else ""
+        self._message_count += 1
+        return f"{self._message_id}{suffix}"
 
     def _reasoning(self, event: ReasoningDelta) -> list[Chunk]:
         part, text = event.part, event.text
@@ -166,12 +174,14 @@ class AguiEvents:
         chunks: list[Chunk] = []
         if call_id not in self._calls:
             self._calls[call_id] = "input"
+            if self._parent is None:
+                self._parent = self._next_message()
             chunks.append(
                 {
                     "type": names.TOOL_CALL_START,
                     "toolCallId": call_id,
                     "toolCallName": tool,
-                    "parentMessageId": self._message_id,
+                    "parentMessageId": self._parent,
                 }
             )
         if text:
@@ -199,13 +209,14 @@ class AguiEvents:
         if self._calls.pop(call_id, None) is None:
             return []
         self._returned.add(call_id)
+        self._parent = None
         message_id = f"{self._message_id}-{call_id}"
         return [{"type": names.TOOL_CALL_RESULT, "messageId": message_id, "toolCallId": call_id, "content": content}]
 
     def _step_start(self) -> list[Chunk]:
         if self._in_step:
             return []
-        self._in_step = True
+        self._in_step, self._parent = True, None
         self._step_count += 1
         return [{"type": names.STEP_STARTED, "stepName": f"step-{self._step_count}"}]
 

@@ -1,5 +1,7 @@
 // Requests to the adapter.
 
+const JSON_TYPE = 'application/json';
+
 export class Refused extends Error {
   constructor(status, said) {
     super(said);
@@ -13,7 +15,7 @@ export class Refused extends Error {
 }
 
 async function ask(path, body) {
-  const options = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
+  const options = body === undefined ? {} : { method: 'POST', headers: { 'Content-Type': JSON_TYPE }, body: JSON.stringify(body) };
   let response;
   try {
     response = await fetch(path, { cache: 'no-store', ...options });
@@ -27,7 +29,7 @@ async function ask(path, body) {
   } catch {
     // not everything has a body, and what stands between may answer in its own words
   }
-  if (!response.ok) throw new Refused(response.status, said?.error ?? (text.slice(0, 200) || `Answer ${response.status}`));
+  if (!response.ok) throw new Refused(response.status, said?.detail ?? (text.slice(0, 200) || `Answer ${response.status}`));
   return { said, response };
 }
 
@@ -52,5 +54,6 @@ export const present = (sessionId, presence) => ask(`api/sessions/${part(session
 export const look = (sessionId) => ask(`api/chat/${part(sessionId)}/stream`);
 
 export function leave(sessionId, id) {
-  navigator.sendBeacon(`api/sessions/${part(sessionId)}/presence`, JSON.stringify({ id, leave: true }));
+  const body = new Blob([JSON.stringify({ id, leave: true })], { type: JSON_TYPE });
+  navigator.sendBeacon(`api/sessions/${part(sessionId)}/presence`, body);
 }

@@ -6,7 +6,7 @@ const PATH = 'agents/sessions', SHOWN_COUNT = 200;
 
 export class Sessions {
   constructor(nav, onChange) {
-    Object.assign(this, { nav, onChange, known: new Map(), chosen: null });
+    Object.assign(this, { nav, onChange, known: new Map(), changed: new Set(), chosen: null });
   }
 
   // Read the last ones and follow from there. Until the first session there is no list.
@@ -34,7 +34,15 @@ export class Sessions {
   }
 
   #take(rows) {
-    for (const { type, key, value } of rows) if (type === 'session' && value) this.known.set(key, value);
+    for (const { type, key, value, headers } of rows) {
+      if (type !== 'session') continue;
+      // The announcement of a session may come after somebody has renamed or deleted it.
+      const isNews = headers?.operation !== 'insert';
+      if (!isNews && this.changed.has(key)) continue;
+      if (isNews) this.changed.add(key);
+      if (value) this.known.set(key, value);
+      else this.known.delete(key);
+    }
     this.draw();
     this.onChange();
   }

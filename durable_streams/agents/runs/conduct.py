@@ -19,6 +19,7 @@ from durable_streams.agents.events import Ending
 from durable_streams.agents.runs.drive import drive
 from durable_streams.agents.runs.scope import Scope
 from durable_streams.agents.runs.writer import StreamWriter
+from durable_streams.agents.telling import Teller
 from durable_streams.client import DurableStreamError, FetchError
 
 if TYPE_CHECKING:
@@ -57,14 +58,24 @@ class Conductor:
         codec: makes chunks of events.
         pace: how deltas are gathered.
         epoch: of the producer, see ``StreamWriter``.
+        teller: says in the ending what went wrong.
 
     Attributes:
         writer: writes the run's stream.
     """
 
-    def __init__(self, stream: AsyncDurableStream, codec: Codec, *, pace: Pace | None = None, epoch: int = 0) -> None:
+    def __init__(
+        self,
+        stream: AsyncDurableStream,
+        codec: Codec,
+        *,
+        pace: Pace | None = None,
+        epoch: int = 0,
+        teller: Teller | None = None,
+    ) -> None:
         self.writer = StreamWriter(stream, codec, pace=pace, epoch=epoch, on_failure=self._cancel)
         self._url = stream.url
+        self._teller = teller or Teller()
         self._scope = Scope()
         self._stop: Ending | None = None
         self._over = False
@@ -109,7 +120,7 @@ class Conductor:
         if isinstance(error, RunEndedError):
             raise error
         if error is not None:
-            return Ended(self._counted(Ending("failed", reason=str(error) or type(error).__name__)), error)
+            return Ended(self._counted(Ending("failed", reason=self._teller.of_run(error))), error)
         return Ended(self._counted(driving.result()))
 
     async def last_word(self, ending: Ending) -> None:

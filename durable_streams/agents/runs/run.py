@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from durable_streams.agents.errors import ToolCancelledError
 from durable_streams.agents.events import ToolCalled, ToolFailed, ToolReturned
 from durable_streams.agents.plain import storable
+from durable_streams.agents.telling import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -94,6 +95,7 @@ class Run:
         memory: what runs of the conversation keep for each other; ``None`` where there is no session.
         answer: parts of the answer that an earlier owner has finished, whole steps; a source is given any only if it is
             ``resumable``, and goes on behind them.
+        teller: says what went wrong.
     """
 
     identity: Identity
@@ -102,6 +104,7 @@ class Run:
     request: Mapping[str, Any] = field(default_factory=dict)
     memory: Memory | None = None
     answer: Sequence[Mapping[str, Any]] = ()
+    teller: Teller = field(default_factory=Teller)
 
     def emit(self, event: Event) -> None:
         """Say what happened, from anywhere inside the run; a source may also yield it."""
@@ -126,7 +129,7 @@ class Run:
             RunEndedError: somebody else has ended the run; the function has not run.
             NoFormError: what the function returned cannot be recorded, or is too large; its failure is.
             ToolCancelledError: the function cancelled itself, which is its failure as well.
-            Exception: the function's own, recorded as the call's failure.
+            Exception: the function's own; its failure is recorded, in its own words if it is a ``ToolError``.
         """
         call = self._under_free_id(call)
         self.emit(call)
@@ -134,7 +137,7 @@ class Run:
         try:
             output = await _result_of(function, call.tool)
         except Exception as error:
-            self.emit(ToolFailed(call.call_id, str(error) or type(error).__name__))
+            self.emit(ToolFailed(call.call_id, self.teller.of_tool(error, call.tool)))
             await self.durable()
             raise
         self.emit(ToolReturned(call.call_id, output))

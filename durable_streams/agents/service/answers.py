@@ -1,4 +1,4 @@
-"""How answers look: JSON, CORS, and which error becomes which status."""
+"""How requests are taken and answered: JSON in and out, and who is let in at all."""
 
 from __future__ import annotations
 
@@ -6,51 +6,40 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-import structlog
 from aiohttp import web
 
-from durable_streams.agents.errors import AgentError
 from durable_streams.agents.plain import encoded
-from durable_streams.agents.sessions.adapter import BusyError
-from durable_streams.agents.sessions.events import InvalidEventError
-from durable_streams.agents.sessions.places import InvalidIdError
-from durable_streams.agents.sessions.prompts import InvalidPromptError
-from durable_streams.client import DurableStreamError, FetchError
+from durable_streams.agents.service.access import ANY
+from durable_streams.agents.service.problems import (
+    BadBodyError,
+    ForeignOriginError,
+    NotJsonError,
+    UnknownHostError,
+    of_router,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from durable_streams.agents.service.access import Access
+    from durable_streams.agents.telling import Teller
+
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-log = structlog.get_logger(__name__)
-
+ACCESS: Final[web.AppKey[Access]] = web.AppKey("access")
+TELLER: Final[web.AppKey[Teller]] = web.AppKey("teller")
+JSON: Final = "application/json"
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 EXPOSED: Final = (
     "Location, Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, X-Vercel-AI-UI-Message-Stream"
 )
-CORS: Final[Mapping[str, str]] = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": EXPOSED,
-}
 PREFLIGHT: Final[Mapping[str, str]] = {
-    **CORS,
-    "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "*, Authorization, Content-Type, Idempotency-Key, User-Agent",
     "Access-Control-Max-Age": "86400",
 }
-
-_STATUSES: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
-    (BusyError, HTTPStatus.CONFLICT),
-    (InvalidIdError, HTTPStatus.BAD_REQUEST),
-    (InvalidPromptError, HTTPStatus.BAD_REQUEST),
-    (InvalidEventError, HTTPStatus.BAD_REQUEST),
-    (AgentError, HTTPStatus.SERVICE_UNAVAILABLE),
-    (FetchError, HTTPStatus.SERVICE_UNAVAILABLE),
-    (DurableStreamError, HTTPStatus.BAD_GATEWAY),
-)
-
-
-class BadBodyError(AgentError):
-    """A request's body that is not a JSON object."""
 
 
 def json_answer(
@@ -60,7 +49,7 @@ def json_answer(
     return web.Response(
         body=encoded(body),
         status=status,
-        content_type="application/json",
+        content_type=JSON,
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
 
@@ -82,29 +71,44 @@ async def json_body(request: web.Request) -> dict[str, Any]:
 
 
 @web.middleware
-async def errors_and_cors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn exceptions into answers, and let every origin read all of them."""
-    if request.method == "OPTIONS":
-        return web.Response(status=HTTPStatus.NO_CONTENT, headers=PREFLIGHT)
+async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let in whom ``Access`` lets in, and turn what goes wrong into answers."""
     try:
-        answer = await handler(request)
-    except web.HTTPException as refusal:
-        refusal.headers.update(CORS)
-        raise
-    except (AgentError, DurableStreamError, FetchError) as error:
-        answer = _refusal(error)
-    if not answer.prepared:
-        answer.headers.update(CORS)
-    return answer
+        _check(request)
+        if request.method == "OPTIONS":
+            return web.Response(status=HTTPStatus.NO_CONTENT, headers=PREFLIGHT)
+        return await handler(request)
+    except web.HTTPException as refused:
+        if refused.status < HTTPStatus.BAD_REQUEST:
+            raise
+        return of_router(refused)
+    except ConnectionResetError:
+        raise  # nobody is there to be told
+    except Exception as error:  # noqa: BLE001 whatever it is, its text is not for strangers
+        return refusal(error, request.app[TELLER], request.path)
 
 
-def _refusal(error: Exception) -> web.Response:
-    status = HTTPStatus.BAD_REQUEST
-    if not isinstance(error, BadBodyError):
-        status = next(status for kind, status in _STATUSES if isinstance(error, kind))
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("request_failed", error=str(error))
-    said: dict[str, object] = {"error": str(error)}
-    if isinstance(error, BusyError):
-        said["generationId"] = error.generation.id
-    return json_answer(said, status=status)
+async def add_cors(request: web.Request, response: web.StreamResponse) -> None:
+    """Let the pages of allowed origins read an answer, whatever it is."""
+    access, origin = request.app[ACCESS], request.headers.get("Origin")
+    if not access.origins:
+        return
+    if ANY in access.origins:
+        response.headers["Access-Control-Allow-Origin"] = ANY
+    else:
+        response.headers.add("Vary", "Origin")
+        if origin is None or not access.allows(origin):
+            return
+        response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Access-Control-Expose-Headers"] = EXPOSED
+
+
+def _check(request: web.Request) -> None:
+    access = request.app[ACCESS]
+    if not access.answers_to(request.headers):
+        raise UnknownHostError
+    is_asking = request.method == "OPTIONS"
+    if (request.method not in READS or is_asking) and access.is_foreign(request.headers):
+        raise ForeignOriginError
+    if request.method not in READS and request.body_exists and request.content_type != JSON:
+        raise NotJsonError(request.headers.get("Content-Type", "one without a type"))

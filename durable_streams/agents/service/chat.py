@@ -11,19 +11,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.events import Ending
-from durable_streams.agents.service.answers import CORS, json_answer, json_body
+from durable_streams.agents.plain import encoded
+from durable_streams.agents.service.answers import TELLER, json_answer, json_body
+from durable_streams.agents.service.event_streams import EVENT_STREAM, as_events
 from durable_streams.agents.sessions.places import checked_id
 from durable_streams.agents.sessions.prompts import InvalidPromptError, Prompt, checked_message
+from durable_streams.client import DurableStreamError, FetchError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from durable_streams.agents.sessions.adapter import Adapter
     from durable_streams.agents.sessions.rows import Generation
 
 ADAPTER: Final[web.AppKey[Adapter]] = web.AppKey("adapter")
 NAME_MAX_CHARS: Final = 1_000
 """Of names and reasons, which are stored in rows; what is beyond is cut off."""
-EVENT_STREAM: Final = "text/event-stream"
 _KNOWN: Final = frozenset({"id", "messages", "trigger", "messageId", "by", "txid"})
 
 
@@ -116,21 +121,16 @@ def _stream_answer(adapter: Adapter, generation: Generation, status: HTTPStatus)
 
 
 async def _as_events(request: web.Request, generation: Generation) -> web.StreamResponse:
-    response = web.StreamResponse(
-        headers={
-            **CORS,
-            "Content-Type": EVENT_STREAM,
-            "Cache-Control": "no-cache",
-            "X-Accel-Buffering": "no",
-            "x-vercel-ai-ui-message-stream": "v1",
-        }
-    )
-    await response.prepare(request)
+    return await as_events(request, _chunks(request, generation), {"x-vercel-ai-ui-message-stream": "v1"})
+
+
+async def _chunks(request: web.Request, generation: Generation) -> AsyncGenerator[bytes, None]:
     try:
         async with request.app[ADAPTER].places.stream(generation.stream).stream(live=True) as chunks:
             async for chunk in chunks.iter_messages():
-                await response.write(b"data: " + chunk + b"\n\n")
-        await response.write(b"data: [DONE]\n\n")
-    except ConnectionResetError:
-        pass  # the reader has gone; the run goes on
-    return response
+                yield chunk
+    except (DurableStreamError, FetchError) as error:
+        # Headers are out, so it is said in the stream; without the end mark nobody takes it for the answer's own.
+        yield encoded({"type": names.ERROR, "errorText": request.app[TELLER].of_request(error, request.path)})
+        return
+    yield b"[DONE]"

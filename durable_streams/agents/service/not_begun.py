@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from durable_streams.agents.service.answers import CORS
-from durable_streams.agents.service.chat import ADAPTER, EVENT_STREAM, stream_url
+from durable_streams.agents.service.chat import ADAPTER, stream_url
+from durable_streams.agents.service.event_streams import EVENT_STREAM
 from durable_streams.client import StreamNotFoundError
 
 if TYPE_CHECKING:
     from durable_streams.agents.sessions.places import Places
 
-WAIT_S: Final = 20.0
-"""How long a live reader is kept waiting in one request."""
+WAIT_S: Final = 15.0
+"""How long a live reader is kept waiting in one request: no longer than any event stream here is silent."""
 LOOK_S: Final = 0.25
 LOOK_MAX_S: Final = 1.0
 """Time between two looks whether the stream is there: short at first, as a prompt often follows at once."""
@@ -50,7 +50,7 @@ async def to_stream(request: web.Request, path: str) -> web.StreamResponse:
 
 async def _events(request: web.Request, path: str) -> web.StreamResponse:
     """Keep a reader of events waiting; it comes back when this ends."""
-    response = web.StreamResponse(headers={**CORS, "Content-Type": EVENT_STREAM, "Cache-Control": "no-cache"})
+    response = web.StreamResponse(headers={"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache"})
     await response.prepare(request)
     try:
         await response.write(_CONTROL)

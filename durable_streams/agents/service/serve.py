@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from durable_streams.agents.models import ModelChoice, NoModel, choose
+from durable_streams.agents.models import ModelChoice, NoModel, choose, imported
+from durable_streams.agents.service.access import Access
 from durable_streams.agents.service.app import make_app
 from durable_streams.agents.sessions.adapter import Adapter
 from durable_streams.agents.sessions.settings import Settings
@@ -41,12 +42,18 @@ class ServiceConfig:
         choice: of the model.
         host: address to listen on; ``0.0.0.0`` and ``::`` are all of them.
         port: 0 takes a free one.
+        cors_origins: pages of these origins may read and write; ``*`` are all.
+        on_finish: ``module:name`` of a function that is told of each ending.
+        allowed_hosts: names besides its own that it is reached under; needed on a loopback address behind a proxy.
     """
 
     settings: Settings = field(default_factory=Settings)
     choice: ModelChoice = field(default_factory=ModelChoice)
     host: str = "127.0.0.1"
     port: int = 4438
+    cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    on_finish: str | None = None
 
 
 class Service:
@@ -56,11 +63,14 @@ class Service:
         config: see there.
 
     Raises:
-        SourceNotFoundError: the choice names a source that is not there.
+        SourceNotFoundError: the choice, or ``on_finish``, names what is not there.
+        InvalidAccessError: an origin or a host that is none.
     """
 
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
+        self._access = Access.of(config.host, origins=config.cors_origins, hosts=config.allowed_hosts)
+        self._on_finish = [] if config.on_finish is None else [imported(config.on_finish)]
         chosen = choose(config.choice, os.environ)
         self._source: Source = NoModel(NO_MODEL) if chosen is None else chosen.source
         self._about = NO_MODEL if chosen is None else chosen.about
@@ -86,8 +96,8 @@ class Service:
     async def _serve(self, listen: ListenForStop, tell: Tell) -> None:
         told = asyncio.Event()
         listen(asyncio.get_running_loop(), told)
-        adapter = Adapter(self._config.settings, self._source)
-        app = make_app(adapter, {"model": self._about})
+        adapter = Adapter(self._config.settings, self._source, on_finish=self._on_finish)
+        app = make_app(adapter, {"model": self._about}, access=self._access)
         # Not cancelled with its connection: whoever goes away has not asked for a stop.
         runner = web.AppRunner(app, handler_cancellation=False, shutdown_timeout=1, access_log=None)
         await runner.setup()

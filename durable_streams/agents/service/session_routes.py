@@ -11,30 +11,26 @@ from aiohttp import web
 from durable_streams.agents.service.answers import json_answer, json_body
 from durable_streams.agents.service.chat import ADAPTER, prompt_of, stream_url
 from durable_streams.agents.service.not_begun import to_stream
-from durable_streams.agents.sessions.adapter import SESSIONS_PATH
+from durable_streams.agents.sessions.catalogue import SESSIONS_PATH, latest
+from durable_streams.agents.sessions.editing import page
 from durable_streams.agents.sessions.events import InvalidEventError, add_events, be_present
 from durable_streams.agents.sessions.places import agui_path, checked_id, session_path
 from durable_streams.agents.sessions.prompts import Prompt
-from durable_streams.client import StreamNotFoundError
 
 if TYPE_CHECKING:
     from durable_streams.agents.sessions.adapter import Adapter
     from durable_streams.agents.sessions.session import Session
 
 SESSIONS_SHOWN: Final = 200
+MESSAGES_MAX: Final = 1000
+"""Largest ``limit`` of messages."""
 
 
 async def get_sessions(request: web.Request) -> web.StreamResponse:
     """``GET /api/sessions``: the latest sessions, newest first."""
     adapter = request.app[ADAPTER]
-    try:
-        async with adapter.places.stream(SESSIONS_PATH).stream(tail=SESSIONS_SHOWN, live=False) as response:
-            rows = await response.read_json()
-    except StreamNotFoundError:
-        rows = []
-    return json_answer(
-        {"streamUrl": stream_url(adapter, SESSIONS_PATH), "sessions": [one["value"] for one in reversed(rows)]}
-    )
+    sessions = await latest(adapter.places, SESSIONS_SHOWN)
+    return json_answer({"streamUrl": stream_url(adapter, SESSIONS_PATH), "sessions": sessions})
 
 
 async def get_session(request: web.Request) -> web.StreamResponse:
@@ -45,6 +41,7 @@ async def get_session(request: web.Request) -> web.StreamResponse:
     return json_answer(
         {
             "id": session.session_id,
+            "title": state.about.get("title"),
             "streamUrl": stream_url(adapter, session_path(session.session_id)),
             "messages": list(state.messages.values()),
             "generations": [
@@ -56,10 +53,14 @@ async def get_session(request: web.Request) -> web.StreamResponse:
 
 
 async def get_messages(request: web.Request) -> web.StreamResponse:
-    """``GET /api/sessions/{id}/messages``: the messages that are stored, in the order of the conversation."""
+    """``GET /api/sessions/{id}/messages?before=&limit=``: stored messages, in the order of the conversation.
+
+    ``before`` in the answer asks for the messages before them.
+    """
     _, session = _session(request)
-    state = await session.refresh()
-    return json_answer({"messages": sorted(state.messages.values(), key=lambda one: one.get("order", -1))})
+    before, limit = request.query.get("before"), _limit(request.query.get("limit"))
+    shown = page(await session.refresh(), before=before, limit=limit)
+    return json_answer({"messages": shown.messages, "before": shown.before})
 
 
 async def get_usage(request: web.Request) -> web.StreamResponse:
@@ -121,6 +122,14 @@ async def post_presence(request: web.Request) -> web.StreamResponse:
         raise InvalidEventError("presence has an id, a non-empty string")
     await be_present(session, key, body, now_ms=adapter.now_ms(), lasts_ms=adapter.settings.presence_ms)
     return json_answer({"lasts_ms": adapter.settings.presence_ms})
+
+
+def _limit(given: str | None) -> int | None:
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and 0 < int(given) <= MESSAGES_MAX):
+        raise InvalidEventError(f"limit is a whole number from 1 to {MESSAGES_MAX}")
+    return int(given)
 
 
 def _session(request: web.Request) -> tuple[Adapter, Session]:

@@ -19,8 +19,12 @@ from durable_streams.agents.events import Ending
 from durable_streams.agents.sessions.beacon import Beacon
 from durable_streams.agents.sessions.begun import begun
 from durable_streams.agents.sessions.bulk import forget_asked, keep_asked
+from durable_streams.agents.sessions.catalogue import announce
+from durable_streams.agents.sessions.counts import Counts
 from durable_streams.agents.sessions.endings import fail, fence, finalize, read, reap
 from durable_streams.agents.sessions.leases import Leases
+from durable_streams.agents.sessions.ledger import DayLimitError, Ledger, SessionLimitError
+from durable_streams.agents.sessions.outcomes import Outcomes
 from durable_streams.agents.sessions.owner import Owner
 from durable_streams.agents.sessions.persist import until_answered
 from durable_streams.agents.sessions.places import JSON, Places, generation_path
@@ -28,27 +32,28 @@ from durable_streams.agents.sessions.projection import project
 from durable_streams.agents.sessions.prompts import InvalidPromptError, history, new_message, plan, rewrites
 from durable_streams.agents.sessions.pulse import Pulse
 from durable_streams.agents.sessions.reaper import Reaper
-from durable_streams.agents.sessions.rows import Generation, generation_row, row
+from durable_streams.agents.sessions.rows import Generation, generation_row
 from durable_streams.agents.sessions.session import Session
 from durable_streams.agents.sessions.stopping import Stopped, Stopping
 from durable_streams.agents.sessions.taking import handed_request, take
+from durable_streams.agents.sessions.webhook import Webhook
 from durable_streams.agents.sources.base import refusal_of
 from durable_streams.client import ProducerTriple, SequenceGapError
 from durable_streams.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
     from typing import Self
 
     from durable_streams.agents.events import Event
     from durable_streams.agents.runs.run import Run
     from durable_streams.agents.sessions.begun import Begun
+    from durable_streams.agents.sessions.outcomes import OnFinish, RunEnded
     from durable_streams.agents.sessions.prompts import Plan, Prompt
     from durable_streams.agents.sessions.settings import Settings
     from durable_streams.agents.sources.base import Source
     from durable_streams.runtime.clock import Clock
 
-SESSIONS_PATH: Final = "agents/sessions"
 SESSIONS_KEPT: Final = 10_000
 """Sessions whose state is kept in memory; forgotten ones are read again when needed."""
 ATTEMPTS_MAX: Final = 50
@@ -69,6 +74,8 @@ class BusyError(AgentError):
         generation: what is being written.
     """
 
+    public = True
+
     def __init__(self, generation: Generation) -> None:
         super().__init__("an answer is being written; stop it first")
         self.generation = generation
@@ -81,6 +88,15 @@ class DrainingError(AgentError):
 
     def __init__(self) -> None:
         super().__init__("this process is about to end; try again")
+
+
+_REFUSALS: Final[Mapping[type[AgentError], str]] = {
+    BusyError: "busy",
+    DayLimitError: "day-limit",
+    DrainingError: "draining",
+    SessionLimitError: "session-limit",
+}
+"""Refusals of prompts that are counted."""
 
 
 class NothingMore:
@@ -107,9 +123,13 @@ class Adapter:
         settings: see ``Settings``.
         source: answers the prompts.
         clock: wall clock.
+        on_finish: told of each ending that this process records, after it is, at most once: a coroutine function, or
+            one that is run in a thread.
     """
 
-    def __init__(self, settings: Settings, source: Source, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, source: Source, *, clock: Clock | None = None, on_finish: Sequence[OnFinish] = ()
+    ) -> None:
         self.settings = settings
         self.places = Places(settings.streams_url)
         self._source = source
@@ -118,17 +138,29 @@ class Adapter:
         self._beacon = Beacon(self.places, self._clock)
         self._leases = Leases(self._name, lease_ms=settings.lease_ms, renew_ms=settings.renew_ms)
         self._pulse = Pulse(settings, self._name, self._clock)
+        self.counts = Counts()
+        self._ledger = Ledger(self.places, self._clock, settings.limits)
+        self._outcomes = Outcomes(
+            self.places,
+            counts=self.counts,
+            ledger=self._ledger,
+            on_finish=on_finish,
+            delivers=settings.webhook is not None,
+        )
         self._sessions: dict[str, Session] = {}
         self._owners: dict[str, Owner] = {}
         self._claiming: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reaper = Reaper(self, self._beacon, self._leases)
         self._stopping = Stopping(self)
-        self._lists = self._draining = False
+        self._draining = False
 
     async def __aenter__(self) -> Self:
         self._pulse.start()
         self.aside(self._reaper.run())
+        if self.settings.webhook is not None:
+            webhook = Webhook(self.places, self.settings.webhook, clock=self._clock, counts=self.counts)
+            self.aside(webhook.run())
         return self
 
     @property
@@ -162,6 +194,8 @@ class Adapter:
             await asyncio.wait([asyncio.ensure_future(owner.ended()) for owner in owners], timeout=SHUTDOWN_S)
             if runs := self._run_tasks():
                 await asyncio.wait(runs, timeout=SHUTDOWN_S)
+        if hooks := {task for task in self._tasks if task.get_name().startswith("on_finish ")}:
+            await asyncio.wait(hooks, timeout=SHUTDOWN_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -179,6 +213,10 @@ class Adapter:
                 del self._sessions[forgotten]
         return session
 
+    def forget(self, session_id: str) -> None:
+        """Know nothing of a session any more: it was deleted."""
+        self._sessions.pop(session_id, None)
+
     def owners(self, session_id: str) -> list[Owner]:
         """Return those of a session's runs that are this process's, in turn order."""
         mine = [owner for owner in self._owners.values() if owner.session_id == session_id]
@@ -189,10 +227,18 @@ class Adapter:
 
         Raises:
             DrainingError: this process is about to end.
+            SessionLimitError, DayLimitError: the tokens that may be taken have been.
             BusyError: another prompt is being answered and ``on_busy`` is ``reject``.
             InvalidPromptError: nothing to answer, or nothing that the source can; nothing was written.
             DurableStreamError, FetchError: the server refused or cannot be reached.
         """
+        try:
+            return await self._ask(session_id, prompt)
+        except tuple(_REFUSALS) as refusal:
+            self.counts.refused(_REFUSALS[type(refusal)])
+            raise
+
+    async def _ask(self, session_id: str, prompt: Prompt) -> Asked:
         if self._draining:
             raise DrainingError
         session = self.session(session_id)
@@ -203,13 +249,13 @@ class Adapter:
         for _ in range(ATTEMPTS_MAX):
             await self._refresh(session)
             planned = plan(session.state, prompt)
-            same = _same(session, planned)
+            same = _same(session, planned, prompt.run_id)
             if same is not None:
                 return Asked(same, created=False)
             active = session.state.active()
             if active and self.settings.on_busy == "reject":
                 # A client may have read the end of the last answer before the session was told of it.
-                if await finalize(self.places, session, active[0]) is None:
+                if await finalize(self.places, session, active[0], noting=self) is None:
                     raise BusyError(active[0])
                 continue
             if active and self.settings.on_busy == "interrupt":
@@ -217,6 +263,7 @@ class Adapter:
                 for one in active:
                     await self.stop(session_id, ending, one.id)
                 continue
+            await self._ledger.check(session.state, prompt.by)
             generation = await self._start(session, planned, prompt)
             if generation is not None:
                 return Asked(generation, created=True)
@@ -232,6 +279,19 @@ class Adapter:
     async def stop(self, session_id: str, ending: Ending, gid: str | None = None) -> Stopped:
         """Stop what is being written, whoever runs it; see ``Stopping.stop``."""
         return await self._stopping.stop(session_id, ending, gid)
+
+    async def note(self, ended: RunEnded) -> None:
+        """Take note of an ending, before its row is written; see ``Outcomes``."""
+        await self._outcomes.note(ended)
+
+    def written(self, ended: RunEnded) -> None:
+        """Tell of an ending whose row this process has written."""
+        for telling in self._outcomes.written(ended):
+            self.aside(telling, name=f"on_finish {ended.generation.id}")
+
+    def metrics(self) -> str:
+        """Return what this process has done, in Prometheus' text format."""
+        return self.counts.text(len(self._owners))
 
     def now_ms(self) -> int:
         """Return Unix milliseconds."""
@@ -260,7 +320,7 @@ class Adapter:
             self._own(session, taken, request=taken.request or {}, left=left)
             return
         await reap(self.places, generation, self._clock.now_ms())
-        if await finalize(self.places, session, taken) is not None:
+        if await finalize(self.places, session, taken, noting=self) is not None:
             await self.project(session, taken)
 
     def _may_go_on(self, taken: Generation) -> bool:
@@ -317,6 +377,7 @@ class Adapter:
             started_by=prompt.by,
             retry_of=next((g.id for g in reversed(state.generations.values()) if g.prompt == planned.key), None),
             agui=prompt.agui,
+            run_id=prompt.run_id,
             request=handed_request(prompt.request),
         )
         stream = self.places.stream(generation.stream)
@@ -346,6 +407,7 @@ class Adapter:
     ) -> None:
         owner = Owner(self.places, session, generation, settings=self.settings, clock=self._clock, begun=left)
         self._owners[generation.id] = owner
+        self.counts.started()
         source = NothingMore() if left is not None and left.is_complete else self._source
         self.aside(self._run(session, owner, source=source, request=request), name=f"run {generation.id}")
 
@@ -386,13 +448,13 @@ class Adapter:
 
     async def _recorded(self, session: Session, owner: Owner, left: Ending) -> Generation | None:
         """Write the final row and return it; ``None``: another process has taken the run over."""
-        final = await finalize(self.places, session, owner.generation)
+        final = await finalize(self.places, session, owner.generation, noting=self)
         if final is None:
             known = (await session.refresh()).generations[owner.generation.id]
             if known.epoch > owner.generation.epoch:
                 return None
             await fail(self.places, owner.generation, replace(left, at_ms=self._clock.now_ms()))
-            final = await finalize(self.places, session, owner.generation)
+            final = await finalize(self.places, session, owner.generation, noting=self)
         if final is None:
             raise AssertionError("a stream that was just closed is open")
         return final
@@ -412,12 +474,7 @@ class Adapter:
 
     async def _announce(self, session_id: str, title: str) -> None:
         """Add a new session to the list of all."""
-        stream = self.places.stream(SESSIONS_PATH)
-        if not self._lists:
-            await stream.create_stream(content_type=JSON)
-            self._lists = True
-        value: dict[str, Any] = {"id": session_id, "title": title, "created_at": self._clock.now_ms()}
-        await stream.append_as(ProducerTriple(f"session:{session_id}", 0, 0), [row("session", session_id, value)])
+        await announce(self.places, {"id": session_id, "title": title, "created_at": self._clock.now_ms()})
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str | None = None) -> asyncio.Task[T]:
         """Run something that ends with the process; what it raises is logged."""
@@ -437,10 +494,16 @@ class Adapter:
             log.error("task_failed", task=task.get_name(), exc_info=error)
 
 
-def _same(session: Session, planned: Plan) -> Generation | None:
-    """Return the generation that answers this very prompt: an active one, or a submitted one's finished answer."""
+def _same(session: Session, planned: Plan, run_id: str | None) -> Generation | None:
+    """Return the generation that answers this very prompt: an active one, or a submitted one's finished answer.
+
+    If the asker has named the run, that is the one, however it ended.
+    """
     for generation in reversed(session.state.generations.values()):
-        if generation.prompt == planned.key and (
+        if run_id is not None:
+            if generation.run_id == run_id:
+                return generation
+        elif generation.prompt == planned.key and (
             generation.active or (generation.status == "finished" and not rewrites(planned.key))
         ):
             return generation

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 import structlog
@@ -16,9 +16,10 @@ import structlog
 from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.codecs.message import message_of
 from durable_streams.agents.codecs.ui_chunks import UiChunks, ending_of, terminal
-from durable_streams.agents.events import Ending
+from durable_streams.agents.events import Ending, Usage
 from durable_streams.agents.runs.writer import GENERATOR
 from durable_streams.agents.sessions.bulk import ROW_MAX_BYTES, keep, kept_path, parted, unkept
+from durable_streams.agents.sessions.outcomes import RunEnded
 from durable_streams.agents.sessions.rows import CONTROL, Generation, generation_row, message_row, row
 from durable_streams.agents.usage import told_usage, usage_told
 from durable_streams.client import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from durable_streams.agents.codecs.base import Chunk
     from durable_streams.agents.sessions.places import Places
     from durable_streams.agents.sessions.session import Session
+    from durable_streams.client import IdempotentAppendResult
 
 STOP: Final = ProducerTriple("stop", 0, 0)
 REAP: Final = ProducerTriple("reap", 0, 0)
@@ -122,7 +124,19 @@ async def read(places: Places, generation: Generation) -> Stored:
         return Stored([], closed=True, offset="")
 
 
-async def finalize(places: Places, session: Session, generation: Generation) -> Generation | None:
+class Noting(Protocol):
+    """Whoever keeps account of endings."""
+
+    async def note(self, ended: RunEnded) -> None:
+        """Take note of an ending, before its row is written; perhaps again."""
+
+    def written(self, ended: RunEnded) -> None:
+        """Know that this process has written its row."""
+
+
+async def finalize(
+    places: Places, session: Session, generation: Generation, *, noting: Noting | None = None
+) -> Generation | None:
     """Write a closed generation's final row and message to its session, once, and return it; ``None`` if it is open."""
     stored = await read(places, generation)
     if not stored.closed:
@@ -143,11 +157,18 @@ async def finalize(places: Places, session: Session, generation: Generation) -> 
         usage=None if usage is None else told_usage(usage),
     )
     message = {**told, "order": generation.turn * 2 + 1}
-    await _tell(places, session, message=message if message["id"] else None, final=final)
+    ended = RunEnded(session.session_id, final, message, usage or Usage())
+    if noting is not None:
+        await noting.note(ended)
+    result = await _tell(places, session, message=message if message["id"] else None, final=final)
+    if noting is not None and not (result.duplicate and not result.in_doubt):
+        noting.written(ended)
     return final
 
 
-async def _tell(places: Places, session: Session, *, message: dict[str, Any] | None, final: Generation) -> None:
+async def _tell(
+    places: Places, session: Session, *, message: dict[str, Any] | None, final: Generation
+) -> IdempotentAppendResult:
     """Append the final rows: with the message, or with less of it if the server takes no more, or without."""
     path = kept_path(final.stream)
     triple = row_triple(final.id, FINAL_EPOCH, 0)
@@ -157,11 +178,11 @@ async def _tell(places: Places, session: Session, *, message: dict[str, Any] | N
             if items and is_kept:
                 await keep(places, path, items)
             rows = [message_row(small if is_kept else unkept(small)), generation_row(final)]
-            await session.append(triple, rows)
+            result = await session.append(triple, rows)
         except DurableStreamError as refusal:
             if refusal.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 raise
             log.warning("final_row_too_large", session=session.session_id, generation=final.id, max_bytes=max_bytes)
         else:
-            return
-    await session.append(triple, [generation_row(final)])
+            return result
+    return await session.append(triple, [generation_row(final)])

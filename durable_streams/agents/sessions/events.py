@@ -27,6 +27,8 @@ PRESENT_MAX: Final = 1000
 class InvalidEventError(AgentError):
     """Not a State-Protocol change event, or one that only the adapter writes."""
 
+    public = True
+
 
 async def add_events(session: Session, events: Sequence[object], key: str | None) -> None:
     """Append change events as one.

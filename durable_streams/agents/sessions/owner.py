@@ -26,6 +26,7 @@ from durable_streams.agents.sessions.memory import SessionMemory
 from durable_streams.agents.sessions.persist import until_answered
 from durable_streams.agents.sessions.prompts import history
 from durable_streams.agents.sessions.rows import Generation, generation_row
+from durable_streams.agents.telling import Teller
 from durable_streams.client import DurableStreamError, FetchError, StaleEpochError
 from durable_streams.client.retry import PATIENT
 
@@ -83,7 +84,8 @@ class Owner:
             # Stored already: the stream was created with it.
             codec.begin(self._identity())
         stream = places.stream(generation.stream, PATIENT)
-        self._conductor = Conductor(stream, codec, pace=settings.pace, epoch=generation.epoch)
+        self._teller = Teller(settings.show_errors)
+        self._conductor = Conductor(stream, codec, pace=settings.pace, epoch=generation.epoch, teller=self._teller)
         self._ended = asyncio.Event()
         self._has_turn = generation.status != "queued"
         self.handed_on = False
@@ -142,10 +144,10 @@ class Owner:
         messages = await restored(self._places, self.session_id, messages)
         writer, memory = self._conductor.writer, SessionMemory(self._session)
         if self._begun is None:
-            return Run(self._identity(), messages, writer, request, memory)
+            return Run(self._identity(), messages, writer, request, memory, teller=self._teller)
         for event in self._begun.closing:
             writer.put(event)
-        return Run(self._identity(), messages, writer, request, memory, self._begun.parts)
+        return Run(self._identity(), messages, writer, request, memory, self._begun.parts, self._teller)
 
     async def _conclude(self, ended: Ended) -> None:
         writer = self._conductor.writer

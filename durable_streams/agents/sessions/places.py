@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from durable_streams.agents.errors import AgentError
-from durable_streams.client import AsyncDurableStream, BatchAppender
+from durable_streams.client import AsyncDurableStream, BatchAppender, list_streams
 from durable_streams.client.retry import PATIENT
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.~-]{1,128}", re.ASCII)
 
 class InvalidIdError(AgentError):
     """A session id that could not be part of a path."""
+
+    public = True
 
 
 def checked_id(given: object) -> str:
@@ -92,6 +94,15 @@ class Places:
         """Return everything in a JSON stream."""
         async with self.stream(path).stream(live=False) as response:
             return await response.read_json()
+
+    async def below(self, path: str) -> list[str]:
+        """Return the paths of a stream and of all that are below it, the deepest first.
+
+        Raises:
+            StreamNotFoundError: the server does not list its streams.
+        """
+        found = [one.path async for one in list_streams(self.root_url, prefix=path, client=self.session)]
+        return [one for one in reversed(found) if one == path or one.startswith(f"{path}/")]
 
     async def aclose(self) -> None:
         """Close all connections."""

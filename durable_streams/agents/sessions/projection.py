@@ -7,6 +7,7 @@ crash, and every event is there once, in order.
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from durable_streams.agents.codecs import AguiEvents, Identity
@@ -14,12 +15,13 @@ from durable_streams.agents.codecs import agui_names as names
 from durable_streams.agents.codecs.reading import event_of
 from durable_streams.agents.codecs.ui_chunks import ending_of
 from durable_streams.agents.events import Ending
+from durable_streams.agents.plain import encoded
 from durable_streams.agents.sessions.places import JSON, agui_path
 from durable_streams.agents.sessions.prompts import rewrites, text_of_message
 from durable_streams.client import ProducerTriple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from durable_streams.agents.codecs.base import Chunk
     from durable_streams.agents.sessions.places import Places
@@ -40,30 +42,37 @@ async def project(
     """
     target = places.stream(agui_path(session_id))
     await target.create_stream(content_type=JSON)
-    codec = AguiEvents()
     if messages:
         before = _snapshot(messages) if rewrites(generation.prompt) else _of_user(messages[-1])
-        said = [codec.encode(chunk) for chunk in before]
+        said = [encoded(chunk) for chunk in before]
         await target.append_as(ProducerTriple(f"prompt:{generation.id}", 0, 0), said)
     seq = 0
+    identity = Identity(generation.message_id, generation.id, session_id)
+    async with aclosing(told(places, generation, identity)) as events:
+        async for chunks in events:
+            if chunks:
+                triple = ProducerTriple(f"gen:{generation.id}", 0, seq)
+                await target.append_as(triple, [encoded(chunk) for chunk in chunks])
+                seq += 1
+
+
+async def told(places: Places, generation: Generation, identity: Identity) -> AsyncGenerator[list[Chunk], None]:
+    """Yield the AG-UI events of each of a generation's chunks, perhaps none, while it is written, to its end.
+
+    Raises:
+        DurableStreamError, FetchError: the server refused or cannot be reached.
+    """
+    codec = AguiEvents()
     last: list[dict[str, Any]] = []
-
-    async def tell(chunks: list[Chunk]) -> None:
-        nonlocal seq
-        if chunks:
-            triple = ProducerTriple(f"gen:{generation.id}", 0, seq)
-            await target.append_as(triple, [codec.encode(chunk) for chunk in chunks])
-            seq += 1
-
-    await tell(codec.begin(Identity(generation.message_id, generation.id, session_id)))
+    yield codec.begin(identity)
     async with places.stream(generation.stream).stream(live=True) as response:
         async for chunk in response.iter_json():
             if not isinstance(chunk, dict):
                 continue
             last = [*last[-1:], chunk]
             event = event_of(chunk)
-            await tell([] if event is None else codec.feed(event))
-    await tell(codec.end(ending_of(last) or Ending("lost", reason="lost")))
+            yield [] if event is None else codec.feed(event)
+    yield codec.end(ending_of(last) or Ending("lost", reason="lost"))
 
 
 def _of_user(message: dict[str, Any]) -> list[Chunk]:

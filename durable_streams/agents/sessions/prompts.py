@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from durable_streams.agents.attachments import InvalidAttachmentError, attached, check_sizes
 from durable_streams.agents.errors import AgentError
+from durable_streams.agents.sessions.editing import answers_to, kept_as_version
 from durable_streams.agents.sessions.rows import MESSAGE, deletion, message_row
 
 if TYPE_CHECKING:
@@ -26,9 +27,13 @@ TITLE_CHARS: Final = 80
 class InvalidPromptError(AgentError):
     """A body that asks for nothing that could be answered."""
 
+    public = True
+
 
 class PromptGoneError(AgentError):
     """An earlier message was edited while a prompt waited for its turn, and that took the prompt away."""
+
+    public = True
 
     def __init__(self) -> None:
         super().__init__("the prompt was taken away by an edit while it waited")
@@ -46,6 +51,7 @@ class Prompt:
         txid: echoed in the rows, so that a client can tell its own.
         agui: tell the answer in the session's AG-UI stream too.
         again: a submitted message that has its answer asks for another; clients of AG-UI have no other word for it.
+        run_id: the asker's own name for the run; two posts with the same are one.
         request: the rest of the body, for the source.
     """
 
@@ -56,6 +62,7 @@ class Prompt:
     txid: str | None = None
     agui: bool = False
     again: bool = False
+    run_id: str | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -98,7 +105,11 @@ def plan(state: SessionState, prompt: Prompt) -> Plan:
     added = [{**message, "order": _order(state, len(added) - 1 - n)} for n, message in enumerate(added)]
     asked = _last_of_user([*kept, *added])
     kept_ids = {message["id"] for message in [*kept, *added]}
-    rows = [deletion(MESSAGE, message["id"]) for message in known if message["id"] not in kept_ids]
+    # What answers the same message anew is another version of its answer; what came after it is gone.
+    versions = answers_to(known, asked["id"]) if prompt.trigger == "regenerate-message" else []
+    rows = [event for message in versions for event in kept_as_version(message, asked["id"])]
+    gone = {message["id"] for message in known} - kept_ids - {message["id"] for message in versions}
+    rows += [deletion(MESSAGE, message["id"]) for message in known if message["id"] in gone]
     rows += [message_row(message, prompt.txid) for message in added]
     key = f"{prompt.trigger}:{asked['id']}:{prompt.message_id or ''}"
     return Plan(key, asked["id"], tuple(rows), text_of_message(asked)[:TITLE_CHARS])

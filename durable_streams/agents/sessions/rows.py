@@ -19,7 +19,11 @@ GENERATION: Final = "generation"
 PRESENCE: Final = "presence"
 CONTROL: Final = "control"
 SUMMARY: Final = "summary"
-OWN_TYPES: Final = frozenset({MESSAGE, GENERATION, PRESENCE, CONTROL, SUMMARY})
+SESSION: Final = "session"
+"""What the session is called, once somebody has named it."""
+VERSION: Final = "version"
+"""An answer that another one has taken the place of."""
+OWN_TYPES: Final = frozenset({MESSAGE, GENERATION, PRESENCE, CONTROL, SUMMARY, SESSION, VERSION})
 """Types that only the adapter writes."""
 
 
@@ -41,6 +45,7 @@ class Generation:
         started_by: who asked.
         retry_of: the earlier attempt at the same prompt.
         agui: whether it is also told in the session's AG-UI stream.
+        run_id: the asker's own name for it.
         ended_at: Unix milliseconds, once it has ended.
         stopped_by: who stopped it.
         reason: why it was stopped or failed.
@@ -63,6 +68,7 @@ class Generation:
     started_by: str | None = None
     retry_of: str | None = None
     agui: bool = False
+    run_id: str | None = None
     ended_at: int | None = None
     stopped_by: str | None = None
     reason: str | None = None
@@ -123,6 +129,12 @@ def place_of(message: dict[str, Any]) -> int:
     """Return a message's place in its session, as every reader sorts by it; one without is before all others."""
     order = message.get("order")
     return order if isinstance(order, int) else -1
+
+
+def is_version(value: dict[str, Any]) -> bool:
+    """Return whether a row's value is an answer that another one has taken the place of."""
+    message = value.get("message")
+    return isinstance(value.get("prompt_id"), str) and isinstance(message, dict) and is_message(message)
 
 
 def generation_row(generation: Generation, operation: str = "update", txid: str | None = None) -> bytes:

@@ -7,7 +7,6 @@ behind ``offset`` is applied whole, which comes to the same as rows are whole, a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -57,11 +56,14 @@ class Session:
     async def refresh(self) -> SessionState:
         """Return the state of this moment: everything acknowledged before the call is in it."""
         async with self._lock:
-            with contextlib.suppress(StreamNotFoundError):
+            try:
                 async with self.stream.stream(offset=self._offset, live=False) as response:
                     async for event in response.iter_events("json"):
                         self._apply(event)
                 self._exists = True
+            except StreamNotFoundError:
+                # Never begun, or deleted since.
+                self.state, self._offset, self._exists = SessionState(), None, False
         return self.state
 
     async def append(self, triple: ProducerTriple, rows: Sequence[bytes]) -> IdempotentAppendResult:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.runs.writer import Pace
+from durable_streams.agents.sessions.ledger import Limits
+
+if TYPE_CHECKING:
+    from durable_streams.agents.sessions.webhook import Target
 
 Busy: TypeAlias = Literal["reject", "interrupt", "enqueue"]
 """What becomes of a new prompt while an answer is being written."""
@@ -31,6 +35,9 @@ class Settings:
         presence_ms: how long somebody counts as present after the last sign.
         generation_ttl_s: unread attempts are forgotten after this; their messages stay in the session.
         pace: how deltas are gathered.
+        limits: how many tokens may be taken.
+        webhook: where endings are delivered to.
+        show_errors: readers are told exceptions' own texts; for development.
 
     Raises:
         InvalidSettingsError: they contradict each other.
@@ -46,6 +53,9 @@ class Settings:
     presence_ms: int = 60_000
     generation_ttl_s: int = 7 * 24 * 3600
     pace: Pace = field(default_factory=Pace)
+    limits: Limits = field(default_factory=Limits)
+    webhook: Target | None = None
+    show_errors: bool = False
 
     def __post_init__(self) -> None:
         if self.renew_ms * 2 > self.lease_ms:

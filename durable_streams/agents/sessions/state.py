@@ -9,10 +9,13 @@ from durable_streams.agents.sessions.rows import (
     GENERATION,
     MESSAGE,
     PRESENCE,
+    SESSION,
     SUMMARY,
+    VERSION,
     Generation,
     generation_of,
     is_message,
+    is_version,
     place_of,
     summary_of,
 )
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class SessionState:
-    """Messages in the order of the conversation, generations, presence, stops asked for, and summaries."""
+    """Messages in the order of the conversation, their other versions, generations, presence, stops and summaries."""
 
     def __init__(self) -> None:
         self.messages: dict[str, dict[str, Any]] = {}
@@ -31,6 +34,8 @@ class SessionState:
         self.presence: dict[str, dict[str, Any]] = {}
         self.controls: dict[str, dict[str, Any]] = {}
         self.summaries: dict[str, Summary] = {}
+        self.versions: dict[str, dict[str, Any]] = {}
+        self.about: dict[str, Any] = {}
         self.turn_count = 0
 
     def apply(self, event: dict[str, Any]) -> None:
@@ -40,9 +45,13 @@ class SessionState:
             return
         value, headers = event.get("value"), event.get("headers")
         if isinstance(headers, dict) and headers.get("operation") == "delete":
-            {MESSAGE: self.messages, PRESENCE: self.presence}.get(str(kind), {}).pop(key, None)
+            self._kept(str(kind)).pop(key, None)
         elif isinstance(value, dict):
             self._put(kind, key, value)
+
+    def _kept(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Return the rows of a type that can be deleted."""
+        return {MESSAGE: self.messages, PRESENCE: self.presence, VERSION: self.versions}.get(kind, {})
 
     def _put(self, kind: object, key: str, value: dict[str, Any]) -> None:
         if kind == MESSAGE and is_message(value):
@@ -56,6 +65,10 @@ class SessionState:
             self.controls[key] = value
         elif kind == SUMMARY and (summary := summary_of(value)) is not None:
             self.summaries.setdefault(key, summary)
+        elif kind == SESSION:
+            self.about = value
+        elif kind == VERSION and is_version(value):
+            self.versions[key] = value
 
     def _place(self, key: str, message: dict[str, Any]) -> None:
         """Put a message where it belongs: an answer's row comes after those of prompts that waited for it."""

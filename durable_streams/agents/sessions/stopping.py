@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from durable_streams.agents.sessions.endings import ask_owner, finalize, stop_as_handler
+from durable_streams.agents.sessions.endings import Noting, ask_owner, finalize, stop_as_handler
 from durable_streams.agents.sessions.persist import until_answered
 from durable_streams.client import FetchError
 
@@ -54,7 +54,7 @@ class Stopped:
     recorded: bool = True
 
 
-class Process(Protocol):
+class Process(Noting, Protocol):
     """What stopping needs of its process."""
 
     settings: Settings
@@ -141,7 +141,7 @@ class Stopping:
         # Whether or not the owner was in time: the log knows.
         places = self._process.places
         await stop_as_handler(places, generation, ending)
-        await finalize(places, session, generation)
+        await finalize(places, session, generation, noting=self._process)
         # Its owner does so too, if there still is one.
         self._process.aside(self._process.project(session, generation))
         return _verdict((await session.refresh()).generations[gid])

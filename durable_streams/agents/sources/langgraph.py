@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from durable_streams.agents.sources.hiding import hidden
 from durable_streams.agents.sources.langgraph_messages import Messages
 from durable_streams.agents.wires.files import refusal_of
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
@@ -60,7 +61,8 @@ class LangGraph:
         stream = self._graph.astream(self._to_input(run), stream_mode=["messages", "updates"], **options)
         async with aclosing(stream) as said:
             async for *_namespace, mode, what in said:
-                for event in messages.heard(*what) if mode == "messages" else messages.updated(what):
+                heard = messages.heard(*what) if mode == "messages" else messages.updated(what)
+                for event in hidden(heard, run.teller):
                     yield event
-        for event in messages.finish():
+        for event in hidden(messages.finish(), run.teller):
             yield event

@@ -107,5 +107,5 @@ class Agent:
         except RunEndedError:
             raise
         except Exception as error:  # noqa: BLE001 the model is told, as it is for any result
-            return {**part, "state": "output-error", "errorText": str(error) or type(error).__name__}
+            return {**part, "state": "output-error", "errorText": run.teller.of_tool(error, call.tool)}
         return {**part, "state": "output-available", "output": plain(output)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from durable_streams.agents.sources.hiding import hidden
 from durable_streams.agents.sources.openai_agents_turns import Turns
 from durable_streams.agents.sources.packages import optional, translated
 from durable_streams.agents.wires.files import refusal_of
@@ -52,7 +53,7 @@ class OpenAIAgents:
             try:
                 async with aclosing(result.stream_events()) as said:
                     async for event in said:
-                        for own in turns.feed(event):
+                        for own in hidden(turns.feed(event), run.teller):
                             yield own
             finally:
                 result.cancel()

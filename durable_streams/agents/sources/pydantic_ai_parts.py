@@ -194,7 +194,9 @@ def _result(part: Any) -> ToolReturned | ToolFailed:  # noqa: ANN401 as above
 
 def _feedback(part: Any) -> str:  # noqa: ANN401 as above
     if part.part_kind == "retry-prompt":
-        return str(part.model_response())
+        # A text is a tool's own ``ModelRetry``, meant to be read. A list is what the validators said, which may quote
+        # anything.
+        return str(part.model_response()) if isinstance(part.content, str) else "the input was refused"
     return str(part.model_response_str(wrap_if_error=False))
 
 

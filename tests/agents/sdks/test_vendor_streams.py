@@ -161,7 +161,7 @@ async def test_an_upstreams_refusal_is_told_as_such(root: str, upstream: Scripte
     upstream.scripts["hi"] = Script(error_after=4)
     with pytest.raises(UpstreamError, match="scripted error"):
         await write(await made, to=f"{root}/s")
-    assert "scripted error" in (await stored(f"{root}/s"))[-1]["errorText"]
+    assert "the model's provider reported an error" in (await stored(f"{root}/s"))[-1]["errorText"]
 
 
 async def unusable_openai(base: str, exits: AsyncExitStack) -> list[tuple[Any, str]]:
