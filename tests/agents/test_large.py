@@ -17,8 +17,9 @@ from durable_streams.agents.runs.coalescer import Coalescer
 from durable_streams.agents.runs.intake import DELTA_MAX_CHARS, Intake
 from durable_streams.agents.sessions.adapter import Adapter
 from durable_streams.agents.sessions.bulk import RESTORED_BYTES, ROW_MAX_BYTES, keep, parted, restored
+from durable_streams.agents.sessions.events import InvalidEventError, add_events, be_present
 from durable_streams.agents.sessions.places import Places
-from durable_streams.agents.sessions.prompts import Prompt
+from durable_streams.agents.sessions.prompts import InvalidPromptError, Prompt
 from durable_streams.agents.sessions.settings import Settings
 from durable_streams.agents.sources.given import as_source
 from durable_streams.agents.sources.http import HttpModel, Upstream
@@ -118,6 +119,24 @@ async def test_a_final_row_that_the_server_does_not_take_is_made_smaller(narrow:
         assert message["parts"][0]["text"].startswith("yyy")
         assert len(orjson.dumps(message)) < 32 * 1024
     async with Adapter(settings, speaker) as adapter:
+        asked = await adapter.ask("s1", asking("u2"))
+        assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
+
+
+async def test_what_the_server_does_not_take_is_refused_and_leaves_nothing(narrow: str) -> None:
+    speaker = Speaker()
+    speaker.go.set()
+    async with Adapter(Settings(narrow), speaker) as adapter:
+        with pytest.raises(InvalidPromptError):
+            await adapter.ask("s1", Prompt([user("u1", "long " * 10_000)]))
+        large = {"type": "todo", "key": "1", "headers": {"operation": "insert"}, "value": {"text": "long " * 10_000}}
+        with pytest.raises(InvalidEventError):
+            await add_events(adapter.session("s1"), [large], None)
+        with pytest.raises(InvalidEventError):
+            await be_present(adapter.session("s1"), "tab", large, now_ms=1, lasts_ms=1)
+        assert await stored(f"{narrow}/sessions/s1") == []
+        async with adapter.places.session.get(f"{narrow}/__ds/streams?prefix=sessions/s1/") as answer:
+            assert (await answer.json())["streams"] == []
         asked = await adapter.ask("s1", asking("u2"))
         assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
 

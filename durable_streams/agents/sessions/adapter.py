@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
@@ -38,7 +39,7 @@ from durable_streams.agents.sessions.stopping import Stopped, Stopping
 from durable_streams.agents.sessions.taking import handed_request, take
 from durable_streams.agents.sessions.webhook import Webhook
 from durable_streams.agents.sources.base import refusal_of
-from durable_streams.client import ProducerTriple, SequenceGapError
+from durable_streams.client import DurableStreamError, ProducerTriple, SequenceGapError
 from durable_streams.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -392,15 +393,24 @@ class Adapter:
             result = await session.append(ProducerTriple("turn", 0, turn), rows)
         except SequenceGapError:
             is_won = False
+        except DurableStreamError as refusal:
+            if refusal.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                raise
+            await self._forget(generation, planned)
+            raise InvalidPromptError("the prompt is larger than the streams server takes at once") from refusal
         else:
             if result.duplicate:
                 await session.refresh()
             is_won = not result.duplicate or gid in session.state.generations
         if is_won:
             return generation
-        await forget_asked(self.places, generation.stream, planned.rows)
-        await stream.delete()
+        await self._forget(generation, planned)
         return None
+
+    async def _forget(self, generation: Generation, planned: Plan) -> None:
+        """Take back what was stored for a turn that is not this process's."""
+        await forget_asked(self.places, generation.stream, planned.rows)
+        await self.places.stream(generation.stream).delete()
 
     def _own(
         self, session: Session, generation: Generation, *, request: Mapping[str, Any], left: Begun | None = None

@@ -6,13 +6,14 @@ in unchecked, and the adapter's own types are its own.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.sessions.rows import OWN_TYPES, PRESENCE, deletion, row
-from durable_streams.client import ProducerTriple
+from durable_streams.client import DurableStreamError, ProducerTriple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,11 +47,8 @@ async def add_events(session: Session, events: Sequence[object], key: str | None
         raise InvalidEventError("no events")
     bodies = [orjson.dumps(_checked(event)) for event in events]
     await session.ensure()
-    if key is not None:
-        await session.append(ProducerTriple(f"event:{key}", 0, 0), bodies)
-        return
     # One append is one message, so several travel as a producer's.
-    await session.append(ProducerTriple(f"event:{session.fresh_id()}", 0, 0), bodies)
+    await _append(session, f"event:{session.fresh_id() if key is None else key}", bodies)
 
 
 async def be_present(session: Session, key: str, value: dict[str, Any], *, now_ms: int, lasts_ms: int) -> None:
@@ -78,7 +76,16 @@ async def be_present(session: Session, key: str, value: dict[str, Any], *, now_m
         present = {**value, "id": key, "at": now_ms, "expires_at": now_ms + lasts_ms}
         rows = [*(deletion(PRESENCE, other) for other in gone), row(PRESENCE, key, present)]
     if rows:
-        await session.append(ProducerTriple(f"presence:{session.fresh_id()}", 0, 0), rows)
+        await _append(session, f"presence:{session.fresh_id()}", rows)
+
+
+async def _append(session: Session, producer_id: str, rows: Sequence[bytes]) -> None:
+    try:
+        await session.append(ProducerTriple(producer_id, 0, 0), rows)
+    except DurableStreamError as refusal:
+        if refusal.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise
+        raise InvalidEventError("this is larger than the streams server takes at once") from refusal
 
 
 def _checked(event: object) -> dict[str, Any]:
