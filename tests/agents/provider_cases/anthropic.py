@@ -138,6 +138,13 @@ ANTHROPIC = [
         raw="max_tokens",
     ),
     anthropic(
+        "model_context_window_exceeded",
+        [message(), *says(0, "half"), *stops("model_context_window_exceeded")],
+        text="half",
+        finish="length",
+        raw="model_context_window_exceeded",
+    ),
+    anthropic(
         "max_tokens in a call",
         [message(), *uses(0, '{"cents": 5'), *stops("max_tokens")],
         finish="length",

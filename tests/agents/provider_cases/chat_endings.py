@@ -92,6 +92,15 @@ CHAT_ENDINGS = [
         finish="length",
         raw="model_length",
     ),
+    chat(
+        "GLM: sensitive",
+        [delta("sensitive", content="half")],
+        text="half",
+        finish="content-filter",
+        raw="sensitive",
+    ),
+    chat("Gemini: SAFETY", [delta("SAFETY")], finish="content-filter", raw="SAFETY"),
+    chat("GLM: network_error", [delta("network_error", content="par")], text="par", finish=None, error="network_error"),
     chat("Together: eos", [delta("eos", content="whole")], text="whole", raw="eos"),
     chat("a reason nobody knows", [delta("tired", content="a")], text="a", finish="other", raw="tired"),
     chat(
