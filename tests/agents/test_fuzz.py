@@ -260,7 +260,8 @@ def test_an_error_in_the_middle_is_the_ending(wire: str, answer: Answer, data: s
     begun = b"".join(event + b"\n\n" for event in events[: data.draw(st.integers(0, len(events) - 1))])
     error, rest = data.draw(st.sampled_from(ERRORS)), data.draw(st.sampled_from([b"", whole]))
     memory, ran, _ = answered(wire, [data.draw(pieces(begun + error + rest))])
-    assert (memory.chunks[-1]["type"], memory.chunks[-1]["errorText"]) == ("error", "bad day")
+    assert memory.chunks[-1]["type"] == "error"
+    assert str(memory.chunks[-1]["errorText"]).startswith("the model's provider reported an error (error ")
     assert ran.runs == []
     assert_calls_are_told_once(memory.chunks)
 
