@@ -483,7 +483,8 @@ class LmdbEngine:
         """
         self._usable()
         self._verified.clear()
-        self._check_files()
+        if self._directory is not None:
+            self._directory.verify(self._room.file_bytes)  # whoever asks decides: nothing was written yet
         with self._reading() as txn:
             self._room.check_ready(txn)
 

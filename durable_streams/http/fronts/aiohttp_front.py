@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -23,6 +24,7 @@ from durable_streams.http.extensions.streaming_append import APPEND_MODE
 from durable_streams.http.fronts.arriving import ArrivingBodies, Patience
 from durable_streams.http.fronts.content_coding import decode_body
 from durable_streams.http.fronts.half_closed import CONTINUE, GoneWatch
+from durable_streams.http.fronts.lingering import Lingering
 from durable_streams.http.messages import Answer, Request, SseStart
 from durable_streams.http.sending import StallWatch
 from durable_streams.protocol.errors import (
@@ -178,6 +180,19 @@ class Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; behind a refusal that ends the connection, linger. For aiohttp it is lost from there on."""
+        answer, reset = await super().finish_response(request, resp, start_time)
+        transport = self.transport
+        is_refusal = answer.status >= HTTPStatus.BAD_REQUEST and not answer.keep_alive
+        if is_refusal and not (reset or self.ended or transport is None or transport.is_closing()):
+            self.transport = None
+            self.connection_lost(None)
+            Lingering(transport, self._front.lingering)
+        return answer, reset
+
     def _cut(self) -> None:
         self._timer = None
         if self.transport is not None:
@@ -201,6 +216,7 @@ class AiohttpFront:
     def __init__(self, router: Router, readers: LiveReaders, bounds: Bounds) -> None:
         self._router, self._readers, self._bounds = router, readers, bounds
         self.half_closed_probe_s = bounds.half_closed_probe_ms / 1000
+        self.lingering: set[Lingering] = set()
         self.arriving = ArrivingBodies(bounds.arriving_bytes)
         # A client that has gone ends its handler, so that nothing waits on its behalf; what it asked to be written is.
         self._server = web.Server(self._serve, request_factory=self._begin, handler_cancellation=True)
@@ -215,6 +231,8 @@ class AiohttpFront:
 
     async def shutdown(self, timeout_s: float) -> None:
         """Let requests under way finish within ``timeout_s`` seconds, then close all connections."""
+        for connection in tuple(self.lingering):
+            connection.cut()
         self._server.pre_shutdown()
         await self._server.shutdown(timeout_s)
 
