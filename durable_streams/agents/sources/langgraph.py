@@ -27,6 +27,11 @@ def chat_input(run: Run) -> dict[str, Any]:
     return {"messages": OpenAIChatWire().request("", run.messages, ())["messages"]}
 
 
+def prompt_input(run: Run) -> dict[str, Any]:
+    """Return the new message alone, for a graph whose checkpointer has those before it."""
+    return {"messages": OpenAIChatWire().request("", run.messages[-1:], ())["messages"]}
+
+
 class LangGraph:
     """A source from a compiled graph.
 
@@ -34,7 +39,8 @@ class LangGraph:
 
     Args:
         graph: what ``StateGraph.compile`` returns.
-        to_input: makes the graph's input for a run, such as a ``Command``; ``chat_input`` by default.
+        to_input: makes the graph's input for a run, such as a ``Command``; by default ``prompt_input`` for a graph with
+            a checkpointer, which would have the history twice, else ``chat_input``.
         options: further arguments of ``astream``. ``config`` may be a function of the run, such as one that names a
             thread after ``run.identity.thread_id``; with ``subgraphs=True`` models within subgraphs are heard too.
     """
@@ -43,14 +49,17 @@ class LangGraph:
         self,
         graph: Any,  # noqa: ANN401 a package that may be absent
         *,
-        to_input: Callable[[Run], Any] = chat_input,
+        to_input: Callable[[Run], Any] | None = None,
         **options: Any,  # noqa: ANN401 the package's own
     ) -> None:
-        self._graph, self._to_input, self._options = graph, to_input, options
+        remembers = bool(getattr(graph, "checkpointer", None))
+        self._to_input = to_input or (prompt_input if remembers else chat_input)
+        self._has_own_input = to_input is not None
+        self._graph, self._options = graph, options
 
     def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:  # noqa: ARG002 the protocol's signature
         """Return why a prompt cannot be answered; see ``Choosy``."""
-        return None if message is None or self._to_input is not chat_input else refusal_of(OpenAIChatWire(), message)
+        return None if message is None or self._has_own_input else refusal_of(OpenAIChatWire(), message)
 
     async def open(self, run: Run) -> AsyncGenerator[Event, None]:
         """Answer; see ``Source``."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import pytest
 
 from durable_streams.agents.sources.langgraph import LangGraph
+from tests.agents.conftest import ended
 from tests.agents.sdks import SDK, answer, calls, errors, results, steps, texts, waiting
+from tests.agents.test_sessions import asking
 from tests.agents.upstream import Script, ScriptedUpstream
 from tests.agents.wire_bytes import Text, ToolUse
 from tests.patience import HANG_S
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from durable_streams.agents import Run
+    from tests.agents.conftest import Adapters
 
 graphs = pytest.importorskip("langgraph.graph")
 kinds = pytest.importorskip("langgraph.types")
@@ -245,6 +248,28 @@ async def test_calls_that_a_graph_leaves_to_others_wait_for_their_result(root: s
     chunks = await answer(root, LangGraph(graph(speaks(model, "model"))))
     assert errors(chunks) == []
     assert waiting(chunks) == [{"id": "c1", "kind": "result", "tool": "show_map"}]
+
+
+async def test_a_graph_that_remembers_is_told_the_new_message_alone(adapters: Adapters) -> None:
+    model = Words(words=["Yes."])
+    heard: list[list[str]] = []
+
+    async def speak(state: dict[str, Any]) -> dict[str, Any]:
+        heard.append([message.type for message in state["messages"]])
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    speak.__annotations__ = {"state": graphs.MessagesState}
+
+    def config(run: Run) -> dict[str, Any]:
+        return {"configurable": {"thread_id": run.identity.thread_id}}
+
+    remembers = LangGraph(graph(speak, checkpointer=memory.InMemorySaver()), config=config)
+    for source in (remembers, LangGraph(graph(speak))):
+        async with adapters(source) as adapter:
+            for number in (1, 2):
+                asked = await adapter.ask(f"s{len(heard) // 2}", asking(f"u{number}"))
+                await ended(adapter, asked.generation.stream.split("/")[1], asked.generation.id)
+    assert heard == [["human"], ["human", "ai", "human"]] * 2
 
 
 async def test_reasoning_is_told_from_text(root: str) -> None:
