@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from durable_streams.agents.events import (
     Custom,
-    FileGiven,
     Finished,
     Pending,
     Spent,
     StepEnded,
     StepStarted,
-    TextDelta,
-    TextEnded,
     ToolCalled,
     ToolFailed,
     ToolReturned,
@@ -60,7 +57,7 @@ class Turns:
     def __init__(self) -> None:
         self._count = 0
         self._decoder: Decoder | None = None
-        self._open = self._answered = self._spoke = False
+        self._open = self._answered = False
         self._finished = Finished("stop")
 
     def feed(self, event: Any) -> Iterator[Event]:  # noqa: ANN401 a package that may be absent
@@ -68,7 +65,7 @@ class Turns:
         if event.type == "raw_response_event":
             yield from self._raw(event.data.model_dump(exclude_unset=True))
         elif event.type == "run_item_stream_event":
-            yield from self._whole(event.item) if event.item.type == "message_output_item" else _item(event.item)
+            yield from _item(event.item)
 
     def finish(self, result: Any) -> Iterator[Event]:  # noqa: ANN401 as above
         """Yield what the end of the run says."""
@@ -97,10 +94,9 @@ class Turns:
                 yield StepEnded()
             self._decoder = OpenAIResponsesWire().decoder(f"t{self._count}-")
             self._count, self._open = self._count + 1, True
-            self._answered = self._spoke = False
+            self._answered = False
             yield StepStarted()
         for event in self._decoder.feed(said):
-            self._spoke = self._spoke or isinstance(event, TextDelta)
             yield named(event, _PROVIDER)
         self._answered = self._answered or kind in _ANSWERED
         if kind in _ANSWERED:
@@ -109,14 +105,6 @@ class Turns:
                     self._finished = finished
                     if finished.usage is not None:
                         yield Spent(finished.usage)
-
-    def _whole(self, item: Any) -> Iterator[Event]:  # noqa: ANN401 as above
-        """Yield the text of a message that the model has not streamed."""
-        said = [str(part.get("text") or part.get("refusal") or "") for part in _fields(item.raw_item)["content"]]
-        if not self._spoke and any(said):
-            part = f"t{self._count}-whole"
-            yield TextDelta(part, "".join(said))
-            yield TextEnded(part)
 
 
 def _item(item: Any) -> Iterator[Event]:  # noqa: ANN401 as above
@@ -136,12 +124,9 @@ def _tool_called(raw: dict[str, Any], tool: str) -> Iterator[Event]:
         yield _called(call_id, tool, raw.get("arguments"))
         return
     results = _HOSTED.get(kind, ())
-    image = raw.pop("result", None) if kind == "image_generation_call" else None
+    raw.pop("result", None)  # an image, which the model's stream has given as a file
     given = {name: value for name, value in raw.items() if name not in {*_NOT_GIVEN, *results} and value is not None}
     yield _called(call_id, tool or kind.removesuffix("_call"), given.get("arguments", given))
-    if isinstance(image, str):
-        media_type = f"image/{raw.get('output_format') or 'png'}"
-        yield FileGiven(media_type, f"data:{media_type};base64,{image}")
     if kind in _HOSTED:
         yield _hosted_result(call_id, raw, results)
 
