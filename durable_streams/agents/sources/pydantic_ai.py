@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from durable_streams.agents.sources.packages import optional, translated
 from durable_streams.agents.sources.pydantic_ai_parts import Parts
+from durable_streams.agents.wires.parts import settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -24,7 +25,8 @@ class PydanticAI:
     """A source from a ``pydantic_ai.Agent``.
 
     A structured output is a value named ``output`` at the end. A run that ends with deferred tool requests waits for
-    them: give the agent ``output_type=[…, DeferredToolRequests]``.
+    them: give the agent ``output_type=[…, DeferredToolRequests]``. What nobody has answered before the next prompt has
+    not run.
 
     Args:
         agent: the agent.
@@ -37,6 +39,7 @@ class PydanticAI:
     def __init__(self, agent: Any, **options: Any) -> None:  # noqa: ANN401 a package that may be absent
         self._adapter = optional("pydantic_ai.ui.vercel_ai", extra="pydantic-ai").VercelAIAdapter
         self._ui_message = optional("pydantic_ai.ui.vercel_ai.request_types", extra="pydantic-ai").UIMessage
+        self._repair = optional("pydantic_ai.messages", extra="pydantic-ai").repair_messages
         self._agent, self._options = agent, options
 
     async def open(self, run: Run) -> AsyncGenerator[Event, None]:
@@ -60,10 +63,14 @@ class PydanticAI:
             return None, []
         asked = [part for message in self._loaded(run.messages[-1:]) for part in message.parts]
         prompts = [part.content for part in asked if part.part_kind == "user-prompt"]
-        return (prompts[-1], self._loaded(run.messages[:-1])) if prompts else (None, self._loaded(run.messages))
+        if not prompts:
+            return None, self._loaded(run.messages)
+        # The package takes no prompt after calls without a result.
+        return prompts[-1], self._repair(self._loaded(run.messages[:-1]))
 
     def _loaded(self, messages: Sequence[UIMessage]) -> list[Any]:
-        loaded: list[Any] = self._adapter.load_messages([self._ui_message(**message) for message in messages])
+        seen = [{**message, "parts": settled(message)} for message in messages]
+        loaded: list[Any] = self._adapter.load_messages([self._ui_message(**message) for message in seen])
         return loaded
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 EMPTY: Final = "(empty)"
 """Said for a result without text: some providers refuse a blank one."""
 DENIED: Final = "denied: somebody has refused the call, and it has not run"
+NOT_RUN: Final = "not run: it waited for somebody, who has said something else instead"
+"""Said of a call that needed somebody's approval or result, which did not come before the next prompt."""
 UNREADABLE: Final = "unreadable_input"
 """The one field of an input that could not be read, as it is shown to the model that sent it."""
 
@@ -84,7 +86,7 @@ Part: TypeAlias = Text | Thought | Kept | Call | File
 def steps(message: UIMessage) -> Iterator[list[Part]]:
     """Yield the parts of each call of the model; a message of a user is one."""
     parts: list[Part] = []
-    for part in _parts(message):
+    for part in settled(message):
         if part.get("type") == "step-start":
             if parts:
                 yield parts
@@ -97,12 +99,27 @@ def steps(message: UIMessage) -> Iterator[list[Part]]:
 
 def text_of(message: UIMessage) -> str:
     """Return all text of a message."""
-    return "".join(text for part in _parts(message) if part.get("type") == "text" and (text := _text(part)))
+    return "".join(text for part in settled(message) if part.get("type") == "text" and (text := _text(part)))
 
 
-def _parts(message: UIMessage) -> list[dict[str, Any]]:
+def settled(message: UIMessage) -> list[dict[str, Any]]:
+    """Return the parts of a message, each call that nobody has answered as one that has not run."""
     parts = message.get("parts")
-    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    waited_for = _waiting_ids(message)
+    return [_settled(part, waited_for) for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _waiting_ids(message: UIMessage) -> set[str]:
+    metadata = message.get("metadata")
+    waiting = metadata.get("waiting") if isinstance(metadata, dict) else None
+    return {str(one.get("id")) for one in waiting if isinstance(one, dict)} if isinstance(waiting, list) else set()
+
+
+def _settled(part: dict[str, Any], waited_for: set[str]) -> dict[str, Any]:
+    """Return a call that nobody has approved or run as what it is: one that certainly had no effect."""
+    if part.get("state") != "input-available" or part.get("toolCallId") not in waited_for:
+        return part
+    return {**part, "state": "output-error", "errorText": NOT_RUN}
 
 
 def _text(part: dict[str, Any]) -> str:

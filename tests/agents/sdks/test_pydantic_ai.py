@@ -163,6 +163,22 @@ async def test_an_approval_is_waited_for(root: str) -> None:
     assert [c for c in chunks if c["type"] == "data-output"] == []
 
 
+async def test_another_prompt_while_an_approval_is_waited_for(adapters: Adapters) -> None:
+    """The session goes on; the model is told that the call has not run."""
+    model = Scripted([called("delete", {"path": ".env"})], [said("Yes.")])
+    agent = ai.Agent(model, output_type=[str, ai.DeferredToolRequests])
+    agent.tool_plain(requires_approval=True, name="delete")(_delete([]))
+    async with adapters(PydanticAI(agent)) as adapter:
+        first = await adapter.ask("s1", asking("u1"))
+        await ended(adapter, "s1", first.generation.id)
+        second = await adapter.ask("s1", asking("u2"))
+        generation = await ended(adapter, "s1", second.generation.id)
+    assert generation.status == "finished", generation.reason
+    parts = [part for message in model.asked[1] for part in message.parts]
+    assert [part.part_kind for part in parts] == ["user-prompt", "tool-call", "tool-return", "user-prompt"]
+    assert "not run" in parts[2].content
+
+
 def _delete(ran: list[str]) -> Any:  # noqa: ANN401 a tool
     def delete(path: str) -> str:
         ran.append(path)
