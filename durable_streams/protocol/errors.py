@@ -313,7 +313,7 @@ class DamagedError(StreamError):
     """Stored bytes of this stream are not what was stored, and are not shown. ``path``: empty if nobody can tell."""
 
     def __init__(self, path: str, what: str) -> None:
-        which = f"the stream at {path!r}" if path else "a stream"
+        which = f"the stream at {path!a}" if path else "a stream"
         super().__init__(
             f"{which} is damaged on disk ({what}): stop the server, see what `durable-streams check` says, and restore "
             "it from a backup"

@@ -48,7 +48,7 @@ def test_a_refusal_carries_what_it_was_made_of(error: type[StreamError]) -> None
 
 @pytest.mark.parametrize("error", WITH_FIELDS)
 def test_what_a_client_sent_can_be_shown_to_it(error: type[StreamError]) -> None:
-    ours = dict.fromkeys(("name", "why", "difference"), "some words")
+    ours = dict.fromkeys(("name", "why", "what", "difference"), "some words")
     given = arguments(error, STRANGE)
     sentence = str(error(*(ours.get(name, value) for name, value in given.items())))
 
