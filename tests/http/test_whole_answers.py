@@ -320,7 +320,7 @@ async def test_a_store_that_cannot_be_read_from_the_start_is_an_error(run: Run, 
         await site.client.put("s", "text/plain", b"x" * 5 * PIECE)
         engine.broken = True
 
-        assert (await site.client.get("s")).status == 500
+        assert (await site.client.get("s")).status == 503
 
 
 @pytest.mark.slow
