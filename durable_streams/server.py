@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ from durable_streams.http.control import Health
 from durable_streams.http.fronts.aiohttp_front import AiohttpFront
 from durable_streams.http.fronts.lane import LaneFront
 from durable_streams.http.live.connection import LiveReaders
+from durable_streams.http.outgoing import Outgoing
 from durable_streams.http.reads import Reads
 from durable_streams.http.router import Router
 from durable_streams.http.subscriptions import SubscriptionRoutes
@@ -34,6 +36,7 @@ from durable_streams.runtime.alarm import Alarm
 from durable_streams.runtime.clock import SteadyClock
 from durable_streams.runtime.listening import bind, local_url
 from durable_streams.runtime.stopping import StoppedEarlyError
+from durable_streams.runtime.turns import Turns
 from durable_streams.streams.packer import Packer
 from durable_streams.streams.pages import Pages
 from durable_streams.streams.publisher import Publisher
@@ -127,7 +130,7 @@ class Server:
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Server]:
         """Take connections on every address that the host means. Raises ``OSError``."""
-        connect = self._lane.connect if self._lane else self._front.connect
+        connect = self._lane.connect if self._lane else self._front.connect_first
         sockets = bind(self.config.host, self.config.port)
         self.url = f"{local_url(self.config.host, sockets[0])}/{self.config.root.strip('/')}"
         listeners: list[asyncio.Server] = []
@@ -146,7 +149,8 @@ class Server:
         config, runtime = self.config, self._runtime
         self._writer = Writer(loop)
         self._compose_keys(config)
-        cache, packer, hub = HeadCache(self.engine, config.bounds.head_cache_count), Packer(), Hub()
+        cache, packer = HeadCache(self.engine, config.bounds.head_cache_count), Packer()
+        self._hub = hub = Hub()
         alarm, waking = Alarm(runtime.clock, config.bounds.sweep_interval_ms), WakingQueue()
         wakes = Wakes(self.engine, Matcher(), runtime.chance, tokens=self._tokens)
         index = SubscriptionIndex(self.engine, wakes.matcher, waking=waking, alarm=alarm)
@@ -174,16 +178,24 @@ class Server:
         self._dispatcher.start()
 
     def _compose_fronts(self, config: ServerConfig) -> None:
-        self._reads = Reads(self.streams, self._runtime, cache_scope=config.cache_scope)
-        self._readers = LiveReaders(self.streams, self._runtime)
+        outgoing, searches = Outgoing(config.bounds.sending_bytes), Turns()
+        self._reads = Reads(self.streams, self._runtime, outgoing, searches=searches, cache_scope=config.cache_scope)
+        self._readers = LiveReaders(self.streams, self._runtime, outgoing, turns=Turns())
         health = Health(self.engine, self.committer)
         routes = SubscriptionRoutes(self.subscriptions, self._keyring, addresses=Addresses(config))
-        router = Router(self.streams, self._reads, health, subscriptions=routes, config=config)
+        router = Router(self.streams, self._reads, health, subscriptions=routes, searches=searches, config=config)
         self._front = AiohttpFront(router, self._readers, config.bounds)
         self._lane: LaneFront | None = None
         if config.lane:
-            hand_over, arriving = self._front.connect, self._front.arriving
-            self._lane = LaneFront(router, self._readers, config.bounds, hand_over=hand_over, arriving=arriving)
+            front = self._front
+            self._lane = LaneFront(
+                router,
+                self._readers,
+                config.bounds,
+                hand_over=front.connect,
+                arriving=front.arriving,
+                beside=front.count,
+            )
 
     def _compose_keys(self, config: ServerConfig) -> None:
         self._keyring = Keyring(config.data_dir / KEY_FILE if self.engine.durable else None, self._runtime.clock)
@@ -205,13 +217,17 @@ class Server:
         for listener in self._listeners:
             listener.close()
         await self.committer.drain()
+        drain_s = self.config.bounds.drain_timeout_ms / 1000
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain_s):
+                while not self._hub.is_idle:  # noqa: ASYNC110 it is told of in turns of the loop
+                    await asyncio.sleep(0)
         self._reads.release_waiting()
-        self._readers.end_all()
+        self._readers.end_all(up_to_date=self._hub.is_idle)
         if not self.committer.failed.is_set():
             await self._upkeep.flush()
         if self._lane is not None:
             self._lane.shutdown()
-        drain_s = self.config.bounds.drain_timeout_ms / 1000
         drains = [self._lane.drain(drain_s)] if self._lane is not None else []
         await asyncio.gather(*drains, self._front.shutdown(drain_s))
         for connection in tuple(self._readers.connected):

@@ -15,6 +15,8 @@ from durable_streams.engine.memory import MemoryEngine
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from durable_streams.protocol.head import Head
+
     Groups: TypeAlias = Sequence[Sequence[Mutation]]
     Step: TypeAlias = "Callable[[ScriptedEngine, Groups], list[Outcome]]"
 
@@ -32,6 +34,11 @@ class ScriptedEngine(MemoryEngine):
         self.journal: list[list[list[str]]] = []
         self.loads: list[str] = []
         self._rivals = 0
+
+    def load(self, paths: Sequence[str]) -> list[Head | None]:
+        """Note which were asked for."""
+        self.loads.append(" ".join(paths))
+        return super().load(paths)
 
     def commit(self, groups: Groups, *, on_written: Callable[[], None] | None = None) -> list[Outcome]:
         """Do what the script says."""

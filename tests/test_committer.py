@@ -29,6 +29,7 @@ from durable_streams.protocol.errors import (
 from durable_streams.protocol.producer import ProducerTriple
 from durable_streams.runtime import Runtime
 from durable_streams.runtime.clock import Chance, ManualClock
+from durable_streams.runtime.config import Bounds
 from durable_streams.streams.commands import AppendCommand, CreateCommand, DeleteCommand
 from durable_streams.streams.many import ManyCommand
 from tests.scripted import ScriptedEngine, after, applied, before, failed, for_path, full, lost, won
@@ -36,7 +37,7 @@ from tests.scripted import ScriptedEngine, after, applied, before, failed, for_p
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from durable_streams.commit.batch import Slot
+    from durable_streams.commit.batch import Batch, Slot
     from durable_streams.commit.command import Command
     from durable_streams.commit.committer import Observer
     from durable_streams.protocol.draft import Draft
@@ -45,8 +46,11 @@ if TYPE_CHECKING:
 TEXT = "text/plain"
 
 
-def at_anchor(source: Draft, anchor: int, sub_offset: int) -> int:
-    return anchor + sub_offset
+class AtAnchor:
+    """Sub-offsets are bytes here."""
+
+    def decide(self, _batch: Batch, _source: Draft, anchor: int, sub_offset: int) -> int:
+        return anchor + sub_offset
 
 
 class Heard:
@@ -111,7 +115,7 @@ class Stage:
     def create(self, path: str, content_type: str | None = TEXT, **fields: Any) -> asyncio.Future[Any]:  # noqa: ANN401 of Create
         request = Create(content_type, b"", **fields)
         return self._submit(
-            lambda settle: CreateCommand(path, request, settle, chance=self._chance, fork_base=at_anchor)
+            lambda settle: CreateCommand(path, request, settle, chance=self._chance, fork_base=AtAnchor())
         )
 
     def fork(self, path: str, source: str) -> asyncio.Future[Any]:
@@ -470,3 +474,47 @@ class TestObservers:
 
             assert [type(answer) for answer in (*answers, await stage.append("a"))] == [Appended] * 3
             assert stage.heard.applied_paths == ["a", "b", "a"]
+
+
+class Looking(AppendCommand):
+    """An append that looks at much beside its stream."""
+
+    def decide(self, batch: Batch) -> None:
+        super().decide(batch)
+        batch.look(Bounds().batch_commands + 1)
+
+
+class TestWork:
+    async def test_what_commands_look_at_ends_a_batch(self, stage: Stage) -> None:
+        """However many are queued in one turn of the loop: each has a commit, and the loop a turn, of its own."""
+        answers = [stage._submit(partial(Looking, "a", Append(b"x", TEXT))) for _ in range(3)]
+        answers.append(stage.append("b"))
+        answers.append(stage.append("a", b"y"))
+        assert all(isinstance(answer, Appended) for answer in await asyncio.gather(*answers))
+        assert stage.engine.journal == [[["a"]], [["a"]], [["a"]], [["b"], ["a"]]]
+        assert stage.engine.content("a") == b"xxxy"
+
+    async def test_many_appends_in_one_command_count_as_many(self, stage: Stage) -> None:
+        bound = Bounds().batch_commands
+        appends = [("a", Append(b"x", TEXT))] * bound
+        answers = [stage.many(*appends), stage.many(*appends), stage.append("b")]
+        await asyncio.gather(*answers)
+        assert [len(groups) for groups in stage.engine.journal] == [1, 1, 1]
+
+    async def test_a_queue_is_bounded_in_appends(self, stage: Stage) -> None:
+        half = [("a", Append(b"x", TEXT))] * (Bounds().queue_commands // 2)
+        answers = [stage.many(*half), stage.many(*half), stage.append("b")]
+        settled = await asyncio.gather(*answers)
+        assert [isinstance(answer, OverloadedError) for answer in settled] == [False, False, True]
+        assert stage.committer._queued_count == 0
+
+    async def test_unknown_names_are_looked_up_at_once(self, stage: Stage) -> None:
+        before = len(stage.engine.loads)
+        refused = await stage.many(*[(f"none/{number}", Append(b"x", TEXT)) for number in range(200)])
+        assert all(isinstance(verdict, NotFoundError) for verdict in refused)
+        assert len(stage.engine.loads) == before + 1
+
+    async def test_refusals_keep_no_frames(self, stage: Stage) -> None:
+        refused = await stage.many(*[("none", Append(b"x", TEXT))] * 3)
+        alone = await stage.append("none")
+        assert [refusal.__traceback__ for refusal in (*refused, alone)] == [None] * 4

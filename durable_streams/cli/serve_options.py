@@ -25,6 +25,9 @@ _ROOT = re.compile(r"/|(/[A-Za-z0-9_~.-]+)+/?", re.ASCII)
 BOUNDS_HELP: Final = {
     "max_append_bytes": "Largest request body; 413 beyond.",
     "arriving_bytes": "Bytes held of large request bodies that are not whole yet, over all connections; 503 beyond.",
+    "sending_bytes": "Bytes held of answers that their clients have not taken, over all connections; 503 beyond, and "
+    "who reads already waits.",
+    "connections_count": "Connections at once; one more is closed as it comes.",
     "max_chunk_bytes": "Largest answer to a catch-up read, one page; a single larger JSON message goes whole. Without "
     "it an answer goes on to the tail, unless the request says max-bytes.",
     "page_bytes": "What is read of a stream, and held in memory, at once; --max-chunk-bytes wins over it.",
@@ -37,6 +40,8 @@ BOUNDS_HELP: Final = {
     "sse_heartbeat_ms": "Silence on an SSE connection after which a comment is sent.",
     "sse_buffer_bytes": "Unsent bytes of one live reader beyond which it is read to by offset instead of pushed to.",
     "write_timeout_ms": "A client that takes nothing of its answer for this long is cut.",
+    "least_rate_bytes": "Bytes a second below which a client that takes its answer is cut, as a mean over "
+    "--write-timeout-ms.",
     "request_timeout_ms": "A request must have arrived whole within this.",
     "upload_idle_ms": "A streaming append from which nothing comes for this long is ended.",
     "keepalive_timeout_ms": "An idle connection is closed after this.",

@@ -19,9 +19,9 @@ from durable_streams.protocol.errors import GoneError, NotFoundError
 from durable_streams.protocol.expiry import is_over
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from durable_streams.commit.heads import HeadCache
+    from durable_streams.commit.heads import Entry, HeadCache
     from durable_streams.protocol.head import Head, Record
     from durable_streams.protocol.producer import Fence
 
@@ -100,12 +100,31 @@ class Batch:
         self._cache, self.followed, self.watch = cache, followed, watch
         self.now_ms = now_ms
         self.slots: dict[str, Slot] = {}
+        self._loaded: dict[str, Entry | None] = {}
+        self.looks = 0
+
+    def look(self, count: int = 1) -> None:
+        """Note that a command has looked at so many rows or slices beside its own: they count against the batch."""
+        self.looks += count
+
+    def load(self, paths: Sequence[str]) -> None:
+        """Load the heads of many paths at once, for the commands that are about to look at them."""
+        self._loaded.update(self._cache.load([path for path in paths if path not in self.slots]))
+
+    def is_changing(self, path: str) -> bool:
+        """Whether a command of this batch has changed what stands at a path."""
+        slot = self.slots.get(path)
+        return slot is not None and slot.changed
+
+    def load_fences(self, paths: Sequence[str], producer_id: str) -> None:
+        """Load one producer's fences on many streams at once, for the command that is about to look at them."""
+        self._cache.load_fences(paths, producer_id)
 
     def slot(self, path: str) -> Slot:
         """Return the slot of a path, loading its head at first sight and ending it first if its time is over."""
         slot = self.slots.get(path)
         if slot is None:
-            entry = self._cache.entry(path)
+            entry = self._loaded[path] if path in self._loaded else self._cache.entry(path)
             draft = Draft.of(entry.head, entry.touched_ms) if entry else None
             slot = self.slots[path] = Slot(path, entry.head if entry else None, draft)
         draft = slot.draft

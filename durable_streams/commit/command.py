@@ -19,10 +19,12 @@ R = TypeVar("R")
 class Command(Protocol):
     """Something to decide inside a batch.
 
-    size_bytes: what it adds to queue and batch bounds. conflicts: how often it has been decided in vain.
+    size_bytes, count: what it adds to queue and batch bounds: bytes, and commands, of which many appends are as many.
+    conflicts: how often it has been decided in vain.
     """
 
     size_bytes: int
+    count: int
     conflicts: int
 
     def decide(self, batch: Batch) -> None:
@@ -38,10 +40,12 @@ class Command(Protocol):
 class SettledCommand(Generic[R]):
     """Keeps the result of ``decide`` until the commit that holds it is durable."""
 
-    __slots__ = ("_result", "_settle", "conflicts", "path", "size_bytes")
+    __slots__ = ("_result", "_settle", "conflicts", "count", "path", "size_bytes")
 
-    def __init__(self, path: str, size_bytes: int, settle: Callable[[R | StreamError], None]) -> None:
-        self.path, self.size_bytes, self.conflicts = path, size_bytes, 0
+    def __init__(
+        self, path: str, size_bytes: int, settle: Callable[[R | StreamError], None], *, count: int = 1
+    ) -> None:
+        self.path, self.size_bytes, self.count, self.conflicts = path, size_bytes, count, 0
         self._settle = settle
         self._result: R | None = None
 

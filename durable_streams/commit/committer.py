@@ -126,7 +126,7 @@ class Committer:
         self._audience = audience or Audience()
         self._clock, self._chance, self._bounds = runtime.clock, runtime.chance, runtime.bounds
         self._queue: deque[Command] = deque()
-        self._queued_bytes = 0
+        self._queued_bytes = self._queued_count = 0
         self._doubted: set[Command] = set()
         self._busy = self._draining = False
         self._idle = asyncio.Event()
@@ -139,12 +139,12 @@ class Committer:
         if self._draining or self.failed.is_set():
             command.settle(StoreFailedError("the store has failed") if self.failed.is_set() else _shutting_down())
             return
-        size = self._queued_bytes + command.size_bytes
-        if len(self._queue) >= self._bounds.queue_commands or size > self._bounds.queue_bytes:
+        size, count = self._queued_bytes + command.size_bytes, self._queued_count + command.count
+        if size > self._bounds.queue_bytes or (self._queue and count > self._bounds.queue_commands):
             command.settle(OverloadedError("too many appends are waiting"))
             return
         self._queue.append(command)
-        self._queued_bytes = size
+        self._queued_bytes, self._queued_count = size, count
         if not self._busy:
             self._busy = True
             self._idle.clear()
@@ -187,32 +187,46 @@ class Committer:
                 _settle(command, error)
             asyncio.get_running_loop().call_soon(self._kick)
             return
-        let_go = LetGo() if _is_held(commands) else None
+        let_go = LetGo() if _is_held(flight.commands) else None
         finish = partial(self._finish, flight)
         self._writer.submit(partial(self._commit, flight, let_go), finish, let_go=let_go)
 
     def _take(self) -> list[Command]:
+        """Take commands up to the bounds of a batch; a single one may exceed them."""
         commands: list[Command] = []
-        size = 0
-        while self._queue and len(commands) < self._bounds.batch_commands:
+        size = count = 0
+        while self._queue:
             size += self._queue[0].size_bytes
-            if commands and size > self._bounds.batch_bytes:
+            count += self._queue[0].count
+            if commands and (size > self._bounds.batch_bytes or count > self._bounds.batch_commands):
                 break
             command = self._queue.popleft()
             self._queued_bytes -= command.size_bytes
+            self._queued_count -= command.count
             commands.append(command)
         return commands
+
+    def _put_back(self, commands: list[Command]) -> None:
+        """Queue commands again, before all that wait."""
+        for command in reversed(commands):
+            self._queue.appendleft(command)
+            self._queued_bytes += command.size_bytes
+            self._queued_count += command.count
 
     def _decide(self, commands: list[Command]) -> _Flight:
         if self._engine.shared:
             self._look_again(commands)
         batch = Batch(self._cache, self._clock.now_ms(), self._audience.followed, watch=self._audience.watch)
         refusals: dict[Command, StreamError] = {}
-        for command in commands:
+        for number, command in enumerate(commands, 1):
             try:
                 command.decide(batch)
             except StreamError as refusal:
-                refusals[command] = refusal
+                refusals[command] = refusal.bare()
+            if batch.looks > self._bounds.batch_commands and number < len(commands):
+                # What commands look at is known only now: the rest waits for the next batch, and the loop has a turn.
+                self._put_back(commands[number:])
+                return _Flight(batch, commands[:number], refusals)
         return _Flight(batch, commands, refusals)
 
     def _look_again(self, commands: list[Command]) -> None:
@@ -282,10 +296,7 @@ class Committer:
             settlements, doubtful = self._doubt(flight, settlements)
             retried += doubtful
         again = set(retried)
-        for command in reversed(flight.commands):
-            if command in again:
-                self._queue.appendleft(command)
-                self._queued_bytes += command.size_bytes
+        self._put_back([command for command in flight.commands if command in again])
         return settlements
 
     def _doubt(
@@ -312,7 +323,8 @@ class Committer:
         waiting = [*commands, *self._queue]
         self._queue.clear()
         self._doubted.clear()
-        self._queued_bytes, self._busy = 0, False
+        self._queued_bytes = self._queued_count = 0
+        self._busy = False
         for command in waiting:
             _settle(command, StoreFailedError("the store has failed"))
         self._idle.set()

@@ -15,17 +15,23 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from durable_streams.engine.base import Touch
+from durable_streams.protocol.errors import DamagedError
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.producer import Fence, as_fence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from durable_streams.engine.base import Engine
     from durable_streams.protocol.head import Head
 
 FENCES_MAX: Final = 1024
 """Fences kept for each stream. One that was dropped is loaded again."""
+CACHE_MAX_BYTES: Final = 64 * 1024 * 1024
+"""What all that is kept may cost, heads and fences; beyond it the streams used longest ago are dropped."""
+_HEAD_BYTES: Final = 2_048
+_FENCE_BYTES: Final = 320
+"""What a head costs beside its record, and a fence beside its producer's id."""
 TOUCH_SHARE: Final = 32
 """A read touch is written down once it is newer than the stored one by this share of the TTL, a 32nd."""
 TOUCH_MIN_MS: Final = 1_000
@@ -35,11 +41,12 @@ TOUCH_MIN_MS: Final = 1_000
 class Entry:
     """One cached stream. touched_ms: its last touch known here, Unix milliseconds, whether it is stored or not."""
 
-    __slots__ = ("fences", "head", "touched_ms")
+    __slots__ = ("cost_bytes", "fences", "head", "touched_ms")
 
     def __init__(self, head: Head) -> None:
         self.head, self.touched_ms = head, head.touched_ms
         self.fences: dict[str, Fence | None] = {}
+        self.cost_bytes = _HEAD_BYTES + 2 * len(head.record) + len(head.path)
 
 
 class HeadCache:
@@ -54,6 +61,7 @@ class HeadCache:
         self._engine, self._max_count = engine, max_count
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._touches: dict[str, Touch] = {}
+        self.cost_bytes = 0
 
     def entry(self, path: str) -> Entry | None:
         """Return what stands at a path, ``None`` for nothing. That nothing stands there is not cached."""
@@ -62,13 +70,30 @@ class HeadCache:
             self._entries.move_to_end(path)
             return entry
         (head,) = self._engine.load([path])
-        if head is None:
-            return None
+        return None if head is None else self._take_in(head)
+
+    def _take_in(self, head: Head) -> Entry:
         entry = self._keep(head)
-        touch = self._touches.get(path)
+        touch = self._touches.get(head.path)
         if touch is not None and touch.sid == head.sid:
             entry.touched_ms = max(entry.touched_ms, touch.touched_ms)
         return entry
+
+    def load(self, paths: Sequence[str]) -> dict[str, Entry | None]:
+        """Return what stands at each of many paths, by one look into the store for all that are not kept.
+
+        Where one of those is damaged they are left out: whoever looks at that one is told.
+        """
+        unknown = dict.fromkeys(path for path in paths if path not in self._entries)
+        found: dict[str, Entry | None] = {path: self._entries[path] for path in paths if path not in unknown}
+        if unknown:
+            try:
+                heads = self._engine.load([*unknown])
+            except DamagedError:
+                return found
+            for path, head in zip(unknown, heads, strict=True):
+                found[path] = None if head is None else self._take_in(head)
+        return found
 
     def fence(self, path: str, sid: int, producer_id: str) -> Fence | None:
         """Return a producer's committed fence on incarnation ``sid``, ``None`` for a producer not seen there."""
@@ -79,6 +104,22 @@ class HeadCache:
             row = self._engine.load_producers([(sid, producer_id)])[0]
             self._remember(entry, {producer_id: as_fence(row)})
         return entry.fences[producer_id]
+
+    def load_fences(self, paths: Sequence[str], producer_id: str) -> None:
+        """Have a producer's fences on many streams that are kept ready, by one look into the store.
+
+        Where one of them is damaged nothing is: whoever looks at that one is told.
+        """
+        kept = [entry for path in paths if (entry := self._entries.get(path)) is not None]
+        unknown = [entry for entry in kept if producer_id not in entry.fences]
+        if not unknown:
+            return
+        try:
+            rows = self._engine.load_producers([(entry.head.sid, producer_id) for entry in unknown])
+        except DamagedError:
+            return
+        for entry, row in zip(unknown, rows, strict=True):
+            self._remember(entry, {producer_id: as_fence(row)})
 
     def store(self, head: Head, fences: Mapping[str, Fence | None]) -> None:
         """Keep a committed head, and the fences committed with it by producer id: ``None`` for one removed."""
@@ -93,7 +134,9 @@ class HeadCache:
 
     def forget(self, path: str) -> None:
         """Drop an entry: its stream was removed, or the entry proved stale."""
-        self._entries.pop(path, None)
+        entry = self._entries.pop(path, None)
+        if entry is not None:
+            self.cost_bytes -= entry.cost_bytes
 
     def latest_touch_ms(self, head: Head) -> int:
         """Return when a stored head was last touched as far as is known here, whether that is written down or not."""
@@ -149,16 +192,35 @@ class HeadCache:
         return self.take_touches()
 
     def _keep(self, head: Head) -> Entry:
+        self.forget(head.path)
         entry = self._entries[head.path] = Entry(head)
-        self._entries.move_to_end(head.path)
+        self.cost_bytes += entry.cost_bytes
         if len(self._entries) > self._max_count:
-            _, oldest = self._entries.popitem(last=False)
-            if oldest.touched_ms > oldest.head.touched_ms:
-                stale = oldest.head
-                self._touches[stale.path] = Touch(stale.path, stale.sid, oldest.touched_ms)
+            self._drop_oldest()
+        self._keep_within()
         return entry
 
+    def _keep_within(self) -> None:
+        while self.cost_bytes > CACHE_MAX_BYTES and len(self._entries) > 1:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, oldest = self._entries.popitem(last=False)
+        self.cost_bytes -= oldest.cost_bytes
+        if oldest.touched_ms > oldest.head.touched_ms:
+            stale = oldest.head
+            self._touches[stale.path] = Touch(stale.path, stale.sid, oldest.touched_ms)
+
     def _remember(self, entry: Entry, fences: Mapping[str, Fence | None]) -> None:
-        entry.fences.update(fences)
-        while len(entry.fences) > FENCES_MAX:
-            del entry.fences[next(iter(entry.fences))]
+        known = entry.fences
+        added_bytes = sum(_FENCE_BYTES + len(name) for name in fences if name not in known)
+        known.update(fences)
+        while len(known) > FENCES_MAX:
+            name = next(iter(known))
+            added_bytes -= _FENCE_BYTES + len(name)
+            del known[name]
+        if added_bytes:
+            entry.cost_bytes += added_bytes
+            if self._entries.get(entry.head.path) is entry:
+                self.cost_bytes += added_bytes
+                self._keep_within()

@@ -1,4 +1,4 @@
-"""Which webhooks are under way: each wake once at a time, a bounded number at once.
+"""Which webhooks are under way: each wake once at a time, a bounded number at once, of each host and in all.
 
 Owns: the tasks. Must not know: the wire, the states.
 Invariants: a wake taken is sent, or its subscription comes back by its deadline; being forgotten here loses nothing. No
@@ -8,21 +8,22 @@ fault of ours ends deliveries.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from durable_streams.protocol.errors import StreamError
+from durable_streams.protocol.subscription import Event
 from durable_streams.protocol.subscription_config import PREFIX
 
 if TYPE_CHECKING:
     from durable_streams.delivery.webhooks import WebhookClient
-    from durable_streams.protocol.subscription import Event
     from durable_streams.subscriptions.service import Subscriptions
     from durable_streams.subscriptions.wake_commands import Attempt
-    from durable_streams.subscriptions.waking import WakingQueue
+    from durable_streams.subscriptions.waking import Wake, WakingQueue
 
-DELIVERIES_MAX: Final = 128
+DELIVERIES_MAX: Final = 512
 """Webhooks under way at once; others wait."""
 AGAIN_S: Final = 0.1
 """After a fault of ours, wakes are taken again so much later: one that stays must not keep the loop busy."""
@@ -36,7 +37,7 @@ class Dispatcher:
         self._waking, self._subscriptions, self._client = waking, subscriptions, client
         self._slots = asyncio.Semaphore(DELIVERIES_MAX)
         self._under_way: set[tuple[str, int, int]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Event | None]] = set()
         self._taking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -65,35 +66,44 @@ class Dispatcher:
         while True:
             await self._slots.acquire()
             try:
-                path = await self._waking.take()
+                wake = await self._waking.take()
             except BaseException:
                 self._slots.release()
                 raise
-            task = asyncio.get_running_loop().create_task(self._deliver(path))
+            task = asyncio.get_running_loop().create_task(self._deliver(wake.path))
             self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(partial(self._ended, wake))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, wake: Wake, task: asyncio.Task[Event | None]) -> None:
         self._tasks.discard(task)
         self._slots.release()
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            _log.error("a delivery failed in an unforeseen way", exc_info=fault)
+        event = None
+        if not task.cancelled():
+            fault = task.exception()
+            event = None if fault is not None else task.result()
+            if fault is not None:
+                _log.error("a delivery failed in an unforeseen way", exc_info=fault)
+        self._waking.give_back(wake, failed=None if event is None else event is Event.FAILED)
 
-    async def _deliver(self, path: str) -> None:
-        """Send what is due now; what is under way already is not sent beside itself, and its report decides."""
+    async def _deliver(self, path: str) -> Event | None:
+        """Send what is due now, and return how it went; ``None`` for nothing to send.
+
+        What is under way already is not sent beside itself, and its report decides.
+        """
         found = self._subscriptions.attempt(path)
         if found is None:
-            return
+            return None
         subscription, attempt = found
         key = (path, attempt.sid, attempt.generation)
         if key in self._under_way:
-            return
+            return None
         self._under_way.add(key)
         try:
             event = await self._client.send(path.removeprefix(PREFIX), subscription, attempt)
             await self._report(path, attempt, event)
         finally:
             self._under_way.discard(key)
+        return event
 
     async def _report(self, path: str, attempt: Attempt, event: Event) -> None:
         settled: asyncio.Future[bool | StreamError] = asyncio.get_running_loop().create_future()

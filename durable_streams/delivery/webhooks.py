@@ -28,7 +28,7 @@ RESPONSE_MAX_BYTES: Final = 64 * 1024
 """Of a longer answer nothing counts but its status."""
 TIMEOUT_MS: Final = 30_000
 """An attempt takes at most this, and at most the lease."""
-CONNECTIONS_MAX: Final = 256
+CONNECTIONS_MAX: Final = 512
 _log = structlog.get_logger(__name__)
 
 

@@ -17,11 +17,13 @@ from durable_streams.protocol.errors import EmptyBodyError, InvalidRequestError,
 from durable_streams.protocol.request_fields import OF_PROXIES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from durable_streams.http.messages import Fields
     from durable_streams.protocol.errors import StreamError
 
+SLICED_MIN_BYTES: Final = 1024 * 1024
+"""A JSON body from here on is checked in passes, with other work between them."""
 _PLAIN: Final = frozenset({"Host", "Content-Type", "Authorization", *OF_PROXIES})
 """An append without any other header asks for nothing special."""
 
@@ -44,6 +46,22 @@ def parse_append(headers: Mapping[str, str], body: bytes) -> Append:
         msg = "an append needs a body, unless it carries Stream-Closed: true"
         raise EmptyBodyError(msg)
     return asked
+
+
+def is_sliced(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a body takes so long to be checked that it is checked in passes (``parse_by_passes``)."""
+    return len(body) >= SLICED_MIN_BYTES and content_types.is_json(headers.get("Content-Type", ""))
+
+
+def parse_by_passes(headers: Mapping[str, str], body: bytes) -> Generator[None, None, Append]:
+    """Return what ``parse_append`` does of a JSON body, and stop between the passes over it. Raises as it does."""
+    parse_fields(headers)  # what it refuses needs no look at the body
+    payload: bytes | StreamError
+    try:
+        payload = yield from json_mode.flatten_by_passes(body)
+    except InvalidRequestError as refusal:
+        payload = refusal.bare()
+    return parse_fields(headers, payload)
 
 
 def parse_fields(headers: Mapping[str, str], payload: bytes | StreamError = b"") -> Append:
@@ -78,7 +96,7 @@ def payload_of(body: bytes, content_type: str) -> bytes | StreamError:
     try:
         return json_mode.flatten(body)
     except InvalidRequestError as refusal:
-        return refusal
+        return refusal.bare()
 
 
 def status_of(verdict: Appended | Duplicate) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from durable_streams.http.outgoing import Parcel
     from durable_streams.protocol.head import Head
 
 Fields = tuple[tuple[str, str], ...]
@@ -36,7 +37,7 @@ class BodySource(Protocol):
     left_bytes: int
     """What is still to come, exactly."""
 
-    def take(self) -> bytes | None:
+    def take(self) -> Parcel | None:
         """Return the next piece, not empty; ``None`` when there can be no more: the front cuts the connection."""
 
 
@@ -44,12 +45,14 @@ class Answer(NamedTuple):
     """One answer. ``headers`` come on top of those every answer has (``http/answers.py``).
 
     rest: what follows ``body``, for an answer that is not held whole; both together are its length.
+    parcel: by which ``body`` is counted while it is on its way, where others may be sent the same; its payload.
     """
 
     status: int
     headers: Fields = ()
     body: bytes = b""
     rest: BodySource | None = None
+    parcel: Parcel | None = None
 
     @property
     def body_bytes(self) -> int:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from durable_streams.http import answers
 from durable_streams.http.errors import answer_of
 from durable_streams.http.extensions.follow_many import EVENT_STREAM
-from durable_streams.http.extensions.tail_search import TailSearch
 from durable_streams.http.messages import Answer, FeedStart, Pending, SseStart
+from durable_streams.http.outgoing import SMALL_MAX_BYTES
+from durable_streams.http.search import Search
 from durable_streams.http.whole import WholeBody
 from durable_streams.protocol import headers as names
 from durable_streams.protocol import read as rules
@@ -26,9 +27,11 @@ from durable_streams.streams.pages import TAIL_MESSAGES_MAX
 
 if TYPE_CHECKING:
     from durable_streams.http.messages import Fields, Request, Settle
+    from durable_streams.http.outgoing import Outgoing
     from durable_streams.protocol.head import Head
     from durable_streams.protocol.read import Page, Whole
     from durable_streams.runtime import Runtime
+    from durable_streams.runtime.turns import Turns
     from durable_streams.streams.service import Streams
     from durable_streams.streams.tail import Frame
 
@@ -57,11 +60,15 @@ class Reads:
     Args:
         streams: the use cases.
         runtime: clock and chance for cursors; how long a long-poll waits.
+        outgoing: where pages are counted, and found if they are on their way already.
         cache_scope: ``public`` or ``private`` (§10.1).
     """
 
-    def __init__(self, streams: Streams, runtime: Runtime, *, cache_scope: str) -> None:
+    def __init__(
+        self, streams: Streams, runtime: Runtime, outgoing: Outgoing, *, searches: Turns, cache_scope: str
+    ) -> None:
         self._streams, self._clock, self._chance = streams, runtime.clock, runtime.chance
+        self._outgoing, self._searches = outgoing, searches
         self._cache_scope, self.long_poll_timeout_s = cache_scope, runtime.bounds.long_poll_timeout_ms / 1000
         self._paged = runtime.bounds.max_chunk_bytes is not None
         self._waiting: dict[_Waiter, float] = {}
@@ -101,7 +108,7 @@ class Reads:
             return self._read(path, start, request, relative=start is None, settle=settle)
         steps = self._streams.last_messages(path, tail_count)
         begin_at = partial(self._read, path, request=request, relative=True, settle=settle)
-        return TailSearch(request, steps, begin_at, settle=settle).begin()
+        return Search(request, steps, begin_at, turns=self._searches, settle=settle)
 
     def _resumed(self, path: str, request: Request) -> int | None:
         """Return where an ``EventSource`` goes on that was cut: it sends its first URL again, and how far it came.
@@ -136,16 +143,29 @@ class Reads:
         if start is None:
             return Answer(200, (*self._page_fields(page), answers.NO_STORE, answers.SUPPORTED), rules.body_of(page))
         fields, unchanged = self._validated(head, page, asked)
-        return Answer(304, fields) if unchanged else Answer(200, (*fields, answers.SUPPORTED), rules.body_of(page))
+        return Answer(304, fields) if unchanged else self._page_answer((*fields, answers.SUPPORTED), page)
+
+    def _page_answer(self, fields: Fields, page: Page) -> Answer:
+        """Answer with a page; a large one counts while it is on its way, once for all who are sent it.
+
+        Raises:
+            OverloadedError: clients hold too much already.
+        """
+        if len(page.payload) < SMALL_MAX_BYTES:
+            return Answer(200, fields, rules.body_of(page))
+        self._outgoing.check()
+        parcel = self._outgoing.shared(rules.etag(page), lambda: rules.body_of(page))
+        return Answer(200, fields, parcel.payload, parcel=parcel)
 
     def _whole(self, head: Head, position: int, asked: Asked) -> Answer:
         whole = rules.Whole(head.sid, position, head.tail, head.closed, decode_record(head.record).content_type)
         fields, unchanged = self._validated(head, whole, asked)
         if unchanged:
             return Answer(304, fields)
-        body = WholeBody(self._streams, head, whole)
+        body = WholeBody(self._streams, head, whole, outgoing=self._outgoing)
         first = body.first()
-        return Answer(200, (*fields, answers.SUPPORTED), first, body if body.left_bytes else None)
+        rest = body if body.left_bytes else None
+        return Answer(200, (*fields, answers.SUPPORTED), first.payload, rest, first)
 
     def _validated(self, head: Head, page: Page | Whole, asked: Asked) -> tuple[Fields, bool]:
         """Return the fields of a catch-up answer, and whether the client has it already (§10.1)."""
@@ -204,7 +224,7 @@ class Reads:
         if page.start == page.end:
             return Answer(204, (*fields, answers.NO_STORE))
         fields = (*fields, (ETAG, rules.etag(page)), self._cache_field(head, page, relative=asked.relative))
-        return Answer(200, (*fields, answers.SUPPORTED), rules.body_of(page))
+        return self._page_answer((*fields, answers.SUPPORTED), page)
 
     def answer_to(self, frame: Frame, head: Head, start: int, *, asked: Asked) -> Answer:
         """Return what a commit brought after ``start``; made once for all who wait for the same.
@@ -213,6 +233,7 @@ class Reads:
         """
         if self._shared[0] is not frame:
             self._shared = (frame, {})
+            asyncio.get_running_loop().call_soon(self._share_no_more)
         shared = self._shared[1]
         answer = shared.get((start, asked))
         if answer is None:
@@ -229,6 +250,9 @@ class Reads:
         except StreamError as refusal:
             return answer_of(refusal)
 
+    def _share_no_more(self) -> None:
+        self._shared = (None, {})
+
     def forget(self, waiter: _Waiter, sid: int) -> None:
         """Take a waiter off the tail."""
         self._waiting.pop(waiter, None)
@@ -242,7 +266,12 @@ class Reads:
             self._alarm.cancel()
             self._alarm = None
 
+    def check_room(self) -> None:
+        """Raise ``OverloadedError`` where no further live reader can be taken on."""
+        self._outgoing.check()
+
     def _start_sse(self, path: str, start: int | None, request: Request) -> SseStart:
+        self.check_room()
         head, position = self._streams.open_at(path, start)
         fields = [*EVENT_STREAM]
         if encoding_of(decode_record(head.record).content_type) is Encoding.BASE64:

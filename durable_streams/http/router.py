@@ -20,10 +20,12 @@ from durable_streams.protocol.response_fields import ALLOW
 
 if TYPE_CHECKING:
     from durable_streams.http.control import Health
+    from durable_streams.http.extensions.streaming_append import Holding
     from durable_streams.http.messages import Request, Settle
     from durable_streams.http.reads import Reads
     from durable_streams.http.subscriptions import SubscriptionRoutes
     from durable_streams.runtime.config import ServerConfig
+    from durable_streams.runtime.turns import Turns
     from durable_streams.streams.service import Streams
 
 _HEALTH = frozenset({"/healthz", "/readyz"})
@@ -34,17 +36,27 @@ class Router:
 
     Args:
         streams, reads, health, subscriptions: the handlers' needs.
-        config: the stream root, and whether there is an inspector.
+        searches: turns of the loop for what a request makes the server look at bit by bit.
+        config: the stream root, the largest body, and whether there is an inspector.
     """
 
     def __init__(
-        self, streams: Streams, reads: Reads, health: Health, *, subscriptions: SubscriptionRoutes, config: ServerConfig
+        self,
+        streams: Streams,
+        reads: Reads,
+        health: Health,
+        *,
+        subscriptions: SubscriptionRoutes,
+        searches: Turns,
+        config: ServerConfig,
     ) -> None:
         self._streams, self._reads, self._health, self._subscriptions = streams, reads, health, subscriptions
         self._root = "/" + config.root.strip("/")
         self._addresses, self._door = Addresses(config), Door(config)
         self._has_ui = config.ui
         self._prefix = self._root.rstrip("/") + "/"
+        self._searches = searches
+        self._max_append_bytes = config.bounds.max_append_bytes
 
     def dispatch(self, request: Request, settle: Settle) -> Pending | None:
         """Answer a request, now or later: ``settle`` is called once, perhaps before this returns.
@@ -64,13 +76,23 @@ class Router:
         settle(handled)
         return None
 
-    def open_upload(self, request: Request, max_append_bytes: int) -> Upload:
-        """Begin an append that arrives piece by piece. Raises ``StreamError`` if it cannot be begun."""
+    def open_upload(self, request: Request, holding: Holding) -> Upload:
+        """Begin an append that arrives piece by piece. Raises ``StreamError`` if it cannot be begun.
+
+        ``holding``: counts what is held of it.
+        """
         self._door.check(request)
         encoded = request.path.removeprefix(self._prefix)
         if not request.path.startswith(self._prefix):
             raise NotFoundError(request.path)
-        return Upload(self._streams, parse_path(encoded), request.headers, max_append_bytes=max_append_bytes)
+        return Upload(
+            self._streams,
+            parse_path(encoded),
+            request.headers,
+            max_append_bytes=self._max_append_bytes,
+            holding=holding,
+            turns=self._searches,
+        )
 
     def _route(self, request: Request, settle: Settle) -> Answer | SseStart | Pending:
         beside = self._beside_streams(request) if request.method != "OPTIONS" else None
@@ -108,11 +130,12 @@ class Router:
         if encoded == f"{RESERVED}/batch":
             if request.method != "POST":
                 return _not_allowed("POST, OPTIONS")
-            return post_batch(self._streams, request, settle)
+            return post_batch(self._streams, request, searches=self._searches, settle=settle)
         if encoded == f"{RESERVED}/follow":
             if request.method != "POST":
                 return _not_allowed("POST, OPTIONS")
-            return start_follow(self._streams, request)
+            self._reads.check_room()
+            return start_follow(self._streams, request, searches=self._searches, settle=settle)
         if request.method in {"PUT", "POST"}:
             msg = f"paths under {RESERVED} are reserved"
             raise ReservedPathError(msg)
@@ -121,13 +144,20 @@ class Router:
     def _stream(self, encoded: str, request: Request, settle: Settle) -> Answer | SseStart | Pending:  # noqa: PLR0911 one per method
         match request.method:
             case "POST":
-                return writes.post(self._streams, parse_path(encoded), request, settle=settle)
+                return writes.post(self._streams, parse_path(encoded), request, searches=self._searches, settle=settle)
             case "GET":
                 return self._reads.get(parse_path(encoded), request, settle)
             case "HEAD":
                 return self._reads.head(parse_path(encoded))
             case "PUT":
-                return writes.put(self._streams, parse_path(encoded), request, addresses=self._addresses, settle=settle)
+                return writes.put(
+                    self._streams,
+                    parse_path(encoded),
+                    request,
+                    addresses=self._addresses,
+                    searches=self._searches,
+                    settle=settle,
+                )
             case "DELETE":
                 return writes.delete(self._streams, parse_path(encoded), request, settle=settle)
             case "OPTIONS":

@@ -18,6 +18,7 @@ from durable_streams.protocol.errors import NotFoundError, StreamError
 from durable_streams.protocol.read import part_of
 
 if TYPE_CHECKING:
+    from durable_streams.http.outgoing import Outgoing, Parcel
     from durable_streams.protocol.head import Head
     from durable_streams.protocol.read import Whole
     from durable_streams.streams.service import Streams
@@ -32,32 +33,40 @@ class WholeBody:
         streams: the use cases.
         head: the stream's, when the answer began.
         whole: what the answer holds.
+        outgoing: where pieces are counted, and found if they are on their way already.
     """
 
-    __slots__ = ("_head", "_position", "_streams", "_whole", "left_bytes")
+    __slots__ = ("_head", "_outgoing", "_position", "_streams", "_whole", "left_bytes")
 
-    def __init__(self, streams: Streams, head: Head, whole: Whole) -> None:
-        self._streams, self._head, self._whole = streams, head, whole
+    def __init__(self, streams: Streams, head: Head, whole: Whole, *, outgoing: Outgoing) -> None:
+        self._streams, self._head, self._whole, self._outgoing = streams, head, whole, outgoing
         self._position, self.left_bytes = whole.start, whole.body_bytes
 
-    def first(self) -> bytes:
+    def first(self) -> Parcel:
         """Return the first piece. Raises ``StreamError`` and ``EngineError``: they can still be answered."""
+        self._outgoing.check()
         return self._next()
 
     def _check_standing(self) -> None:
         if self._streams.touched_head(self._head.path).sid != self._head.sid:
             raise NotFoundError(self._head.path)
 
-    def _next(self) -> bytes:
-        payload = self._streams.piece(self._head, self._position, self._whole.end)
-        if not payload:
-            raise AssertionError("an answer is over when nothing of it is left")
-        part = part_of(self._whole, self._position, payload)
-        self._position += len(payload)
-        self.left_bytes -= len(part)
+    def _next(self) -> Parcel:
+        whole, position = self._whole, self._position
+        end = min(whole.end, position + self._streams.page_max_bytes)
+        key = (whole.sid, position, end, position == whole.start, end == whole.end)
+        part = self._outgoing.shared(key, lambda: self._read(end))
+        self._position = end
+        self.left_bytes -= len(part.payload)
         return part
 
-    def take(self) -> bytes | None:
+    def _read(self, end: int) -> bytes:
+        payload = self._streams.piece(self._head, self._position, end)
+        if self._position + len(payload) != end:
+            raise AssertionError("a piece is a page, or what is left of the answer")
+        return part_of(self._whole, self._position, payload)
+
+    def take(self) -> Parcel | None:
         """Return the next piece; ``None`` if the stream was deleted, has expired, or cannot be read any more.
 
         Every piece is a read of its own: it slides the TTL, so that a stream does not expire under a slow reader.

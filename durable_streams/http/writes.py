@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durable_streams.http import answers
-from durable_streams.http.appends import fields_of, parse_append, status_of
+from durable_streams.http.appends import fields_of, is_sliced, parse_append, parse_by_passes, status_of
 from durable_streams.http.errors import answer_of
 from durable_streams.http.messages import LATER, Answer
+from durable_streams.http.search import Search
 from durable_streams.protocol import content_types, json_mode
 from durable_streams.protocol import headers as names
 from durable_streams.protocol.conditions import (
@@ -33,25 +34,41 @@ from durable_streams.protocol.response_fields import LOCATION
 if TYPE_CHECKING:
     from durable_streams.http.addresses import Addresses
     from durable_streams.http.messages import Pending, Request, Settle
-    from durable_streams.protocol.append import Appended, Duplicate
+    from durable_streams.protocol.append import Append, Appended, Duplicate
     from durable_streams.protocol.create import Created
+    from durable_streams.runtime.turns import Turns
     from durable_streams.streams.service import Streams
 
 
-def put(streams: Streams, path: str, request: Request, *, addresses: Addresses, settle: Settle) -> Pending:
-    """Create or fork (§5.1, §4.2)."""
+def put(
+    streams: Streams, path: str, request: Request, *, addresses: Addresses, searches: Turns, settle: Settle
+) -> Pending:
+    """Create or fork (§5.1, §4.2). Where a fork begins behind its offset is looked for first."""
     location = addresses.url(request, request.path)
     create = parse_create(request, addresses)
-    streams.submit_create(path, create, lambda result: settle(create_answer(result, location)))
-    return LATER
+    base = streams.fork_base() if create.fork is not None and create.fork.sub_offset else None
+
+    def submit(_looked: None) -> Pending:
+        streams.submit_create(path, create, lambda result: settle(create_answer(result, location)), fork_base=base)
+        return LATER
+
+    if base is None:
+        return submit(None)
+    return Search(request, base.look(create), submit, turns=searches, settle=settle)
 
 
-def post(streams: Streams, path: str, request: Request, *, settle: Settle) -> Pending:
+def post(streams: Streams, path: str, request: Request, *, searches: Turns, settle: Settle) -> Pending:
     """Append, close, or both (§5.2, §5.3)."""
-    append = parse_append(request.headers, request.body)
-    compared = append.if_match is not None
-    streams.submit_append(path, append, lambda result: settle(append_answer(result, compared=compared)))
-    return LATER
+    headers, body = request.headers, request.body
+
+    def submit(append: Append) -> Pending:
+        compared = append.if_match is not None
+        streams.submit_append(path, append, lambda result: settle(append_answer(result, compared=compared)))
+        return LATER
+
+    if is_sliced(headers, body):
+        return Search(request, parse_by_passes(headers, body), submit, turns=searches, settle=settle)
+    return submit(parse_append(headers, body))
 
 
 def delete(streams: Streams, path: str, request: Request, *, settle: Settle) -> Pending:
@@ -103,7 +120,7 @@ def parse_create(request: Request, addresses: Addresses) -> Create:
         try:
             payload = json_mode.flatten_initial(request.body)
         except InvalidRequestError as refusal:
-            payload = refusal
+            payload = refusal.bare()
     elif payload and fork is not None and content_type is None:
         # Whether these bytes are JSON messages depends on a source not looked at yet.
         raise InvalidHeaderError("Content-Type", "is needed when a fork is created with a body")

@@ -6,12 +6,22 @@ Invariant: a refusal is raised once, where it is decided, and nothing has change
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Self
+
 
 class StreamError(Exception):
     """Base of all refusals.
 
     ``str(error)`` is one sentence for a person, and can be encoded: what a client sent stands in it by its ``repr``.
     """
+
+    def bare(self) -> Self:
+        """Return itself without the frames that it came through: to be kept, they would keep all that was in them."""
+        self.__context__ = self.__cause__ = None
+        return self.with_traceback(None)
 
 
 # --- what was asked makes no sense (§5.1, §5.2: 400) ---

@@ -20,7 +20,7 @@ from durable_streams.protocol.errors import InvalidJsonError
 from durable_streams.protocol.json_scan import DEPTH_MAX, paired, skip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 T = TypeVar("T")
 LARGE_BYTES: Final = 64 * 1024
@@ -56,8 +56,24 @@ def check(body: bytes) -> None:
         if len(body) < LARGE_BYTES:
             _check_small(body)
         else:
-            _check_large(body)
+            for _ in _passes(body):
+                pass
     except (ValueError, msgspec.DecodeError) as refusal:  # those of the parsers and of UTF-8 among them
+        _refuse(str(refusal))
+
+
+def check_by_passes(body: bytes) -> Generator[None, None, None]:
+    """Check a body as ``check`` does, and stop between the passes over a large one: each takes milliseconds.
+
+    Raises:
+        InvalidJsonError: as ``check``.
+    """
+    if len(body) < LARGE_BYTES:
+        check(body)
+        return
+    try:
+        yield from _passes(body)
+    except (ValueError, msgspec.DecodeError) as refusal:
         _refuse(str(refusal))
 
 
@@ -112,13 +128,16 @@ def _is_too_deep(body: bytes) -> bool:
     return False
 
 
-def _check_large(body: bytes) -> None:
+def _passes(body: bytes) -> Generator[None, None, None]:
     """Check depth, structure, UTF-8 and numbers, in this order: ``skip`` must not meet a text that is too deep."""
     if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_deeper(_steps(body)):
         _refuse_depth()
+    yield
     skip(body)
+    yield
     if not body.isascii():
         body.decode()
+    yield
     digits = body.translate(_NOUGHTS, b"+")
     if any(sign in digits for sign in _TOO_LARGE):
         _check_scalars(body)

@@ -7,11 +7,14 @@ Invariant: every offset a JSON stream hands out stands at the start of a message
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from durable_streams.protocol.errors import EmptyArrayError
-from durable_streams.protocol.json_check import check
+from durable_streams.protocol.json_check import check, check_by_passes
 from durable_streams.protocol.json_scan import boundaries
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _WHITESPACE: Final = b" \t\n\r"
 
@@ -26,6 +29,16 @@ def flatten(body: bytes) -> bytes:
         EmptyArrayError: ``[]`` (§9.1.3).
     """
     check(body)
+    return _flat(body)
+
+
+def flatten_by_passes(body: bytes) -> Generator[None, None, bytes]:
+    """Return what ``flatten`` does, and stop between the passes over a large body. Raises as ``flatten``."""
+    yield from check_by_passes(body)
+    return _flat(body)
+
+
+def _flat(body: bytes) -> bytes:
     text = body.strip(_WHITESPACE)
     if not text.startswith(b"["):
         return text + b","

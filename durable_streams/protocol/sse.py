@@ -21,8 +21,6 @@ HEARTBEAT: Final = b":\n\n"
 LAST_EVENT_ID: Final = "Last-Event-ID"
 """The request header in which an ``EventSource`` says which event it heard last."""
 _EVENT_ID = re.compile(rf"([0-9]{{{OFFSET_DIGITS}}}):([0-9a-f]{{1,16}})", re.ASCII)
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-_LEADING_SPACE = re.compile(rb"^ ", re.MULTILINE)
 _UTF8_MAX_BYTES: Final = 4
 
 
@@ -48,9 +46,12 @@ def data_event(encoding: Encoding, payload: bytes) -> bytes:
     """
     if encoding is Encoding.BASE64:
         return b"event: data\ndata:" + binascii.b2a_base64(payload, newline=False) + b"\n\n"
-    lines = _LINE_END.sub(b"\n", wrap(payload) if encoding is Encoding.JSON else _as_utf8(payload))
-    if lines.startswith(b" ") or b"\n " in lines:
-        lines = _LEADING_SPACE.sub(b"  ", lines)  # a parser strips one space after the colon
+    lines = wrap(payload) if encoding is Encoding.JSON else _as_utf8(payload)
+    if b"\r" in lines:
+        lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if lines.startswith(b" "):  # a parser strips one space after the colon
+        lines = b" " + lines
+    lines = lines.replace(b"\n ", b"\n  ")
     return b"event: data\ndata:" + lines.replace(b"\n", b"\ndata:") + b"\n\n"
 
 

@@ -33,7 +33,11 @@ class Bounds:
     sse_lifetime_ms: after this an SSE connection is closed so that caches can collapse readers (§10.2).
     sse_heartbeat_ms: silence after which a comment is sent.
     sse_buffer_bytes: unsent bytes of one live reader beyond which it is no longer pushed to, but reads by offset.
-    write_timeout_ms: a peer that takes nothing for this long is cut.
+    sending_bytes: what may be held of answers that their clients have not taken, over all connections; then no more is
+        made: 503 + Retry-After, and who reads already waits.
+    connections_count: connections at once; one more is closed as it comes.
+    write_timeout_ms, least_rate_bytes: a peer that takes less than so many bytes a second over this time is cut, while
+        any wait for it in this process.
     request_timeout_ms: a request must have arrived whole within this.
     upload_idle_ms: a streaming append from which nothing comes for this long is ended.
     keepalive_timeout_ms: an idle connection is closed after this.
@@ -47,18 +51,21 @@ class Bounds:
     """
 
     max_append_bytes: int = 16 * MIB
-    arriving_bytes: int = 256 * MIB
+    arriving_bytes: int = 96 * MIB
+    sending_bytes: int = 160 * MIB
+    connections_count: int = 4096
     max_chunk_bytes: int | None = None
     page_bytes: int = MIB
-    batch_commands: int = 4096
+    batch_commands: int = 2048
     batch_bytes: int = 32 * MIB
-    queue_commands: int = 65_536
-    queue_bytes: int = 256 * MIB
+    queue_commands: int = 32_768
+    queue_bytes: int = 96 * MIB
     long_poll_timeout_ms: int = 30_000
     sse_lifetime_ms: int = 60_000
     sse_heartbeat_ms: int = 15_000
     sse_buffer_bytes: int = 256 * KIB
     write_timeout_ms: int = 30_000
+    least_rate_bytes: int = KIB
     request_timeout_ms: int = 30_000
     upload_idle_ms: int = 600_000
     keepalive_timeout_ms: int = 75_000
@@ -68,6 +75,11 @@ class Bounds:
     sweep_interval_ms: int = 1_000
     sweep_count: int = 1_000
     slow_request_ms: int = 1_000
+
+    @property
+    def least_bytes(self) -> int:
+        """What a peer takes at least within ``write_timeout_ms`` while something waits for it."""
+        return max(1, self.least_rate_bytes * self.write_timeout_ms // 1000)
 
     @property
     def page_limit_bytes(self) -> int:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class ForkBase(Protocol):
     """Finds the byte position of ``sub_offset`` bytes or messages past ``anchor`` in a source (§4.2)."""
 
-    def __call__(self, source: Draft, anchor: int, sub_offset: int) -> int:
+    def decide(self, batch: Batch, source: Draft, anchor: int, sub_offset: int) -> int:  # noqa: PLR0917 where and how far
         """Return the position; raise ``InvalidRequestError`` if there is none."""
 
 
@@ -96,7 +96,7 @@ class CreateCommand(SettledCommand["Created"]):
         fork, payload = self._request.fork, self._request.payload
         source = batch.slot(fork.source_path) if fork is not None else None
         if fork is not None and source is not None:
-            record, base = self._inherit(source, fork)
+            record, base = self._inherit(batch, source, fork)
         else:
             record, base = rules.new_record(self._request), 0
         if isinstance(payload, StreamError):
@@ -110,11 +110,11 @@ class CreateCommand(SettledCommand["Created"]):
         if batch.watch is not None and draft.tail:
             batch.watch.grew(batch, slot, base)
 
-    def _inherit(self, source: Slot, fork: ForkRequest) -> tuple[Record, int]:
+    def _inherit(self, batch: Batch, source: Slot, fork: ForkRequest) -> tuple[Record, int]:
         if source.draft is None:
             raise NotFoundError(fork.source_path)
         anchor = rules.check_source(source.draft, self._request)
-        base = self._fork_base(source.draft, anchor, fork.sub_offset)
+        base = self._fork_base.decide(batch, source.draft, anchor, fork.sub_offset)
         return rules.fork_record(source.draft, self._request, anchor=anchor, base=base), base
 
 

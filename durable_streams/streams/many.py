@@ -36,7 +36,7 @@ class ManyCommand:
             list of verdicts ends with the refusal.
     """
 
-    __slots__ = ("_appends", "_settle", "_stop_at_refusal", "_verdicts", "conflicts", "size_bytes")
+    __slots__ = ("_appends", "_settle", "_stop_at_refusal", "_verdicts", "conflicts", "count", "size_bytes")
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class ManyCommand:
     ) -> None:
         self._appends, self._settle, self._stop_at_refusal = appends, settle, stop_at_refusal
         self._verdicts: list[Verdict] = []
-        self.conflicts = 0
+        self.conflicts, self.count = 0, len(appends)
         self.size_bytes = sum(len(request.payload) for _, request in appends if isinstance(request.payload, bytes))
 
     def paths(self) -> Sequence[str]:
@@ -62,12 +62,13 @@ class ManyCommand:
         appends may have been applied by itself. The same is true of streams behind a refusal that ends the command.
         """
         self._verdicts = []
+        batch.load([path for path, _ in self._appends])
         first: Slot | None = None
         for number, (path, request) in enumerate(self._appends, 1):
             try:
                 slot, verdict = decide_on(batch, path, request)
             except StreamError as refusal:
-                self._verdicts.append(refusal)
+                self._verdicts.append(refusal.bare())
                 first = _together(batch, first, batch.slot(path))
                 if self._stop_at_refusal:
                     for left_out, _ in self._appends[number:]:

@@ -39,8 +39,9 @@ TAIL_MESSAGES_MAX: Final = 10_000
 FORK_MESSAGES_MAX: Final = 100_000
 """Most messages that ``Stream-Fork-Sub-Offset`` may count on a JSON stream."""
 FORK_SCAN_MAX_BYTES: Final = 8 * 1024 * 1024
-"""How far behind its anchor it still begins to look at a page. Forks are decided within a batch, and the loop stands
-still meanwhile: with the count above, about 0.1 s for the most hostile messages."""
+"""How far behind its anchor it still begins to look at a slice."""
+FORK_SLICE_BYTES: Final = 256 * 1024
+"""What of that is looked at in one go: all messages in it are told apart, however many are counted."""
 TAIL_SCAN_MAX_BYTES: Final = 64 * 1024 * 1024
 """Most bytes that ``?tail=N`` looks at to find them."""
 SLICE_BYTES: Final = 1024 * 1024
@@ -184,11 +185,13 @@ class Pages:
                 chunks += 1
         return position
 
-    def fork_base(self, source: Draft, anchor: int, sub_offset: int) -> int:
-        """Return the position ``sub_offset`` bytes, or messages on a JSON stream, past ``anchor`` (§4.2).
+    def fork_base(self, source: Draft, anchor: int, sub_offset: int) -> Generator[None, None, int]:
+        """Look for the position ``sub_offset`` bytes, or messages on a JSON stream, past ``anchor`` (§4.2).
+
+        It is returned. Yields after every ``FORK_SLICE_BYTES``.
 
         Args:
-            source: the stream to fork, as the batch has it.
+            source: the stream to fork, as it is to be seen.
             anchor: a byte position from 0 to the source's tail.
             sub_offset: bytes or messages, from 0.
 
@@ -216,16 +219,20 @@ class Pages:
                 )
             try:
                 payload = self._stored(
-                    source.path, record, source.sid, start=position, end=tail, max_bytes=self.page_max_bytes
+                    source.path, record, source.sid, start=position, end=tail, max_bytes=FORK_SLICE_BYTES
                 )
             except NotFoundError:  # appended in this very batch: not stored yet, so nobody can know its messages
                 raise SubOffsetBeyondTailError(sub_offset) from None
-            length, found = len(payload), 1
-            if not (len(payload) > self.page_max_bytes and _is_one_message(record, payload)):
-                length, found = json_scan.end_of_first(payload, missing)
+            length, found = _end_of_first(record, payload, missing)
             position += length
             missing -= found
+            if missing:
+                yield
         return position
+
+
+def _end_of_first(record: Record, payload: bytes, count: int) -> tuple[int, int]:
+    return (len(payload), 1) if _is_one_message(record, payload) else json_scan.end_of_first(payload, count)
 
 
 def _is_one_message(record: Record, stored: bytes) -> bool:

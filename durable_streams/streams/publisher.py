@@ -46,6 +46,7 @@ class Publisher:
         unpublished, self._unpublished = self._unpublished, []
         for head, payload in unpublished:
             self._hub.publish(head, payload)
+        self._hub.tell()
 
 
 def _ending_of(head: Head | None, path: str) -> StreamError:

@@ -16,6 +16,7 @@ from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.paths import RESERVED
 from durable_streams.protocol.read import Page, resolve_start
 from durable_streams.streams.commands import AppendCommand, CreateCommand, DeleteCommand, ExpireCommand, RebaseCommand
+from durable_streams.streams.forks import ForkBase
 from durable_streams.streams.many import ManyCommand
 
 if TYPE_CHECKING:
@@ -76,11 +77,21 @@ class Streams:
         """
         self._committer.submit(ManyCommand(appends, settle, stop_at_refusal=stop_at_refusal))
 
-    def submit_create(self, path: str, request: Create, settle: Callable[[Created | StreamError], None]) -> None:
-        """Queue a creation, or a fork (§5.1, §4.2)."""
-        self._committer.submit(
-            CreateCommand(path, request, settle, chance=self._chance, fork_base=self._pages.fork_base)
-        )
+    def fork_base(self) -> ForkBase:
+        """Return what finds where one fork begins: to ``look`` ahead with, and to be given to ``submit_create``."""
+        return ForkBase(self._pages, self._cache)
+
+    def submit_create(
+        self,
+        path: str,
+        request: Create,
+        settle: Callable[[Created | StreamError], None],
+        *,
+        fork_base: ForkBase | None = None,
+    ) -> None:
+        """Queue a creation, or a fork (§5.1, §4.2); ``fork_base``: of this one, if it was looked for."""
+        base = fork_base or self.fork_base()
+        self._committer.submit(CreateCommand(path, request, settle, chance=self._chance, fork_base=base))
 
     def submit_delete(
         self, path: str, settle: Callable[[bool | StreamError], None], if_match: frozenset[str] | None = None
@@ -133,6 +144,10 @@ class Streams:
         return is_over(
             decode_record(head.record), touched_ms, now_ms, followed=partial(self._hub.is_followed, head.sid)
         )
+
+    def load(self, paths: Sequence[str]) -> None:
+        """Have the heads of many streams ready, by one look into the store, for whoever asks for each of them next."""
+        self._cache.load(paths)
 
     def follow(self, head: Head, encoding: Encoding, follower: Follower, *, held: bytes = b"") -> None:
         """Tell ``follower`` of everything committed from ``head.tail`` on; see ``Hub.follow``."""

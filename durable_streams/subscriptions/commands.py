@@ -203,6 +203,8 @@ class RemoveStream(OnSubscription[bool]):
         if row is not None and self._result:
             bits = row.bits & ~EXPLICIT
             self.wakes.put_link(slot, self._stream, row._replace(bits=bits) if bits else None)
+            if not bits:
+                self.wakes.matcher.dismiss(self.path, self._stream)
             count = subscription.explicit_count - 1
             self.wakes.put(slot, subscription._replace(explicit_count=count))
 

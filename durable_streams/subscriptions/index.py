@@ -7,6 +7,7 @@ Invariant: whatever it sets off is a hint; the due index and the states in the s
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.subscription import Phase, Subscription, decode_subscription
@@ -42,10 +43,11 @@ class SubscriptionIndex:
         config = subscription.config
         self._matcher.add(head.path, config.pattern, config.wake_stream)
         self._load_explicit(head, subscription)
+        self._matcher.mark(head.path, busy=subscription.phase is not Phase.IDLE and not self._engine.shared)
         if subscription.phase is not Phase.IDLE:
             self._matcher.forget(head.path)
         if subscription.is_webhook and subscription.phase is Phase.WAKING:
-            self._waking.offer(head.path)
+            self._waking.offer(head.path, host_of(subscription))
         return subscription
 
     def applied(self, slot: Slot) -> None:
@@ -58,17 +60,20 @@ class SubscriptionIndex:
         if slot.head is not None:
             subscription = stored_subscription(slot.head)
             self._matcher.add(slot.path, subscription.config.pattern, subscription.config.wake_stream)
+            # A store that others write to may have moved it since: there nothing is taken for busy.
+            self._matcher.mark(slot.path, busy=subscription.phase is not Phase.IDLE and not self._engine.shared)
             if replaced:
                 self._load_explicit(slot.head, subscription)
             if subscription.until_ms:
                 self._alarm.set(subscription.until_ms)
             if subscription.is_webhook and subscription.phase is Phase.WAKING:
-                self._waking.offer(slot.path)
+                self._waking.offer(slot.path, host_of(subscription))
 
     def lost(self, slot: Slot) -> None:
         """What was listed for it may be incomplete now."""
         if slot.path.startswith(PREFIX):
             self._matcher.forget(slot.path)
+            self._matcher.mark(slot.path, busy=False)
 
     def settled(self) -> None:
         """Nothing waits for that."""
@@ -77,6 +82,11 @@ class SubscriptionIndex:
         if subscription.explicit_count:
             links = load_links(self._engine, head.sid, {})
             self._matcher.link(head.path, [link.path for link in links if link.bits & EXPLICIT])
+
+
+def host_of(subscription: Subscription) -> str:
+    """Return host and port that a subscription's webhooks go to, as they stand in its URL; empty for none."""
+    return urlsplit(subscription.config.webhook_url or "").netloc.rpartition("@")[2].lower()
 
 
 def stored_subscription(head: Head) -> Subscription:

@@ -16,10 +16,13 @@ from durable_streams.protocol.glob import GlobIndex
 from durable_streams.protocol.paths import RESERVED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-CACHE_MAX: Final = 65_536
-"""Paths whose subscriptions are remembered."""
+CACHE_MAX_BYTES: Final = 16 * 1024 * 1024
+"""What remembering the subscriptions of paths costs."""
+_ENTRY_BYTES: Final = 400
+_MATCH_BYTES: Final = 72
+"""What a path that is remembered costs beside its text, and each of its subscriptions."""
 GLOB, EXPLICIT = 1, 2
 """Bits of a link: by pattern, by name (§6.1)."""
 
@@ -37,8 +40,10 @@ class Matcher:
         self._linked: dict[str, set[str]] = {}
         self._wake_streams: dict[str, int] = {}
         self._cache: OrderedDict[str, Matches] = OrderedDict()
+        self._cached_bytes = 0
         self._candidates: dict[str, dict[str, None]] = {}
         self._unknown: set[str] = set()
+        self._busy: set[str] = set()
         self.paths: set[str] = set()
 
     def add(self, path: str, pattern: str | None, wake_stream: str | None) -> None:
@@ -51,7 +56,7 @@ class Matcher:
             self._globs.add(pattern, path)
         if wake_stream is not None:
             self._wake_streams[wake_stream] = self._wake_streams.get(wake_stream, 0) + 1
-        self._cache.clear()
+        self._forget_all_matches()
 
     def remove(self, path: str, wake_stream: str | None) -> None:
         """Forget a subscription; its explicit links too."""
@@ -69,20 +74,21 @@ class Matcher:
             self._unlink(path, stream)
         self._candidates.pop(path, None)
         self._unknown.discard(path)
-        self._cache.clear()
+        self._busy.discard(path)
+        self._forget_all_matches()
 
     def link(self, path: str, streams: Iterable[str]) -> None:
         """Note streams linked by name."""
         for stream in streams:
             self._explicit.setdefault(stream, set()).add(path)
             self._linked.setdefault(path, set()).add(stream)
-            self._cache.pop(stream, None)
+            self._forget_matches(stream)
 
     def unlink(self, path: str, stream: str) -> None:
         """A stream is no longer linked by name."""
         if path in self._explicit.get(stream, ()):
             self._unlink(path, stream)
-        self._cache.pop(stream, None)
+        self._forget_matches(stream)
 
     def _unlink(self, path: str, stream: str) -> None:
         holders = self._explicit[stream]
@@ -109,13 +115,45 @@ class Matcher:
         for path in self._explicit.get(stream, ()):
             bits[path] = bits.get(path, 0) | EXPLICIT
         found = self._cache[stream] = tuple(sorted(bits.items()))
-        if len(self._cache) > CACHE_MAX:
-            self._cache.popitem(last=False)
+        self._cached_bytes += _cost_bytes(stream, found)
+        while self._cached_bytes > CACHE_MAX_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= _cost_bytes(*self._cache.popitem(last=False))
         return found
+
+    def _forget_matches(self, stream: str) -> None:
+        found = self._cache.pop(stream, None)
+        if found is not None:
+            self._cached_bytes -= _cost_bytes(stream, found)
+
+    def _forget_all_matches(self) -> None:
+        self._cache.clear()
+        self._cached_bytes = 0
 
     def bits(self, path: str, stream: str) -> int:
         """Return how a stream belongs to one subscription, 0 if it does not."""
         return next((bits for holder, bits in self.match(stream) if holder == path), 0)
+
+    def mark(self, path: str, *, busy: bool) -> None:
+        """Note whether a subscription, as committed, waits for somebody to finish: then no news wake it."""
+        if busy:
+            self._busy.add(path)
+        else:
+            self._busy.discard(path)
+
+    def moved_by(self, stream: str, is_changing: Callable[[str], bool]) -> list[tuple[str, int]]:
+        """Return those matches of a stream that its growth may change; the others have it listed, and are busy.
+
+        ``is_changing``: whether a subscription is about to be another than is committed.
+        """
+        candidates, busy, unknown = self._candidates, self._busy, self._unknown
+        return [
+            match
+            for match in self.match(stream)
+            if match[0] not in busy
+            or match[0] in unknown
+            or stream not in candidates.get(match[0], ())
+            or is_changing(match[0])
+        ]
 
     def note(self, path: str, stream: str) -> None:
         """A stream may be ahead of its cursor."""
@@ -151,3 +189,7 @@ class Matcher:
         """All links have been looked at, and no stream is ahead."""
         self._unknown.discard(path)
         self._candidates.pop(path, None)
+
+
+def _cost_bytes(stream: str, found: Matches) -> int:
+    return _ENTRY_BYTES + len(stream) + _MATCH_BYTES * len(found)

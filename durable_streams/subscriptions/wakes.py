@@ -76,7 +76,11 @@ class Wakes:
         """Wake the idle subscriptions of a stream that has grown (§7); a new one is linked first (§6.2)."""
         if not self.matcher.paths:
             return
-        for path, bits in self.matcher.match(slot.path):
+        moved = self.matcher.moved_by(slot.path, batch.is_changing)
+        if not moved:
+            return
+        self._load(batch, [path for path, _ in moved], slot.path)
+        for path, bits in moved:
             found = self._linked(batch, path, slot.path)
             if found is None:
                 continue
@@ -101,6 +105,13 @@ class Wakes:
             if holder is not None and row is not None:
                 batch.link(holder, batch.slots[path])
                 self.put_link(holder, path, row._replace(acked=0) if row.is_explicit else None)
+                self.matcher.dismiss(holder_path, path)
+
+    def _load(self, batch: Batch, paths: list[str], stream: str) -> None:
+        """Have subscriptions and their links to a stream ready, by one look into the store for each of both."""
+        batch.look(len(paths))
+        batch.load(paths)
+        batch.load_fences(paths, stream)
 
     def _linked(self, batch: Batch, path: str, stream: str) -> tuple[Slot, Subscription, LinkRow | None] | None:
         """Return a subscription and its link to a stream; ``None`` for none.

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from durable_streams.http.extensions.streaming_append import READY_MAX
 from durable_streams.http.fronts.arriving import FREE_BYTES
+from durable_streams.http.fronts.lane import HELD_MAX_BYTES
 from tests.http.site import bounded, until
 from tests.http.wire import request_bytes
 
@@ -96,3 +98,102 @@ async def test_many_bodies_at_once_are_all_stored_or_refused(site: Site) -> None
     stored = [reply for reply in replies if reply.status == 204]
     assert len((await site.client.read_all("s"))[0]) == len(stored) * len(LARGE)
     assert held_bytes(site) == 0
+
+
+# --- what is held of uploads, and behind a request that is to be answered ---
+
+
+async def test_a_line_that_has_not_ended_counts(run: Run) -> None:
+    bounds = bounded(arriving_bytes=ROOM + 2, max_append_bytes=2 * len(LARGE))
+    async with run(bounds=bounds) as site:
+        client = site.client
+        await client.put("j", "application/json")
+        fields = {"Content-Type": "application/json", "Stream-Append-Mode": "stream", "Transfer-Encoding": "chunked"}
+        head = request_bytes("POST", client.target("j"), fields).replace(b"Content-Length: 0\r\n", b"")
+        unfinished = b'1\n"' + LARGE[:-10]
+        async with client.wire() as first, client.wire() as second:
+            await first.send(head + b"%x\r\n%b\r\n" % (len(unfinished), unfinished))
+            await until(lambda: held_bytes(site) >= ROOM - 10)
+            await second.send(head + b"%x\r\n%b\r\n" % (len(unfinished), unfinished))
+            refused = await second.reply("POST")
+            assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "overloaded", "1")
+            assert refused.headers["stream-append-count"] == "1", "what came before it is durable"
+
+            await first.send(b'2\r\n"\n\r\n0\r\n\r\n')
+            assert (await first.reply("POST")).headers["stream-append-count"] == "2"
+        assert (held_bytes(site), site.server._front.arriving.started_bytes) == (0, 0)
+
+
+async def test_tiny_lines_are_made_appends_a_slice_at_a_time(run: Run) -> None:
+    """240 KB of them at once: what is ready never exceeds its bound, and counts."""
+    async with run() as site:
+        client = site.client
+        await client.put("j", "application/json")
+        fields = {"Content-Type": "application/json", "Stream-Append-Mode": "stream"}
+        lines, most = b"1\n" * 60_000, 0
+        async with client.wire() as wire:
+            await wire.send(request_bytes("POST", client.target("j"), fields, lines))
+            replying = asyncio.create_task(wire.reply("POST"))
+            while not replying.done():
+                most = max(most, site.server.committer._queued_count)
+                await asyncio.sleep(0)
+        assert replying.result().headers["stream-append-count"] == "60000"
+        assert most <= READY_MAX
+
+
+async def test_what_comes_behind_a_request_counts_and_is_no_longer_read(run: Run) -> None:
+    async with run(lane=True) as site:
+        client = site.client
+        await client.put("s")
+        async with client.wire() as wire:
+            await wire.send(request_bytes("GET", client.target("s", offset="now", live="long-poll")))
+            await until(lambda: site.followers() == 1)
+            behind = request_bytes(
+                "POST", client.target("s"), {"Content-Type": "text/plain"}, b"y" * 3 * HELD_MAX_BYTES
+            )
+            await wire.send(behind)
+            (connection,) = site.server._lane.connections  # type: ignore[union-attr]
+            await until(lambda: not connection._transport.is_reading())
+            arriving = site.server._front.arriving
+            assert arriving.held_bytes + arriving.started_bytes == len(connection._buffer) > HELD_MAX_BYTES
+
+            await client.post("s", b"x")
+            assert (await wire.reply()).body == b"x"
+            assert (await wire.reply("POST")).status == 204
+            assert (arriving.held_bytes, arriving.started_bytes) == (0, 0)
+
+
+async def test_where_there_is_no_room_nothing_is_taken_behind_a_request(run: Run) -> None:
+    async with run(lane=True, bounds=bounded(arriving_bytes=1)) as site:
+        client = site.client
+        await client.put("s")
+        async with client.wire() as wire:
+            await wire.send(request_bytes("GET", client.target("s", offset="now", live="long-poll")))
+            await until(lambda: site.followers() == 1)
+            await wire.send(request_bytes("POST", client.target("s"), {"Content-Type": "text/plain"}, b"y" * 100_000))
+            (connection,) = site.server._lane.connections  # type: ignore[union-attr]
+            await until(lambda: connection._ended)
+            assert connection._buffer == b""
+
+            await client.post("s", b"x")
+            assert (await wire.reply()).body == b"x", "the one before is answered all the same"
+            assert await wire.rest() == b""
+        assert (await client.read_all("s"))[0] == b"x"
+
+
+async def test_a_body_in_tiny_parts_is_looked_at_when_it_is_whole(run: Run) -> None:
+    async with run(lane=True) as site:
+        client = site.client
+        await client.put("s")
+        raw = request_bytes("POST", client.target("s"), {"Content-Type": "text/plain"}, b"z" * 5_000)
+        async with client.wire() as wire:
+            await wire.send(raw[:-4_000])
+            lane = site.server._lane.connections  # type: ignore[union-attr]
+            await until(lambda: any(connection._awaited for connection in lane))
+            (connection,) = (connection for connection in lane if connection._awaited)
+            for at in range(len(raw) - 4_000, len(raw) - 1):
+                connection.data_received(raw[at : at + 1])
+                assert connection._buffer == b"", "it is kept in parts, and nothing looks at it"
+            connection.data_received(raw[-1:])
+            assert (await wire.reply("POST")).status == 204
+        assert (await client.read_all("s"))[0] == b"z" * 5_000

@@ -40,6 +40,16 @@ async def test_every_commit_is_one_chunk_and_the_end_is_the_last(fronted: Site) 
         assert await events.wire.rest() == b"", "something came behind the last chunk"
 
 
+class Noting:
+    """A transport that keeps what is written to it."""
+
+    def __init__(self, written: list[bytes]) -> None:
+        self.write = written.append
+
+    def is_closing(self) -> bool:
+        return False
+
+
 async def test_readers_of_one_kind_share_what_is_written(run: Run) -> None:
     """One write of one object for each reader and commit, whatever the framing."""
     async with run() as site:
@@ -49,10 +59,13 @@ async def test_readers_of_one_kind_share_what_is_written(run: Run) -> None:
             await until(lambda: site.followers() == 2)
             await asyncio.gather(one.control(), other.control())
             written: list[bytes] = []
-            for reader in site.server._readers.connected:
-                reader.write = written.append  # type: ignore[assignment] # it only ever gets bytes
+            real = {reader: reader._transport for reader in site.server._readers.connected}
+            for reader in real:
+                reader._transport = Noting(written)  # type: ignore[assignment]
             await client.post("s", b"x")
             await until(lambda: len(written) == 2)
+            for reader, transport in real.items():
+                reader._transport = transport
             assert written[0] is written[1]
             size, _, framed = written[0].partition(b"\r\n")
             assert int(size, 16) == len(framed) - 2

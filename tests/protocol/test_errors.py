@@ -66,3 +66,16 @@ def test_every_refusal_is_a_stream_error_with_a_reason_to_exist() -> None:
 
     assert set(defined) == set(family(StreamError))
     assert all(kind.__doc__ for kind in defined)
+
+
+def test_a_refusal_that_is_kept_keeps_nothing_of_where_it_was_raised() -> None:
+    kept = []
+    try:
+        try:
+            int("none")
+        except ValueError:
+            raise StreamError("why")  # noqa: B904 the context is what is looked at
+    except StreamError as refusal:
+        kept.append(refusal.bare())
+
+    assert (kept[0].__traceback__, kept[0].__context__, str(kept[0])) == (None, None, "why")

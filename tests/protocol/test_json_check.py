@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durable_streams.protocol.errors import InvalidJsonError
-from durable_streams.protocol.json_check import LARGE_BYTES, check, decoded
+from durable_streams.protocol.json_check import LARGE_BYTES, check, check_by_passes, decoded
 from durable_streams.protocol.json_scan import DEPTH_MAX
 from tests.operations import counted_calls, watched_room
 from tests.protocol.json_texts import Body, bodies
@@ -199,3 +199,12 @@ def test_what_a_typed_decoder_refuses_is_not_valid() -> None:
         decoded(decode, b"[]")
     with pytest.raises(InvalidJsonError, match="nested deeper than 900"):
         decoded(decode, b'{"a":' + b"[" * 100_000)
+
+
+@pytest.mark.parametrize("size", [LARGE_BYTES - 10, 2 * LARGE_BYTES])
+def test_by_passes_a_text_is_judged_alike_and_others_come_in_between(size: int) -> None:
+    text = b"[" + b"1," * (size // 2) + b"1]"
+    assert len([*check_by_passes(text)]) == (3 if size > LARGE_BYTES else 0)
+    for bad in (text[:-1], text[:-1] + b"\xff]", text[:-1] + b",1e999]", text.replace(b"1,", b"[,")):
+        with pytest.raises(InvalidJsonError):
+            list(check_by_passes(bad))

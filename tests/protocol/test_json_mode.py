@@ -10,6 +10,7 @@ from durable_streams.protocol.errors import EmptyArrayError, InvalidJsonError
 from durable_streams.protocol.json_mode import (
     cut,
     flatten,
+    flatten_by_passes,
     flatten_initial,
     wrap,
 )
@@ -88,3 +89,12 @@ def test_what_is_not_one_json_text_is_refused(body: bytes) -> None:
         flatten(body)
     with pytest.raises(InvalidJsonError):
         flatten_initial(body)
+
+
+@pytest.mark.parametrize("body", [b" [1, 2] ", b"[" + b"1," * 100_000 + b"1]"], ids=["small", "large"])
+def test_by_passes_the_same_is_stored(body: bytes) -> None:
+    steps = flatten_by_passes(body)
+    with pytest.raises(StopIteration) as stored:  # noqa: PT012 one of its steps is the last
+        while True:
+            next(steps)
+    assert stored.value.value == flatten(body)

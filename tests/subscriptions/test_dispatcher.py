@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from durable_streams.delivery.dispatcher import DELIVERIES_MAX, Dispatcher
+from durable_streams.delivery.dispatcher import Dispatcher
 from durable_streams.delivery.webhooks import WebhookClient
 from durable_streams.protocol.subscription_config import head_path
 from durable_streams.runtime.clock import ManualClock
 from durable_streams.subscriptions.keys import Keyring
-from durable_streams.subscriptions.waking import WakingQueue
+from durable_streams.subscriptions.waking import HOST_MAX, Wake, WakingQueue
 from tests.http.site import until
 from tests.subscriptions.api import LEASE_MS, Api
 from tests.subscriptions.receiver import OK, Delivery, Receiver, hang
@@ -39,7 +39,7 @@ class FaultyQueue(WakingQueue):
 
     faults = 2
 
-    async def take(self) -> str:
+    async def take(self) -> Wake:
         if self.faults:
             self.faults -= 1
             raise RuntimeError("a fault of ours")
@@ -67,10 +67,10 @@ async def test_a_wake_offered_while_it_is_delivered_is_not_delivered_beside_itse
 
 async def wake_more_than_go_at_once(site: Site, receiver: Receiver) -> Api:
     api = Api(site.client)
-    for number in range(DELIVERIES_MAX + 2):
+    for number in range(HOST_MAX + 2):
         await api.create_webhook(receiver.url, f"s{number}", pattern="events/*", lease_ttl_ms=LEASE_MS)
     await site.client.put("events/a", body=b"1")
-    await receiver.delivery(DELIVERIES_MAX)
+    await receiver.delivery(HOST_MAX)
     return api
 
 
@@ -78,18 +78,18 @@ async def wake_more_than_go_at_once(site: Site, receiver: Receiver) -> Api:
 async def test_so_many_go_at_once_and_the_rest_in_their_turn(site: Site, receiver: Receiver) -> None:
     receiver.behave = held = Held()
     await wake_more_than_go_at_once(site, receiver)
-    assert len(site.server._dispatcher._tasks) == receiver.connections == DELIVERIES_MAX
+    assert len(site.server._dispatcher._tasks) == receiver.connections == HOST_MAX
 
     held.let.release()
-    await receiver.delivery(DELIVERIES_MAX + 1)
-    assert len(site.server._dispatcher._tasks) == DELIVERIES_MAX
-    for _ in range(DELIVERIES_MAX + 1):
+    await receiver.delivery(HOST_MAX + 1)
+    assert len(site.server._dispatcher._tasks) == HOST_MAX
+    for _ in range(HOST_MAX + 1):
         held.let.release()
-    await receiver.delivery(DELIVERIES_MAX + 2)
+    await receiver.delivery(HOST_MAX + 2)
     await until(lambda: not site.server._dispatcher._tasks)
 
     told = {delivery.wake["subscription_id"] for delivery in receiver.deliveries}
-    assert len(told) == len(receiver.deliveries) == DELIVERIES_MAX + 2
+    assert len(told) == len(receiver.deliveries) == HOST_MAX + 2
 
 
 @pytest.mark.slow
@@ -102,10 +102,10 @@ async def test_what_waits_for_a_slot_at_a_shutdown_is_delivered_after_the_next_s
         cut_count = len(receiver.deliveries)
     receiver.behave = OK
     async with run(engine="lmdb"):
-        await receiver.delivery(cut_count + DELIVERIES_MAX + 2)
+        await receiver.delivery(cut_count + HOST_MAX + 2)
 
     told = {delivery.wake["subscription_id"] for delivery in receiver.deliveries[cut_count:]}
-    assert len(told) == DELIVERIES_MAX + 2
+    assert len(told) == HOST_MAX + 2
 
 
 async def test_a_fault_of_ours_is_loud_and_ends_nothing(site: Site, api: Api, receiver: Receiver) -> None:

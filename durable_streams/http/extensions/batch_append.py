@@ -28,6 +28,7 @@ import orjson
 from durable_streams.http.appends import parse_append, status_of
 from durable_streams.http.errors import TABLE, answer_of
 from durable_streams.http.messages import LATER, Answer
+from durable_streams.http.search import Search
 from durable_streams.protocol import content_types
 from durable_streams.protocol import headers as names
 from durable_streams.protocol.conditions import IF_MATCH
@@ -44,14 +45,23 @@ from durable_streams.protocol.offsets import format_offset
 from durable_streams.protocol.paths import parse_path
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from durable_streams.http.messages import Pending, Request, Settle
     from durable_streams.protocol.append import Append
+    from durable_streams.runtime.turns import Turns
     from durable_streams.streams.many import Verdict
     from durable_streams.streams.service import Streams
 
 NDJSON: Final = "application/x-ndjson"
 BATCH_LINES_MAX: Final = 4096
 """Appends in one request. All of them are decided in one turn of the loop, so their number has a bound."""
+LINES_MAX: Final = 2 * BATCH_LINES_MAX
+"""Lines in one request, blank ones too."""
+SLICE_BYTES: Final = 256 * 1024
+"""What of a batch is read in one turn of the loop."""
+LINE_BYTES: Final = 2 * 1024
+"""What a line costs of that beside its bytes."""
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -91,12 +101,13 @@ _LINE_S_OWN: Final = (
 _decode_line = msgspec.json.Decoder(Line).decode
 
 
-def post_batch(streams: Streams, request: Request, settle: Settle) -> Pending:
+def post_batch(streams: Streams, request: Request, *, searches: Turns, settle: Settle) -> Pending:
     """Append to many streams at once.
 
     Args:
         streams: the use cases.
         request: its body is NDJSON as above; blank lines are left out.
+        searches: turns of the loop, for batches that are read a slice at a time.
         settle: called once with the answer, after the commit.
 
     Raises:
@@ -106,13 +117,39 @@ def post_batch(streams: Streams, request: Request, settle: Settle) -> Pending:
     for name in _LINE_S_OWN:
         if name in request.headers:
             raise InvalidHeaderError(name, "belongs in the lines of a batch, not in its head")
-    lines = [line for line in request.body.split(b"\n") if line.strip()]
+    lines = _lines_of(request.body)
+
+    def submit(appends: list[tuple[str, Append]]) -> Pending:
+        streams.submit_many(appends, lambda verdicts: settle(_answer(verdicts)), stop_at_refusal=False)
+        return LATER
+
+    if len(request.body) + LINE_BYTES * len(lines) <= SLICE_BYTES:
+        return submit([_parse(number, line) for number, line in enumerate(lines, 1)])
+    return Search(request, _parsed(lines), submit, turns=searches, settle=settle)
+
+
+def _lines_of(body: bytes) -> list[bytes]:
+    count = body.count(b"\n") + 1
+    if count > LINES_MAX:
+        raise InvalidJsonError(f"a batch has at most {LINES_MAX} lines, blank ones among them, not {count}")
+    lines = [line for line in body.split(b"\n") if line.strip()]
     if not 0 < len(lines) <= BATCH_LINES_MAX:
         msg = f"a batch has 1 to {BATCH_LINES_MAX} lines, not {len(lines)}"
         raise InvalidJsonError(msg)
-    appends = [_parse(number, line) for number, line in enumerate(lines, 1)]
-    streams.submit_many(appends, lambda verdicts: settle(_answer(verdicts)), stop_at_refusal=False)
-    return LATER
+    return lines
+
+
+def _parsed(lines: list[bytes]) -> Generator[None, None, list[tuple[str, Append]]]:
+    """Return the appends of the lines; stops whenever a slice of them has been read."""
+    appends: list[tuple[str, Append]] = []
+    read_bytes = 0
+    for number, line in enumerate(lines, 1):
+        if read_bytes >= SLICE_BYTES:
+            read_bytes = 0
+            yield
+        appends.append(_parse(number, line))
+        read_bytes += len(line) + LINE_BYTES
+    return appends
 
 
 def _parse(number: int, raw: bytes) -> tuple[str, Append]:

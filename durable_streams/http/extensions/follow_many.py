@@ -25,6 +25,7 @@ import orjson
 from durable_streams.http import answers
 from durable_streams.http.errors import event_of
 from durable_streams.http.messages import FeedStart, SseStart
+from durable_streams.http.search import Search
 from durable_streams.protocol.errors import InvalidJsonError, StreamError
 from durable_streams.protocol.head import decode_record
 from durable_streams.protocol.offsets import START, parse_start
@@ -33,11 +34,16 @@ from durable_streams.protocol.read import check_cursor
 from durable_streams.protocol.sse import Encoding, encoding_of
 
 if TYPE_CHECKING:
-    from durable_streams.http.messages import Fields, Request
+    from collections.abc import Generator
+
+    from durable_streams.http.messages import Fields, Pending, Request, Settle
+    from durable_streams.runtime.turns import Turns
     from durable_streams.streams.service import Streams
 
 FOLLOWED_MAX: Final = 1000
 """Streams on one connection."""
+SLICE_COUNT: Final = 64
+"""Streams looked up in one turn of the loop."""
 EVENT_STREAM: Final[Fields] = (
     ("Content-Type", "text/event-stream"),
     ("Cache-Control", "no-cache"),
@@ -56,8 +62,8 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(list[Wanted]).decode
 
 
-def start_follow(streams: Streams, request: Request) -> SseStart:
-    """Begin to follow many streams.
+def start_follow(streams: Streams, request: Request, *, searches: Turns, settle: Settle) -> Pending:
+    """Begin to follow many streams; they are looked up a slice at a time.
 
     Raises:
         InvalidJsonError: a body that is not of the form above, a path named twice, or too many of them.
@@ -71,9 +77,17 @@ def start_follow(streams: Streams, request: Request) -> SseStart:
     path, times = Counter(one.path for one in wanted).most_common(1)[0]
     if times > 1:
         raise InvalidJsonError(f"{path!r} is named {times} times; a stream is followed once on a connection")
+    return Search(request, _started(streams, wanted), lambda start: start, turns=searches, settle=settle)
+
+
+def _started(streams: Streams, wanted: list[Wanted]) -> Generator[None, None, SseStart]:
     feeds: list[FeedStart] = []
     opening: list[bytes] = []
-    for one in wanted:
+    for number, one in enumerate(wanted):
+        if number % SLICE_COUNT == 0:
+            if number:
+                yield
+            streams.load([other.path for other in wanted[number : number + SLICE_COUNT]])
         label = b"id:" + quote(one.path).encode("ascii") + b"\n"
         try:
             feed = _start_one(streams, one, label)

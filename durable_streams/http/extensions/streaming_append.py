@@ -18,7 +18,7 @@ refused append ends the upload; those before it stay, and the count says how man
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from durable_streams.http import answers
 from durable_streams.http.appends import fields_of, parse_fields, payload_of, require_type, status_of
@@ -37,16 +37,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from durable_streams.protocol.append import Appended, Duplicate
+    from durable_streams.runtime.turns import Turns
     from durable_streams.streams.many import Verdict
     from durable_streams.streams.service import Streams
+
+
+class Holding(Protocol):
+    """The account of what is held of one upload."""
+
+    def hold(self, size_bytes: int) -> None:
+        """Count so much from now on. Raises ``OverloadedError`` if that is too much."""
+
 
 APPEND_MODE: Final = "Stream-Append-Mode"
 APPEND_COUNT: Final = STREAM_APPEND_COUNT
 STREAM: Final = "stream"
-READY_MAX: Final = 4096
-"""Appends that may wait for the commit under way; then nothing more is read from the client."""
+READY_MAX: Final = 512
+"""Appends that may wait for the commit under way; then nothing more is taken of what the client sends."""
 READY_MAX_BYTES: Final = 4 << 20
 """Their bytes, likewise."""
+SLICE_COUNT: Final = 64
+"""Appends made in one turn of the loop; then others come in between."""
+APPEND_BYTES: Final = 512
+"""What an append that waits costs beside its bytes."""
 PIECE_MAX_BYTES: Final = 256 * 1024
 """What is held of a chunk that the client has not ended; then it is appended as far as it is here."""
 
@@ -59,6 +72,8 @@ class Upload:
         path: the stream's path.
         headers: of the request.
         max_append_bytes: largest line.
+        holding: counts what is held of it.
+        turns: of the loop.
 
     Raises:
         InvalidHeaderError: an unknown mode or content coding, a malformed field, or ``Stream-Seq``, which one request
@@ -66,7 +81,16 @@ class Upload:
         MissingContentTypeError: no ``Content-Type``.
     """
 
-    def __init__(self, streams: Streams, path: str, headers: Mapping[str, str], *, max_append_bytes: int) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        max_append_bytes: int,
+        holding: Holding,
+        turns: Turns,
+    ) -> None:
         if headers.get(APPEND_MODE) != STREAM:
             raise InvalidHeaderError(APPEND_MODE, f"must be {STREAM}")
         self._asked = asked = parse_fields(headers)
@@ -78,9 +102,10 @@ class Upload:
         self._cutter = Lines(max_append_bytes) if self._is_json else Pieces(min(max_append_bytes, PIECE_MAX_BYTES))
         self._by_bytes = asked.triple is not None and not self._is_json
         self._compared = asked.if_match is not None
-        self._streams, self._path = streams, path
+        self._streams, self._path, self._holding, self._turns = streams, path, holding, turns
         self._ready: list[Append] = []
         self._ready_bytes = self._made = self._made_bytes = self._durable = self._flying = 0
+        self._in_turn = self._arrived_bytes = 0
         self._last: Appended | Duplicate | None = None
         self._status = 204
         self._refusal: StreamError | None = None
@@ -128,16 +153,37 @@ class Upload:
         return self._flying > 0 or bool(self._ready)
 
     async def _take(self, arrived: bytes, *, flushed: bool) -> None:
+        """Make appends of what arrived, as many as may wait and a slice a turn; the rest of it waits uncut."""
+        self._arrived_bytes = len(arrived)
         for body in self._cutter.feed(arrived, flushed=flushed):
+            if self._refusal is not None:
+                return
             self._add(body)
+            self._in_turn += 1
+            if self._in_turn >= SLICE_COUNT:
+                self._in_turn = 0
+                await self._turns.mine(SLICE_COUNT * APPEND_BYTES)
+            if self._is_full:
+                await self._make_room()
+        self._arrived_bytes = 0
         self._launch()
+        self._count()
+
+    async def _make_room(self) -> None:
+        self._launch()
+        self._count()
         while self._is_full and self._refusal is None:
             self._idle.clear()
             await self._idle.wait()
 
+    def _count(self) -> None:
+        """Count what is held. Raises ``OverloadedError``."""
+        uncut_bytes = self._arrived_bytes + self._cutter.held_bytes
+        self._holding.hold(uncut_bytes + self._ready_bytes + APPEND_BYTES * len(self._ready))
+
     @property
     def _is_full(self) -> bool:
-        return len(self._ready) > READY_MAX or self._ready_bytes > READY_MAX_BYTES
+        return len(self._ready) >= READY_MAX or self._ready_bytes > READY_MAX_BYTES
 
     def _end(self) -> None:
         """Make the last appends of an upload that came to its end."""

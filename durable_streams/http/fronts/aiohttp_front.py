@@ -26,10 +26,12 @@ from durable_streams.http.fronts.content_coding import decode_body
 from durable_streams.http.fronts.half_closed import CONTINUE, GoneWatch
 from durable_streams.http.fronts.lingering import Lingering
 from durable_streams.http.messages import Answer, Request, SseStart
+from durable_streams.http.outgoing import SMALL_MAX_BYTES
 from durable_streams.http.sending import StallWatch
 from durable_streams.protocol.errors import (
     BodyTooLargeError,
     InvalidHeaderError,
+    OverloadedError,
     RequestTimeoutError,
     StreamError,
     TransferCodingError,
@@ -37,6 +39,7 @@ from durable_streams.protocol.errors import (
 from durable_streams.protocol.public_urls import check_authority
 from durable_streams.protocol.request_fields import BLANK, CONTENT_ENCODING, HOST, gather
 from durable_streams.protocol.transfer import CHUNKED, UNTIL_CLOSE
+from durable_streams.runtime.turns import TURN_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,10 +60,25 @@ _LINGER_S: Final = 1.0
 _CLOSE: Final = ("Connection", "close")
 
 
+class _NoRoomError(web.RequestPayloadError):
+    """A body of which no more can be held."""
+
+
 class Connection(web.RequestHandler):
     """aiohttp's protocol, but it speaks problem+json where aiohttp would not, and waits for no head for ever."""
 
-    __slots__ = ("_answering", "_body", "_end_is_held", "_expecting", "_front", "_gone_watch", "_timer", "ended")
+    __slots__ = (
+        "_answering",
+        "_body",
+        "_end_is_held",
+        "_expecting",
+        "_front",
+        "_gone_watch",
+        "_timer",
+        "_turned_away",
+        "_unread_bytes",
+        "ended",
+    )
 
     def __init__(self, front: AiohttpFront, server: web.Server, keepalive_timeout_s: float) -> None:
         super().__init__(
@@ -72,11 +90,18 @@ class Connection(web.RequestHandler):
             lingering_time=_LINGER_S,
         )
         self._front, self._expecting = front, False
+        self._unread_bytes, self._turned_away = 0, False
         self.ended = self._end_is_held = self._answering = False
         self._body: StreamReader | None = None
         self._gone_watch: GoneWatch | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.expect()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected, or its connection was handed over by the lane."""
+        super().connection_made(transport)
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.set_write_buffer_limits(high=SMALL_MAX_BYTES, low=0)
 
     def expect(self) -> None:
         """Give the client the request timeout to send a head."""
@@ -91,7 +116,7 @@ class Connection(web.RequestHandler):
     def answering(self) -> None:
         """An answer begins: nothing else may be sent until it is whole."""
         self._answering = True
-        if self.ended and self._body is not None and not self._body.is_eof():
+        if (self.ended or self._turned_away) and self._body is not None and not self._body.is_eof():
             self._body.feed_eof()  # nobody waits for the rest; before the answer it would pass for a body that is whole
 
     def _expect_nothing(self) -> None:
@@ -103,16 +128,43 @@ class Connection(web.RequestHandler):
     def idle(self) -> None:
         """An answer has gone out: the next head may take its time to begin, but not to end."""
         self._expecting = True
+        if not self._messages:
+            self.took(self._unread_bytes)
         if self.ended and not self._messages:
             self.close()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; those that do not complete a head start its time."""
+        if not self._count(len(data)):
+            return
         super().data_received(data)
         if self.ended:
             self._refuse_rest()
         if self._expecting and self._timer is None and not self._messages:
             self.expect()
+
+    def _count(self, count: int) -> bool:
+        """Count what was read of the connection until it is taken on; False if nothing more is taken of it."""
+        try:
+            self._front.arriving.read(count)
+        except OverloadedError:
+            self._turn_away()
+            return False
+        self._unread_bytes += count
+        return True
+
+    def took(self, count: int) -> None:
+        """So much of what was read has been taken on by a request, which counts it by itself."""
+        taken_bytes = min(count, self._unread_bytes)
+        self._unread_bytes -= taken_bytes
+        self._front.arriving.read(-taken_bytes)
+
+    def _turn_away(self) -> None:
+        """There is no room for more: who reads a body refuses it, and the connection ends with the present answer."""
+        if self._body is not None and not self._body.is_eof():
+            self._body.set_exception(_NoRoomError("too many bodies are arriving at once"))
+        self._turned_away = True
+        self.close()
 
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's closes, whatever is under way
         """The client has shut its side: answer what it has asked, then close."""
@@ -149,6 +201,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client has gone, or its connection was handed over."""
         self._expect_nothing()
+        self.took(self._unread_bytes)
         if self._gone_watch is not None:
             self._gone_watch.stop()
         super().connection_lost(exc)
@@ -199,6 +252,15 @@ class Connection(web.RequestHandler):
             self.transport.abort()
 
 
+class _Refused(asyncio.Protocol):
+    """A connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it at once."""
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+
 _MALFORMED: Final = (web.RequestPayloadError, HttpProcessingError)
 
 
@@ -215,11 +277,20 @@ class AiohttpFront:
 
     def __init__(self, router: Router, readers: LiveReaders, bounds: Bounds) -> None:
         self._router, self._readers, self._bounds = router, readers, bounds
+        self._outgoing, self._turns = readers.outgoing, readers.turns
         self.half_closed_probe_s = bounds.half_closed_probe_ms / 1000
         self.lingering: set[Lingering] = set()
         self.arriving = ArrivingBodies(bounds.arriving_bytes)
         # A client that has gone ends its handler, so that nothing waits on its behalf; what it asked to be written is.
         self._server = web.Server(self._serve, request_factory=self._begin, handler_cancellation=True)
+
+    def count(self) -> int:
+        """Return how many connections there are, those of live readers among them."""
+        return len(self._server.connections) + len(self._readers.connected)
+
+    def connect_first(self) -> asyncio.Protocol:
+        """Return the protocol of a connection that comes to this front first; one too many is closed."""
+        return _Refused() if self.count() >= self._bounds.connections_count else self.connect()
 
     def connect(self) -> Connection:
         """Return the protocol of a new connection; it is cut if no whole request head arrives in time."""
@@ -266,13 +337,19 @@ class AiohttpFront:
                 answer = await self._answer(await self._read(raw))
         except StreamError as refusal:
             answer = answer_of(refusal)
+        except _NoRoomError as refusal:
+            answer = answer_of(OverloadedError(str(refusal)))
+            answer = answer._replace(headers=(*answer.headers, _CLOSE))
         except _MALFORMED as fault:
             answer = malformed(fault)
         if isinstance(answer, SseStart):
             return self._hand_over(raw, answer)
-        response = await self._send(raw, answer)
-        if answer.rest is None:  # how long a long body takes is its reader's doing
-            self._note_time(raw, answer.status, (time.perf_counter() - began_s) * 1000)
+        status, is_long = answer.status, answer.rest is not None
+        sending = self._send(raw, answer)
+        del answer  # its first piece is held no longer than it is on its way
+        response = await sending
+        if not is_long:  # how long a long body takes is its reader's doing
+            self._note_time(raw, status, (time.perf_counter() - began_s) * 1000)
         if isinstance(raw.protocol, Connection):
             raw.protocol.idle()
         return response
@@ -299,7 +376,10 @@ class AiohttpFront:
 
     async def _upload(self, raw: web.BaseRequest) -> Answer:
         """Append a body as it arrives."""
-        upload = self._router.open_upload(_request(raw, b""), self._bounds.max_append_bytes)
+        with self.arriving.body() as holding:
+            return await self._append(raw, self._router.open_upload(_request(raw, b""), holding))
+
+    async def _append(self, raw: web.BaseRequest, upload: Upload) -> Answer:
         await _let_continue(raw)
         chunked = raw.headers.get("Transfer-Encoding", "").lower() == "chunked"
         try:
@@ -309,7 +389,7 @@ class AiohttpFront:
                 upload.turned_away.add_done_callback(lambda _: patience.lose())
                 try:
                     if raw.can_read_body:  # aiohttp's reader of no body has no end
-                        await _feed(upload, raw.content, patience, chunked=chunked)
+                        await _feed(upload, raw, patience, chunked=chunked)
                 finally:
                     patience.stop()
         except TimeoutError:
@@ -344,10 +424,11 @@ class AiohttpFront:
         await _let_continue(raw)
         with self.arriving.body() as body:
             async for part in raw.content.iter_any():
+                _took(raw, part)
                 body.add(part)
                 if body.size_bytes > limit:
                     raise BodyTooLargeError(limit)
-            return b"".join(body.parts)
+            return body.parts.take()
 
     def _hand_over(self, raw: web.BaseRequest, start: SseStart) -> web.StreamResponse:
         """Give the connection to a live reader: aiohttp keeps no task, request or parser for it.
@@ -364,16 +445,22 @@ class AiohttpFront:
         return web.Response()
 
     async def _send(self, raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+        # A copy of its own: aiohttp joins what it writes with the head.
+        copy = self._outgoing.parcel(answer.body) if len(answer.body) >= SMALL_MAX_BYTES else None
         response = _response(answer) if answer.rest is None else _begun(answer)
         if isinstance(raw.protocol, Connection):
             raw.protocol.answering()
-        watch = StallWatch(raw.transport, self._bounds.write_timeout_ms / 1000) if raw.transport is not None else None
+        watch = self._watch(raw.transport)
         if watch is not None:
             watch.start()
+            watch.wrote(len(answer.body))
         try:
             await response.prepare(raw)
-            if answer.rest is not None:
-                await _pump(response, answer.body, answer.rest, watch=watch)
+            rest = answer.rest
+            if rest is not None:
+                await response.write(answer.body)
+                del answer, copy
+                await self._pump(response, rest, watch)
             await response.write_eof()
         except ConnectionResetError:
             if raw.transport is not None:
@@ -384,32 +471,42 @@ class AiohttpFront:
                 watch.stop()
         return response
 
+    def _watch(self, transport: asyncio.WriteTransport | None) -> StallWatch | None:
+        bounds = self._bounds
+        return None if transport is None else StallWatch(transport, bounds.write_timeout_ms / 1000, bounds.least_bytes)
 
-async def _feed(upload: Upload, content: StreamReader, patience: Patience, *, chunked: bool) -> None:
+    async def _pump(self, response: web.StreamResponse, source: BodySource, watch: StallWatch | None) -> None:
+        """Send a body that is not held whole, at the pace of the peer: ``write`` waits while the transport is full.
+
+        Raises:
+            ConnectionResetError: the source can bring no more.
+        """
+        while source.left_bytes:
+            await self._turns.mine(TURN_BYTES)  # so that many share the loop
+            while self._outgoing.is_full:
+                await self._outgoing.room()
+            taken = source.take()
+            if taken is None:
+                raise ConnectionResetError
+            if watch is not None:
+                watch.wrote(len(taken.payload))
+            await response.write(taken.payload)
+
+
+def _took(raw: web.BaseRequest, part: bytes) -> None:
+    if isinstance(raw.protocol, Connection):
+        raw.protocol.took(len(part))
+
+
+async def _feed(upload: Upload, raw: web.BaseRequest, patience: Patience, *, chunked: bool) -> None:
     """Hand an upload what arrives, until it ends or takes no more."""
     while True:
         patience.begin()
-        arrived, ended = await content.readchunk()
+        arrived, ended = await raw.content.readchunk()
         patience.end()
+        _took(raw, arrived)
         if not (arrived or ended) or not await upload.feed(arrived, flushed=ended or not chunked):
             return
-
-
-async def _pump(response: web.StreamResponse, piece: bytes, source: BodySource, *, watch: StallWatch | None) -> None:
-    """Send a body that is not held whole, at the pace of the peer: ``write`` waits while the transport is full.
-
-    Raises:
-        ConnectionResetError: the source can bring no more.
-    """
-    await response.write(piece)
-    while source.left_bytes:
-        if watch is not None:
-            watch.moved()
-        await asyncio.sleep(0)  # a piece a turn, so that many share the loop
-        taken = source.take()
-        if taken is None:
-            raise ConnectionResetError
-        await response.write(taken)
 
 
 async def _let_continue(raw: web.BaseRequest) -> None:

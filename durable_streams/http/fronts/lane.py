@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from durable_streams.http.fronts.arriving import FREE_BYTES
 from durable_streams.http.fronts.half_closed import CONTINUE, GoneWatch
-from durable_streams.http.fronts.lane_head import BODY_MAX_BYTES, HEAD_MAX_BYTES, parse_head, render_head
+from durable_streams.http.fronts.lane_head import HEAD_MAX_BYTES, parse_head, render_head
 from durable_streams.http.messages import Request, SseStart
+from durable_streams.http.outgoing import SMALL_MAX_BYTES
 from durable_streams.http.sending import Pump, unsent_bytes
 from durable_streams.protocol.errors import OverloadedError
 from durable_streams.protocol.transfer import CHUNKED
@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from durable_streams.http.fronts.lane_head import UsualHead
     from durable_streams.http.live.connection import LiveReaders
     from durable_streams.http.messages import Answer, Pending
+    from durable_streams.http.outgoing import Parcel
     from durable_streams.http.router import Router
     from durable_streams.runtime.config import Bounds
 
-HELD_MAX_BYTES: Final = HEAD_MAX_BYTES + BODY_MAX_BYTES
+HELD_MAX_BYTES: Final = 64 * 1024
 """Bytes held behind the request under way before the connection is no longer read from."""
 SWEEP_S: Final = 1.0
 LARGE_BYTES: Final = 32 * 1024
@@ -56,7 +57,8 @@ class LaneFront:
         readers: take over connections that stay open.
         bounds: request, keep-alive and write timeouts.
         hand_over: makes aiohttp's protocol for a connection that is not usual.
-        arriving: large bodies that are not whole yet, of both fronts.
+        arriving: what is held of requests that are not taken on yet, of both fronts.
+        beside: how many connections are no longer the lane's.
     """
 
     def __init__(
@@ -67,9 +69,11 @@ class LaneFront:
         *,
         hand_over: Callable[[], asyncio.Protocol],
         arriving: ArrivingBodies,
+        beside: Callable[[], int],
     ) -> None:
         self.router, self.readers, self.hand_over, self.bounds = router, readers, hand_over, bounds
-        self.arriving = arriving
+        self.arriving, self.outgoing, self.turns = arriving, readers.outgoing, readers.turns
+        self._beside = beside
         self.slow_s = bounds.slow_request_ms / 1000
         self.connections: set[LaneConnection] = set()
         self.closing = False
@@ -78,6 +82,11 @@ class LaneFront:
         self._rendered: tuple[Answer | None, str, bytes] = (None, "", b"")
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
         self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether one more connection is one too many."""
+        return len(self.connections) + self._beside() >= self.bounds.connections_count
 
     def connect(self) -> LaneConnection:
         """Return the protocol of a new connection."""
@@ -95,7 +104,8 @@ class LaneFront:
         last, last_method, head = self._rendered
         if last is not answer or last_method != method:
             head = render_head(answer, method)
-            self._rendered = (answer, method, head)
+            if answer.parcel is None:  # what is counted is held no longer than it is on its way
+                self._rendered = (answer, method, head)
         return head
 
     def shutdown(self) -> None:
@@ -133,13 +143,16 @@ class LaneConnection(asyncio.Protocol):
     """One connection while all its requests are usual."""
 
     __slots__ = (
+        "_arriving",
         "_asked",
-        "_awaited_bytes",
+        "_awaited",
         "_buffer",
+        "_counted",
         "_ended",
         "_front",
         "_gone_watch",
         "_loop",
+        "_parcel",
         "_paused",
         "_pending",
         "_pump",
@@ -153,6 +166,9 @@ class LaneConnection(asyncio.Protocol):
     def __init__(self, front: LaneFront, loop: asyncio.AbstractEventLoop) -> None:
         self._front, self._loop = front, loop
         self._buffer = b""
+        self._awaited: tuple[UsualHead, int] | None = None
+        self._arriving, self._counted = front.arriving.body(), False
+        self._parcel: Parcel | None = None
         self._waiting = self._paused = self._settling = False
         self._ended = False
         self._gone_watch: GoneWatch | None = None
@@ -161,20 +177,23 @@ class LaneConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._asked: UsualHead
         self._since_s = loop.time()
-        self._unsent_bytes = self._awaited_bytes = 0
+        self._unsent_bytes = 0
 
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         self._transport = transport  # type: ignore[assignment]
+        self._transport.set_write_buffer_limits(high=SMALL_MAX_BYTES, low=0)
+        if self._front.is_crowded:
+            self._transport.abort()
         self._front.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's signature
         """The client has gone; what it asked to be written is written all the same."""
         self._leave()
-        self._buffer = b""
-        self._count_arriving(0)
+        self._buffer, self._parcel = b"", None
+        self._count(0)
         if self._pending is not None:
             self._pending.abandon()
             self._pending = None
@@ -183,15 +202,33 @@ class LaneConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; answer the request they complete."""
-        if self._buffer:
+        if self._awaited is not None:
+            self._arriving.parts.add(data)
+            if self._arriving.size_bytes < self._awaited[1]:
+                return
+            self._buffer = self._arriving.parts.take()
+        elif self._buffer:
             self._buffer += data
         else:
             self._buffer = data
             if not self._waiting:
                 self._since_s = self._loop.time()
-        if not (self._waiting or self._paused):
+        if self._waiting or self._paused:
+            self._hold_behind()
+        else:
             self._advance()
-        elif len(self._buffer) > HELD_MAX_BYTES:
+
+    def _hold_behind(self) -> None:
+        """Count what came behind the request under way; read no more of much, and keep none where there is no room."""
+        try:
+            self._count(len(self._buffer))
+        except OverloadedError:
+            self._buffer = b""
+            self._transport.pause_reading()
+            if not self._ended and not self.eof_received():  # as if the client had said nothing behind it
+                self._transport.close()
+            return
+        if len(self._buffer) > HELD_MAX_BYTES:
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -201,7 +238,7 @@ class LaneConnection(asyncio.Protocol):
             pause_s = self._front.bounds.half_closed_probe_ms / 1000
             self._gone_watch = GoneWatch(self._transport, self._probe, pause_s)
             return True
-        if self._buffer:  # a request that will never be whole
+        if self._buffer or self._awaited is not None:  # a request that will never be whole
             return self._hand_over()
         return False
 
@@ -214,7 +251,7 @@ class LaneConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._paused, self._since_s = False, self._loop.time()
+        self._paused, self._since_s, self._parcel = False, self._loop.time(), None
         if self._pump is not None:
             self._pump.resume()
         elif not self._waiting:
@@ -226,39 +263,54 @@ class LaneConnection(asyncio.Protocol):
     def _advance(self) -> None:
         """Answer the requests that are complete in the buffer, one at a time."""
         while self._buffer and not (self._waiting or self._paused or self._transport.is_closing()):
-            end = self._buffer.find(_HEAD_END) + len(_HEAD_END)
-            if end < len(_HEAD_END):
-                if self._ended or len(self._buffer) > HEAD_MAX_BYTES or b"\n\n" in self._buffer:
-                    self._hand_over()
+            found = self._awaited or self._next()
+            if found is None:
                 return
-            head = parse_head(self._buffer[:end])
-            if head is None or head.body_bytes > self._front.bounds.max_append_bytes:
-                self._hand_over()
-                return
-            total = end + head.body_bytes
-            if len(self._buffer) < total:
-                self._await_body(head.body_bytes)
-                return
-            if self._awaited_bytes:
-                self._count_arriving(0)
-            body = self._buffer[end:total] if head.body_bytes else b""
+            (head, total), self._awaited = found, None
+            if self._counted:
+                self._count(0)
+            body = self._buffer[total - head.body_bytes : total] if head.body_bytes else b""
             self._buffer = self._buffer[total:]
             self._ask(head, body)
 
-    def _await_body(self, size_bytes: int) -> None:
-        """Wait for the rest of a body, or leave to aiohttp the refusal of one too many, or of one that cannot come."""
+    def _next(self) -> tuple[UsualHead, int] | None:
+        """Return the head of the request that is whole in the buffer, and the length of both; see to any other."""
+        end = self._buffer.find(_HEAD_END) + len(_HEAD_END)
+        if end < len(_HEAD_END):
+            if self._ended or len(self._buffer) > HEAD_MAX_BYTES or b"\n\n" in self._buffer:
+                self._hand_over()
+            return None
+        head = parse_head(self._buffer[:end])
+        if head is None or head.body_bytes > self._front.bounds.max_append_bytes:
+            self._hand_over()
+            return None
+        total = end + head.body_bytes
+        if len(self._buffer) >= total:
+            return head, total
+        self._await_body(head, total)
+        return None
+
+    def _await_body(self, head: UsualHead, total_bytes: int) -> None:
+        """Wait for the rest of a body, or leave to aiohttp the refusal of one too many, or of one that cannot come.
+
+        All of it counts from now on. What comes is not looked at before it is whole, in however small parts it comes.
+        """
         try:
-            self._count_arriving(max(0, size_bytes - FREE_BYTES))
+            self._count(head.body_bytes)
         except OverloadedError:
             self._hand_over()
             return
         if self._ended:
             self._hand_over()
+            return
+        self._awaited = (head, total_bytes)
+        self._arriving.parts.add(self._buffer)
+        self._buffer = b""
 
-    def _count_arriving(self, size_bytes: int) -> None:
-        """Count what a body under way will hold, and no more what the one before held. Raises ``OverloadedError``."""
-        self._front.arriving.take(size_bytes - self._awaited_bytes)
-        self._awaited_bytes = size_bytes
+    def _count(self, size_bytes: int) -> None:
+        """Count what is held of requests that are not taken on yet, no more what was. Raises ``OverloadedError``."""
+        self._arriving.hold(size_bytes)
+        self._counted = size_bytes > 0
 
     def _ask(self, head: UsualHead, body: bytes) -> None:
         self._waiting, self._asked = True, head
@@ -270,6 +322,8 @@ class LaneConnection(asyncio.Protocol):
         self._settling = False
         if self._waiting:
             self._pending = pending
+            if self._buffer:
+                self._hold_behind()
 
     def _settle(self, answer: Answer | SseStart) -> None:
         """Send the answer, and go on to what has arrived meanwhile."""
@@ -278,6 +332,7 @@ class LaneConnection(asyncio.Protocol):
             return
         if isinstance(answer, SseStart):
             self._buffer = b""  # the answer ends with the connection: nothing behind its request is taken
+            self._count(0)
             self._leave()
             self._front.readers.take_over(self._transport, answer, CHUNKED, ended=self._ended)
             return
@@ -288,15 +343,19 @@ class LaneConnection(asyncio.Protocol):
         self._since_s = now_s
         if answer.rest is not None:
             self._waiting = True
-            self._pump = Pump(self._transport, answer.rest, self._pumped)
+            self._pump = Pump(
+                self._transport, answer.rest, self._pumped, outgoing=self._front.outgoing, turns=self._front.turns
+            )
             if not self._paused:
                 self._pump.resume()
             return
         self._go_on()
 
-    def _pumped(self) -> None:
+    def _pumped(self, last: Parcel) -> None:
         """The last piece of a long body has been written."""
         self._pump, self._waiting = None, False
+        if self._paused:
+            self._parcel = last
         self._since_s = self._loop.time()
         self._go_on()
 
@@ -316,6 +375,8 @@ class LaneConnection(asyncio.Protocol):
             self._transport.write(head + body)
         else:
             self._transport.writelines((head, body))
+        if self._paused:
+            self._parcel = answer.parcel or self._front.outgoing.parcel(body)
 
     def _read_on(self) -> None:
         """Read again, if that was paused; not behind the client's end, where there is nothing."""
@@ -335,11 +396,11 @@ class LaneConnection(asyncio.Protocol):
     def _hand_over(self) -> bool:
         """Give connection and unanswered bytes to aiohttp, for good. Returns whether it is to stay open."""
         self._leave()
-        self._count_arriving(0)
+        self._count(0)
         protocol = self._front.hand_over()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
-        buffer, self._buffer = self._buffer, b""
+        buffer, self._buffer, self._awaited = self._arriving.parts.take() or self._buffer, b"", None
         protocol.data_received(buffer)
         if self._ended and not protocol.eof_received():
             self._transport.close()
@@ -359,21 +420,24 @@ class LaneConnection(asyncio.Protocol):
         """Close a connection that has been idle, or amid something, for too long at ``now_s`` of the loop's clock."""
         bounds = self._front.bounds
         if self._paused:
-            self._note_progress(now_s)
-            limit_ms, cut = bounds.write_timeout_ms, self._transport.abort
-        elif self._waiting:
+            self._cut_if_slow(now_s)
             return
-        elif self._buffer:
+        if self._waiting:
+            return
+        if self._buffer or self._awaited is not None:
             limit_ms, cut = bounds.request_timeout_ms, self._transport.close
         else:
             limit_ms, cut = bounds.keepalive_timeout_ms, self._transport.close
         if now_s - self._since_s > limit_ms / 1000:
             cut()
 
-    def _note_progress(self, now_s: float) -> None:
-        """A client that takes something, however slowly, is not cut."""
-        left_bytes = unsent_bytes(self._transport)
-        if left_bytes != self._unsent_bytes:
+    def _cut_if_slow(self, now_s: float) -> None:
+        """A client that takes enough within the write timeout, and within the next, is not cut."""
+        bounds = self._front.bounds
+        if now_s - self._since_s > bounds.write_timeout_ms / 1000:
+            left_bytes = unsent_bytes(self._transport)
+            if self._unsent_bytes - left_bytes < bounds.least_bytes:
+                self._transport.abort()
             self._since_s, self._unsent_bytes = now_s, left_bytes
 
     def close_when_idle(self) -> None:

@@ -7,20 +7,33 @@ Must not know: which front read the request; what its feeds send.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 from durable_streams.http import answers
 from durable_streams.http.fronts.half_closed import GoneWatch
 from durable_streams.http.live.feed import Feed
+from durable_streams.http.outgoing import SMALL_MAX_BYTES
 from durable_streams.http.sending import StallWatch
 from durable_streams.protocol.cursor import next_cursor
 from durable_streams.protocol.sse import HEARTBEAT
+from durable_streams.protocol.transfer import CHUNKED, UNTIL_CLOSE
+from durable_streams.runtime.turns import TURN_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from durable_streams.http.messages import SseStart
+    from durable_streams.http.outgoing import Outgoing, Parcel
     from durable_streams.protocol.transfer import Transfer
     from durable_streams.runtime import Runtime
+    from durable_streams.runtime.turns import Turns
     from durable_streams.streams.service import Streams
+
+FEED_BYTES: Final = 512
+"""What a feed costs while it lasts, beside its label; it counts like what is on its way."""
+LEFT_COUNT: Final = 64
+"""Feeds of a connection that has ended that are taken off their tails in one step."""
 
 
 class LiveReaders:
@@ -29,11 +42,22 @@ class LiveReaders:
     Args:
         streams: the use cases.
         runtime: clock and chance for cursors; bounds of buffer, lifetime, heartbeat and write timeout.
+        outgoing: where events are counted, and found if they are on their way already.
+        turns: of the loop, shared by all who catch up.
     """
 
-    def __init__(self, streams: Streams, runtime: Runtime) -> None:
+    def __init__(self, streams: Streams, runtime: Runtime, outgoing: Outgoing, *, turns: Turns) -> None:
         self.streams, self.clock, self.chance, self.bounds = streams, runtime.clock, runtime.chance, runtime.bounds
+        self.outgoing, self.turns = outgoing, turns
         self.connected: set[SseConnection] = set()
+        self._packers = {id(transfer): self._packer(transfer) for transfer in (CHUNKED, UNTIL_CLOSE)}
+
+    def packer(self, transfer: Transfer) -> Callable[..., Parcel]:
+        """Return what makes a parcel of the pieces of an event; the same for all connections of a kind."""
+        return self._packers[id(transfer)]
+
+    def _packer(self, transfer: Transfer) -> Callable[..., Parcel]:
+        return lambda *pieces: self.outgoing.parcel(transfer.framed(*pieces))
 
     def take_over(
         self, transport: asyncio.Transport, start: SseStart, transfer: Transfer, *, ended: bool
@@ -49,65 +73,88 @@ class LiveReaders:
         connection.begin(start)
         return connection
 
-    def end_all(self) -> None:
-        """Give every reader a last control event and close it; for shutting down, after the last commit."""
+    def leave(self, feeds: dict[Feed, None]) -> None:
+        """Take feeds off their tails, a few now and a few a turn."""
+
+        def step() -> int:
+            for _ in range(min(len(feeds), LEFT_COUNT)):
+                feeds.popitem()[0].leave_tail()
+            if feeds:
+                self.turns.add(step)
+            return TURN_BYTES // 4
+
+        step()
+
+    def end_all(self, *, up_to_date: bool = True) -> None:
+        """Close every reader, with a last control event; for shutting down, after the last commit.
+
+        up_to_date: whether all who follow have been told of all commits; otherwise such an event would not be true.
+        """
         for connection in tuple(self.connected):
-            connection.end()
+            connection.end(up_to_date=up_to_date)
 
 
 class SseConnection(asyncio.Protocol):
     """One live reader. Implements ``FeedConnection``; ends when its last feed does, or its time is up."""
 
     __slots__ = (
+        "_behind",
         "_deadline",
         "_echoed",
         "_feeds",
         "_floor",
         "_gone_watch",
+        "_held_bytes",
+        "_is_due",
         "_loop",
+        "_parcels",
         "_readers",
         "_stall",
+        "_stalled",
         "_timer",
+        "_transfer",
         "_transport",
-        "paused",
+        "pack",
         "streams",
-        "transfer",
-        "write",
     )
 
     def __init__(
         self, readers: LiveReaders, transport: asyncio.Transport, start: SseStart, *, transfer: Transfer
     ) -> None:
         self._readers, self._transport, self.streams = readers, transport, readers.streams
-        self.write, self.transfer = transport.write, transfer
+        self._transfer, self.pack = transfer, readers.packer(transfer)
         self._echoed, self._floor = start.cursor, 0
-        self.paused = False
+        self._stalled = self._is_due = False
+        self._parcels: list[Parcel] = []
+        self._behind: deque[Feed] = deque()
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + readers.bounds.sse_lifetime_ms / 1000
-        self._stall = StallWatch(transport, readers.bounds.write_timeout_ms / 1000)
+        self._stall = StallWatch(transport, readers.bounds.write_timeout_ms / 1000, readers.bounds.least_bytes)
         self._timer = self._loop.call_later(self._pause_s(), self._tick)
         self._gone_watch: GoneWatch | None = None
-        self._feeds = [Feed(self, feed) for feed in start.feeds]
+        self._feeds = dict.fromkeys([Feed(self, feed) for feed in start.feeds])
+        self._held_bytes = sum(FEED_BYTES + len(feed.label) for feed in start.feeds)
+        readers.outgoing.count(self._held_bytes)
 
     def begin(self, start: SseStart) -> None:
         """Send the head of the answer and start to catch up."""
         self._readers.connected.add(self)
-        self._transport.set_write_buffer_limits(high=self._readers.bounds.sse_buffer_bytes)
-        fields = (*start.headers, *answers.COMMON, *self.transfer.fields)
+        self._transport.set_write_buffer_limits(high=SMALL_MAX_BYTES, low=0)
+        fields = (*start.headers, *answers.COMMON, *self._transfer.fields)
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
         head = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode("latin-1")
-        self._transport.write(head + self.transfer.framed(start.opening))
+        self.write(self._readers.outgoing.parcel(head + self._transfer.framed(start.opening)))
         if self._gone_watch is None and not self._transport.is_reading():
             self._transport.resume_reading()  # or the peer's leaving would go unnoticed
-        for feed in tuple(self._feeds):
-            self._go_on(feed)
+        for feed in self._feeds:
+            self.soon(feed)
         if not self._feeds:
             self._finish()
 
-    def end(self) -> None:
+    def end(self, *, up_to_date: bool) -> None:
         """Send a last control event, where it would be true, and close."""
-        if not self.paused:
-            for feed in self._feeds:
+        if up_to_date and not self.paused:
+            for feed in tuple(self._feeds):
                 feed.say_where()
         self._finish()
 
@@ -117,9 +164,54 @@ class SseConnection(asyncio.Protocol):
 
     # --- FeedConnection ---
 
+    @property
+    def paused(self) -> bool:
+        """Whether more waits for the peer than may, or more for all peers together."""
+        return self._stalled and (
+            self._transport.get_write_buffer_size() > self._readers.bounds.sse_buffer_bytes
+            or self._readers.outgoing.is_full
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be sent."""
+        return self._transport.is_closing() or not self._feeds
+
+    def write(self, parcel: Parcel) -> None:
+        """Send a parcel, and hold it until the peer's transport has taken it."""
+        self._transport.write(parcel.payload)
+        if self._stalled:
+            self._parcels.append(parcel)
+            self._stall.wrote(len(parcel.payload))
+
+    def shared(self, key: Hashable, pieces: Callable[[], tuple[bytes, ...]]) -> Parcel:
+        """Return the parcel on its way under this key, or one of these pieces."""
+        framed = self._transfer.framed
+        return self._readers.outgoing.shared((framed, key), lambda: framed(*pieces()))
+
     def soon(self, feed: Feed) -> None:
-        """Let a feed send its next page in a later turn of the loop."""
-        self._loop.call_soon(self._go_on, feed)
+        """Let a feed send its next page in a later turn of the loop: one of all the connection's feeds at a time."""
+        self._behind.append(feed)
+        self._take_turn()
+
+    def _take_turn(self) -> None:
+        if self._behind and not (self._is_due or self.paused):
+            self._is_due = True
+            self._readers.turns.add(self._catch_up)
+
+    def _catch_up(self) -> int:
+        """Let the feed that waits longest send a page; return what that cost."""
+        self._is_due = False
+        if self.over:
+            self._behind.clear()
+        elif self._readers.outgoing.is_full:
+            self._readers.outgoing.wait(self._take_turn)
+        elif self._behind and not self.paused:
+            feed = self._behind.popleft()
+            cost_bytes = feed.catch_up() if feed in self._feeds else 0
+            self._take_turn()
+            return cost_bytes
+        return 0
 
     def next_cursor(self, mark: int) -> str:
         """§10.1: the current interval, the same for all readers, unless this client's own is not behind it.
@@ -137,7 +229,7 @@ class SseConnection(asyncio.Protocol):
         """Drop a feed that has sent its last event; without any left, close."""
         if feed not in self._feeds:
             return
-        self._feeds.remove(feed)
+        del self._feeds[feed]
         if not self._feeds:
             self._finish()
 
@@ -146,6 +238,8 @@ class SseConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's signature
         """The peer has gone, or we closed."""
         self._leave_tails()
+        self._parcels.clear()
+        self._readers.outgoing.leave(self._take_turn)
         self._readers.connected.discard(self)
         self._timer.cancel()
         self._stall.stop()
@@ -162,34 +256,33 @@ class SseConnection(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
-        """The transport holds more than the bound: no more pushes; cut the peer if it takes nothing for too long."""
-        self.paused = True
+        """Bytes wait for the peer: what waits counts, and the peer is cut if it takes too little of it."""
+        self._stalled = True
         self._stall.start()
 
     def resume_writing(self) -> None:
-        """The transport has drained: feeds that fell behind go on from the offset reached."""
-        self.paused = False
+        """The peer's transport has taken all: feeds that fell behind go on from the offset reached."""
+        self._stalled = False
+        self._parcels.clear()
         if not self._transport.is_closing():
             self._stall.stop()
-        for feed in self._feeds:
-            if not feed.live:
-                self.soon(feed)
+        self._take_turn()
 
     def _beat(self) -> None:
         """Send what means nothing, where there is room."""
-        if not self.paused:
-            self._transport.write(self.transfer.framed(HEARTBEAT))
+        if not self._stalled:
+            self._transport.write(self._transfer.framed(HEARTBEAT))
 
     # --- ending ---
 
-    def _go_on(self, feed: Feed) -> None:
-        if feed in self._feeds and not self._transport.is_closing():
-            feed.catch_up()
-
     def _leave_tails(self) -> None:
-        for feed in self._feeds:
-            feed.leave_tail()
-        self._feeds = []
+        """Let go of all feeds, a few a turn: a connection may have a thousand, and many may end at once."""
+        self._readers.outgoing.count(-self._held_bytes)
+        self._held_bytes = 0
+        feeds, self._feeds = self._feeds, {}
+        self._behind.clear()
+        if feeds:
+            self._readers.leave(feeds)
 
     def _finish(self) -> None:
         """End the answer, and close once everything written has gone out, within the write timeout."""
@@ -197,7 +290,7 @@ class SseConnection(asyncio.Protocol):
         self._timer.cancel()
         if self._transport.is_closing():
             return
-        self._transport.write(self.transfer.end)
+        self._transport.write(self._transfer.end)
         self._stall.start()
         self._transport.close()
 
