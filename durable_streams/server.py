@@ -37,6 +37,7 @@ from durable_streams.runtime.clock import SteadyClock
 from durable_streams.runtime.listening import bind, local_url
 from durable_streams.runtime.stopping import StoppedEarlyError
 from durable_streams.runtime.turns import Turns
+from durable_streams.runtime.watchdog import Watchdog
 from durable_streams.streams.packer import Packer
 from durable_streams.streams.pages import Pages
 from durable_streams.streams.publisher import Publisher
@@ -256,12 +257,15 @@ async def serve(config: ServerConfig, announce: Callable[[Server], None], signal
     gc.freeze()
     gc.set_threshold(GC_YOUNG_COUNT, 20, 50)
     announce(server)
+    watchdog = Watchdog(asyncio.get_running_loop())
+    watchdog.start()
     waits = [asyncio.create_task(stopped.wait()), asyncio.create_task(server.committer.failed.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
     _log.info("shutting down")
     await server.stop()
+    watchdog.stop()
     return 1 if server.committer.failed.is_set() else 0
 
 
