@@ -16,6 +16,7 @@ FUZZ_EXAMPLES ?= 2000
 POWER ?=
 PYTEST_ARGS ?=
 BENCH ?=
+STALL ?=
 UPGRADE ?=
 
 PYTHON_STAMP := $(VENV)/.installed
@@ -27,7 +28,7 @@ SDK_STAMPS := .venv-sdks/.installed .venv-litellm/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve run local-model commands browser test test-sdks test-model bench bench-quick check lint format crash power-cuts stops fuzz \
+.PHONY: help serve run local-model commands browser test test-sdks test-model bench bench-quick stall check lint format crash power-cuts stops fuzz \
 	coverage installs lock clean environment python-environment npm-packages vendors-packages
 
 help: ## list the targets
@@ -68,6 +69,9 @@ test-model: .venv-sdks/.installed ## a real language model end to end: streamed,
 bench: $(PYTHON_STAMP) commands ## measure the server beside its peers, half an hour; BENCH="--only sse --rounds 5" for a part of it
 	@bench/setup.sh $(PYTHON)
 	@$(BIN)/python -m bench $(BENCH)
+
+stall: $(PYTHON_STAMP) ## replay the attacks on the loop and print the longest turn under each; STALL="--scale 0.1 forks"
+	@$(BIN)/python -m bench.stall $(STALL)
 
 bench-quick: ## the same in two minutes: fewer workloads, shorter, one round
 	@$(MAKE) --no-print-directory bench BENCH="--quick $(BENCH)"

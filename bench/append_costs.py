@@ -28,6 +28,7 @@ from durable_streams.http.messages import Request
 from durable_streams.protocol.head import Head, Record, encode_record
 from durable_streams.runtime.config import ServerConfig
 from durable_streams.runtime.logs import configure_logs
+from durable_streams.runtime.turns import Turns
 from durable_streams.server import GC_YOUNG_COUNT, Server
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class SilentTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         """Never."""
         return False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is ever held."""
 
     def is_reading(self) -> bool:
         """Always."""
@@ -132,6 +136,7 @@ async def measure(directory: Path, *, connections: int, streams: int) -> str:
     body = b"\n".join(b'{"path":"%b","content_type":"text/plain","body":"%b"}' % (n.encode(), PAYLOAD) for n in names)
     gc.freeze()
     gc.set_threshold(GC_YOUNG_COUNT, 20, 50)
+    turns = Turns()
     for _ in range(ROUNDS):
         with stages.stage("receive"):
             if connections:
@@ -139,7 +144,9 @@ async def measure(directory: Path, *, connections: int, streams: int) -> str:
                     lane.data_received(raw)
             else:
                 request = Request("POST", "/__ds/batch", (), {}, body, "http://localhost")
-                post_batch(server.streams, request, lambda _answer: None)
+                post_batch(server.streams, request, searches=turns, settle=lambda _answer: None)
+                while not server.committer._queue:  # noqa: ASYNC110, SLF001 it is read a slice a turn
+                    await asyncio.sleep(0)
         held.commit()
     gc.unfreeze()
     return stages.line()

@@ -39,7 +39,9 @@ _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """Each bracket as what it adds to the depth: a signed byte, +1 or -1."""
 _UP: Final = 1
 _RUN_COUNT: Final = 256
-"""Brackets in one step of ``_is_deeper``."""
+"""Brackets in one step of ``_check_depth``."""
+_PASS_COUNT: Final = 1024 * 1024
+"""Brackets in one of its passes."""
 
 
 def check(body: bytes) -> None:
@@ -130,8 +132,10 @@ def _is_too_deep(body: bytes) -> bool:
 
 def _passes(body: bytes) -> Generator[None, None, None]:
     """Check depth, structure, UTF-8 and numbers, in this order: ``skip`` must not meet a text that is too deep."""
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_deeper(_steps(body)):
-        _refuse_depth()
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX:
+        steps = _steps(body)
+        yield
+        yield from _check_depth(steps)
     yield
     skip(body)
     yield
@@ -139,6 +143,7 @@ def _passes(body: bytes) -> Generator[None, None, None]:
         body.decode()
     yield
     digits = body.translate(_NOUGHTS, b"+")
+    yield
     if any(sign in digits for sign in _TOO_LARGE):
         _check_scalars(body)
 
@@ -165,12 +170,13 @@ def _steps(body: bytes) -> bytes:
     return steps
 
 
-def _is_deeper(steps: bytes) -> bool:
+def _check_depth(steps: bytes) -> Generator[None, None, None]:
     depth = 0
     for start in range(0, len(steps), _RUN_COUNT):
+        if start and start % _PASS_COUNT == 0:
+            yield
         run = steps[start : start + _RUN_COUNT]
         ups = run.count(_UP)
         if depth + ups > DEPTH_MAX and max(accumulate(memoryview(run).cast("b"), initial=depth)) > DEPTH_MAX:
-            return True
+            _refuse_depth()
         depth += 2 * ups - len(run)
-    return False

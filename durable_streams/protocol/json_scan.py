@@ -28,6 +28,8 @@ DEPTH_MAX: Final = 900
 Python's own ``json`` stops at its recursion limit of 1000 less the calls below it, orjson at 1024."""
 FIRST_COUNT: Final = 1024
 """Messages whose ends ``first_ends`` tells."""
+PART_GUESS_COUNT: Final = 8
+"""Commas tried as an end of a part."""
 
 _text = msgspec.json.Decoder(msgspec.Raw).decode
 _texts = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -78,6 +80,37 @@ def is_boundary(stored: bytes) -> bool:
     except RecursionError:
         return any(end == len(stored) for end in boundaries(stored))
     return True
+
+
+def first_part(stored: bytes, max_bytes: int) -> bytes:
+    """Return whole messages from the beginning of ``stored``, about ``max_bytes`` where an end is soon found, or all.
+
+    Telling messages apart costs as much as there are of them, so of many a part is taken first.
+    """
+    end = max_bytes
+    for _ in range(PART_GUESS_COUNT if len(stored) > max_bytes else 0):
+        end = stored.rfind(b",", 0, end)
+        if end < 0:
+            break
+        if is_boundary(stored[: end + 1]):
+            return stored[: end + 1]
+    return stored
+
+
+def last_part(stored: bytes, max_bytes: int) -> bytes:
+    """Return whole messages from the end of ``stored``, about ``max_bytes`` where a beginning is soon found, or all.
+
+    What begins inside a message is no array of values: inside a string it has an odd number of quotation marks, inside
+    a container a closing bracket too many.
+    """
+    begin = len(stored) - max_bytes
+    for _ in range(PART_GUESS_COUNT if begin > 0 else 0):
+        begin = stored.find(b",", begin) + 1
+        if not 0 < begin < len(stored):
+            break
+        if is_boundary(stored[begin:]):
+            return stored[begin:]
+    return stored
 
 
 def start_of_last(stored: bytes, count: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from durable_streams.protocol.errors import StreamError
+from durable_streams.protocol.errors import NotFoundError, StreamError
 from durable_streams.streams.commands import decide_on
 
 if TYPE_CHECKING:
@@ -65,22 +65,27 @@ class ManyCommand:
         batch.load([path for path, _ in self._appends])
         first: Slot | None = None
         for number, (path, request) in enumerate(self._appends, 1):
-            try:
-                slot, verdict = decide_on(batch, path, request)
-            except StreamError as refusal:
-                self._verdicts.append(refusal.bare())
-                first = _together(batch, first, batch.slot(path))
-                if self._stop_at_refusal:
-                    for left_out, _ in self._appends[number:]:
-                        first = _together(batch, first, batch.slot(left_out))
-                    return
-                continue
+            slot = batch.slot(path)
+            verdict = _decided(batch, slot, request)
             self._verdicts.append(verdict)
             first = _together(batch, first, slot)
+            if self._stop_at_refusal and isinstance(verdict, StreamError):
+                for left_out, _ in self._appends[number:]:
+                    first = _together(batch, first, batch.slot(left_out))
+                return
 
     def settle(self, error: StreamError | None) -> None:
         """Answer, after the commit."""
         self._settle(self._verdicts if error is None else error)
+
+
+def _decided(batch: Batch, slot: Slot, request: Append) -> Verdict:
+    if slot.draft is None:  # not raised: a batch may name thousands that are not there
+        return NotFoundError(slot.path)
+    try:
+        return decide_on(batch, slot.path, request)[1]
+    except StreamError as refusal:
+        return refusal.bare()
 
 
 def _together(batch: Batch, first: Slot | None, slot: Slot) -> Slot:

@@ -41,10 +41,13 @@ FORK_MESSAGES_MAX: Final = 100_000
 FORK_SCAN_MAX_BYTES: Final = 8 * 1024 * 1024
 """How far behind its anchor it still begins to look at a slice."""
 FORK_SLICE_BYTES: Final = 256 * 1024
-"""What of that is looked at in one go: all messages in it are told apart, however many are counted."""
+"""What of that is read in one go."""
+PART_BYTES: Final = 64 * 1024
+PART_COUNT: Final = 16_384
+"""What of stored messages is told apart in one go, and how many of them are counted forwards."""
 TAIL_SCAN_MAX_BYTES: Final = 64 * 1024 * 1024
 """Most bytes that ``?tail=N`` looks at to find them."""
-SLICE_BYTES: Final = 1024 * 1024
+SLICE_BYTES: Final = 128 * 1024
 SLICE_CHUNKS: Final = 256
 """What of that is looked at in one go, in bytes and in chunks."""
 
@@ -177,9 +180,7 @@ class Pages:
                 chunk = self._engine.read_before(segment_sid, position)
                 if chunk is None:
                     self._refuse_missing(head.path, head.sid, position - 1)
-                start, found = 0, 1
-                if not _is_one_message(record, chunk.payload):
-                    start, found = json_scan.start_of_last(chunk.payload, missing)
+                start, found = _start_of_last(record, chunk.payload, missing)
                 position = chunk.offset + start
                 missing -= found
                 chunks += 1
@@ -231,8 +232,20 @@ class Pages:
         return position
 
 
-def _end_of_first(record: Record, payload: bytes, count: int) -> tuple[int, int]:
-    return (len(payload), 1) if _is_one_message(record, payload) else json_scan.end_of_first(payload, count)
+def _start_of_last(record: Record, stored: bytes, count: int) -> tuple[int, int]:
+    """Return where a part of the last ``count`` messages begins, and how many they are."""
+    if _is_one_message(record, stored):
+        return 0, 1
+    part = json_scan.last_part(stored, PART_BYTES)
+    start, found = json_scan.start_of_last(part, count)
+    return len(stored) - len(part) + start, found
+
+
+def _end_of_first(record: Record, stored: bytes, count: int) -> tuple[int, int]:
+    """Return where a part of the first ``count`` messages ends, and how many they are."""
+    if _is_one_message(record, stored):
+        return len(stored), 1
+    return json_scan.end_of_first(json_scan.first_part(stored, PART_BYTES), min(count, PART_COUNT))
 
 
 def _is_one_message(record: Record, stored: bytes) -> bool:

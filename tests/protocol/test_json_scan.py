@@ -18,7 +18,9 @@ from durable_streams.protocol.json_scan import (
     boundaries,
     end_of_first,
     first_ends,
+    first_part,
     is_boundary,
+    last_part,
     paired,
     skip,
     start_of_last,
@@ -207,3 +209,26 @@ def test_nothing_stored() -> None:
     assert list(boundaries(b"")) == []
     assert is_boundary(b"")
     assert start_of_last(b"", 1) == end_of_first(b"", 1) == (0, 0)
+
+
+STORED = b'"a,1",{"b":[1,2,{"c":","}]}, [ 3 ] ,"\\"x,\\"",4,'
+ENDS = [end for end in range(1, len(STORED) + 1) if is_boundary(STORED[:end])]
+
+
+def test_a_part_is_whole_messages_from_either_end() -> None:
+    """However it is cut: inside strings, escapes and containers too."""
+    for size in range(1, len(STORED) + 2):
+        first, last = first_part(STORED, size), last_part(STORED, size)
+        assert STORED.startswith(first)
+        assert len(first) in ENDS
+        assert STORED.endswith(last)
+        assert len(STORED) - len(last) in {0, *ENDS}
+
+
+def test_a_part_is_about_as_large_as_asked_for_and_else_it_is_all() -> None:
+    many = b"1," * 1_000
+    assert first_part(many, 101) == last_part(many, 101) == b"1," * 50
+    one = b'"' + b"x," * 1_000 + b'",'
+    assert first_part(one, 100) is last_part(one, 100) is one
+    none = b'"' + b"x" * 1_000 + b'",'
+    assert first_part(none, 100) is last_part(none, 100) is none

@@ -60,6 +60,8 @@ LINES_MAX: Final = 2 * BATCH_LINES_MAX
 """Lines in one request, blank ones too."""
 SLICE_BYTES: Final = 256 * 1024
 """What of a batch is read in one turn of the loop."""
+TOLD_COUNT: Final = 1_024
+"""Verdicts of it that are written in one turn."""
 LINE_BYTES: Final = 2 * 1024
 """What a line costs of that beside its bytes."""
 
@@ -119,8 +121,16 @@ def post_batch(streams: Streams, request: Request, *, searches: Turns, settle: S
             raise InvalidHeaderError(name, "belongs in the lines of a batch, not in its head")
     lines = _lines_of(request.body)
 
+    def answer(verdicts: list[Verdict] | StreamError) -> None:
+        if isinstance(verdicts, StreamError):
+            settle(answer_of(verdicts))
+        elif len(verdicts) <= TOLD_COUNT:
+            settle(_answer([_line_of(verdict) for verdict in verdicts]))
+        else:
+            Search(request, _told(verdicts), _answer, turns=searches, settle=settle)
+
     def submit(appends: list[tuple[str, Append]]) -> Pending:
-        streams.submit_many(appends, lambda verdicts: settle(_answer(verdicts)), stop_at_refusal=False)
+        streams.submit_many(appends, answer, stop_at_refusal=False)
         return LATER
 
     if len(request.body) + LINE_BYTES * len(lines) <= SLICE_BYTES:
@@ -191,11 +201,18 @@ def _fields(line: Line) -> dict[str, str]:
     return fields
 
 
-def _answer(verdicts: list[Verdict] | StreamError) -> Answer:
-    if isinstance(verdicts, StreamError):
-        return answer_of(verdicts)
-    body = b"\n".join([_line_of(verdict) for verdict in verdicts]) + b"\n"
-    return Answer(200, (("Content-Type", NDJSON), ("Cache-Control", "no-store")), body)
+def _told(verdicts: list[Verdict]) -> Generator[None, None, list[bytes]]:
+    """Return the lines of the answer; stops after every ``TOLD_COUNT`` of them."""
+    lines: list[bytes] = []
+    for start in range(0, len(verdicts), TOLD_COUNT):
+        if start:
+            yield
+        lines += [_line_of(verdict) for verdict in verdicts[start : start + TOLD_COUNT]]
+    return lines
+
+
+def _answer(lines: list[bytes]) -> Answer:
+    return Answer(200, (("Content-Type", NDJSON), ("Cache-Control", "no-store")), b"\n".join(lines) + b"\n")
 
 
 def _line_of(verdict: Verdict) -> bytes:
