@@ -1,8 +1,8 @@
 """The longest turn of the loop under each attack: ``make stall``, or ``python -m bench.stall [--scale 0.1] [NAME…]``.
 
 A server in a process of its own, on loopback with fsync on, counts its turns: each begins when the one before has
-ended, so nothing that happens in the loop is missed. Printed for each attack: the longest turn by the loop's processor time,
-which what else runs on the machine does not lengthen, and by the clock; how many turns took over 50 ms; how long
+ended, so nothing that happens in the loop is missed. Printed for each attack: the longest turn by the loop's processor
+time, which what else runs on the machine does not lengthen, and by the clock; how many turns took over 50 ms; how long
 ``/healthz`` took at most meanwhile, from outside; and the most memory. The clients are this process: bounded, loopback
 only.
 """

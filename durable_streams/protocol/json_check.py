@@ -132,7 +132,9 @@ def _is_too_deep(body: bytes) -> bool:
 
 def _passes(body: bytes) -> Generator[None, None, None]:
     """Check depth, structure, UTF-8 and numbers, in this order: ``skip`` must not meet a text that is too deep."""
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX:
+    bracket_count = body.count(b"[") + body.count(b"{")
+    yield
+    if bracket_count > DEPTH_MAX:
         steps = _steps(body)
         yield
         yield from _check_depth(steps)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from durable_streams.http.extensions.streaming_append import READY_MAX
-from durable_streams.http.fronts.arriving import FREE_BYTES
+from durable_streams.http.fronts.arriving import FREE_BYTES, UNREAD_MAX_BYTES
 from durable_streams.http.fronts.lane import HELD_MAX_BYTES
 from tests.http.site import bounded, until
 from tests.http.wire import request_bytes
@@ -197,3 +197,36 @@ async def test_a_body_in_tiny_parts_is_looked_at_when_it_is_whole(run: Run) -> N
             connection.data_received(raw[-1:])
             assert (await wire.reply("POST")).status == 204
         assert (await client.read_all("s"))[0] == b"z" * 5_000
+
+
+async def test_what_the_general_front_has_read_is_bounded_over_all_connections(run: Run) -> None:
+    async with run(lane=False) as site:
+        client, arriving = site.client, site.server._front.arriving
+        await client.put("s")
+        async with client.wire() as wire:
+            await wire.send(chunked_head(client) + b"5\r\nhello\r\n")
+            await until(lambda: arriving.unread_bytes > 0)
+            taken = UNREAD_MAX_BYTES - arriving.unread_bytes
+            arriving.read(taken)
+            await wire.send(b"5\r\nworld\r\n")
+            refused = await wire.reply("POST")
+            assert (refused.status, refused.code) == (503, "overloaded")
+            assert await wire.rest() == b""
+            arriving.read(-taken)
+        assert (await client.post("s", b"again")).status == 204
+        await until(lambda: arriving.unread_bytes == 0)
+
+
+async def test_one_connection_too_many_is_closed(run: Run, lane: bool) -> None:  # noqa: FBT001
+    async with run(lane=lane, bounds=bounded(connections_count=2)) as site:
+        client = site.client
+        async with client.wire() as first, client.wire() as second:
+            for wire in (first, second):
+                await wire.send(request_bytes("GET", "/healthz"))
+                assert (await wire.reply()).status == 200
+            async with client.wire() as third:
+                with pytest.raises(ConnectionError):
+                    await third.reply_head()
+        lanes = site.server._lane.connections if site.server._lane is not None else ()
+        await until(lambda: site.server._front.count() + len(lanes) == 0)
+        assert (await client.get("s", offset="-1")).status == 404

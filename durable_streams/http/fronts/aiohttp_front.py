@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 from aiohttp import web
@@ -100,8 +100,8 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected, or its connection was handed over by the lane."""
         super().connection_made(transport)
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.set_write_buffer_limits(high=SMALL_MAX_BYTES, low=0)
+        # uvloop's transports are asyncio's by their methods only.
+        cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=SMALL_MAX_BYTES, low=0)
 
     def expect(self) -> None:
         """Give the client the request timeout to send a head."""
@@ -257,8 +257,7 @@ class _Refused(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Close it at once."""
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        cast("asyncio.WriteTransport", transport).abort()
 
 
 _MALFORMED: Final = (web.RequestPayloadError, HttpProcessingError)
@@ -285,8 +284,8 @@ class AiohttpFront:
         self._server = web.Server(self._serve, request_factory=self._begin, handler_cancellation=True)
 
     def count(self) -> int:
-        """Return how many connections there are, those of live readers among them."""
-        return len(self._server.connections) + len(self._readers.connected)
+        """Return how many connections there are, those of live readers and those that linger among them."""
+        return len(self._server.connections) + len(self._readers.connected) + len(self.lingering)
 
     def connect_first(self) -> asyncio.Protocol:
         """Return the protocol of a connection that comes to this front first; one too many is closed."""
