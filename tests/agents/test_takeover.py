@@ -325,6 +325,7 @@ async def test_sigterm(server: ServerProcess, upstream: ScriptedUpstream) -> Non
             assert await health(adapter) == (503, {"status": "draining"}, "1")
             async with http.post(f"{adapter.url}/api/chat", json=body("u2")) as answer:
                 assert (answer.status, answer.headers.get("Retry-After")) == (503, "1"), await answer.text()
+                assert (await answer.json(content_type=None))["code"] == "draining"
             async with http.post(f"{upstream.base_url}/go"):
                 pass
         await asyncio.to_thread(adapter.wait)

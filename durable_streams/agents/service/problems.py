@@ -13,7 +13,7 @@ from aiohttp import web
 
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.plain import encoded
-from durable_streams.agents.sessions.adapter import BusyError
+from durable_streams.agents.sessions.adapter import BusyError, DrainingError
 from durable_streams.agents.sessions.editing import (
     InvalidEditError,
     SessionExistsError,
@@ -74,6 +74,7 @@ ROWS: Final[Mapping[type[Exception], tuple[HTTPStatus, str]]] = {
     ForeignOriginError: (HTTPStatus.FORBIDDEN, "foreign-origin"),
     UnknownHostError: (HTTPStatus.FORBIDDEN, "unknown-host"),
     BusyError: (HTTPStatus.CONFLICT, "busy"),
+    DrainingError: (HTTPStatus.SERVICE_UNAVAILABLE, "draining"),
     SessionLimitError: (HTTPStatus.PAYMENT_REQUIRED, "session-limit"),
     DayLimitError: (HTTPStatus.TOO_MANY_REQUESTS, "day-limit"),
     InvalidIdError: (HTTPStatus.BAD_REQUEST, "invalid-id"),
