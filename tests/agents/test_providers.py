@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from durable_streams.agents import Agent, RawText, Tool, UpstreamError, write
 from durable_streams.agents.plain import plain
@@ -64,10 +65,11 @@ async def test_what_a_provider_sends(case: Case, root: str, upstream: ScriptedUp
     tools = Tools(url)
     source = model(upstream, case.wire, "m")
     error = ""
-    try:
-        await write(Agent(source, tools.all()), to=url, messages=HISTORY)
-    except UpstreamError as failure:
-        error = str(failure)
+    with capture_logs() as logged:
+        try:
+            await write(Agent(source, tools.all()), to=url, messages=HISTORY)
+        except UpstreamError as failure:
+            error = str(failure)
     await source.aclose()
 
     assert tools.runs == list(case.runs)
@@ -81,6 +83,7 @@ async def test_what_a_provider_sends(case: Case, root: str, upstream: ScriptedUp
         assert kinds.index("reasoning-start") < kinds.index("reasoning-end") < kinds.index("text-start")
     assert_rejections(case, chunks)
     assert_ending(case, chunks, error)
+    assert [str(entry["exc_info"]) for entry in logged if entry["event"] == "run_failed"] == ([error] if error else [])
     if case.shown:
         second = shown_in(upstream.requests[1].body)
         assert [text for text in case.shown if text not in second] == []
