@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from durable_streams.agents.errors import MissingExtraError, UnusableError, UpstreamError
@@ -21,9 +22,9 @@ def translated(*packages: str) -> Iterator[None]:
         if package_of(error) not in {*packages, "httpx", "httpx2", "httpcore", "httpcore2"}:
             raise
         status = getattr(error, "status_code", None)
-        raise UpstreamError(
-            str(error) or type(error).__name__, status=status if isinstance(status, int) else None
-        ) from error
+        # An error in the middle of a stream has the status with which that began, which is no refusal.
+        refused = isinstance(status, int) and status >= HTTPStatus.BAD_REQUEST
+        raise UpstreamError(str(error) or type(error).__name__, status=status if refused else None) from error
 
 
 def package_of(given: object) -> str:
