@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from durable_streams.agents.sessions.beacon import Beacon
 from durable_streams.agents.sessions.leases import Leases
 from durable_streams.agents.sessions.places import JSON, Places, session_path
 from durable_streams.agents.sessions.reaper import Reaper
+from durable_streams.agents.sessions.rows import generation_row
 from durable_streams.agents.sessions.session import Session
 from durable_streams.client import AsyncDurableStream, ProducerTriple
 from durable_streams.runtime.clock import SystemClock
@@ -119,9 +121,7 @@ class Burying:
         self.looks.append(session_id)
         if self.looks.count("bad") == 1 and session_id == "bad":
             raise OddError
-        session = Session(self._places, session_id)
-        session.state.generations[f"g-{session_id}"] = GENERATION
-        return session
+        return Session(self._places, session_id)
 
     def is_lost(self, generation: Generation) -> bool:
         return generation.owner == GENERATION.owner
@@ -142,6 +142,10 @@ async def test_a_session_that_cannot_be_looked_at_is_looked_at_again_and_the_oth
     with capture_logs() as logs:
         running = asyncio.create_task(reaper.run())
         for session_id in ("bad", "good"):
+            session = Session(places, session_id)
+            await session.ensure()
+            row = generation_row(replace(GENERATION, id=f"g-{session_id}"), "insert")
+            await session.append(ProducerTriple("turn", 0, 0), [row])
             await beacon.name(GENERATION.owner, session_id, f"g-{session_id}")
         await beacon.leave(GENERATION.owner)
         await process.both.wait()
