@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flips")]
 
 FLIPS = int(os.environ.get("POWER_FLIPS", "150"))
 CUTS = 30

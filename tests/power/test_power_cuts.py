@@ -21,6 +21,7 @@ SEED = 20_261_128
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("power"),  # one recording for all
     pytest.mark.skipif(sys.platform != "linux" or not can_record(), reason="needs a C compiler, and Linux"),
 ]
 

@@ -97,7 +97,7 @@ class DataDir:
         Raises:
             EngineFailedError: the directory or one of its files was removed, replaced, unmounted or cut.
 
-        Cost: three calls of ``stat``, 5 µs.
+        Cost: three calls of ``stat``, 5 to 10 µs.
         """
         try:
             found = [file.stat() for file in self._watched]
