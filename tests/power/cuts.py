@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from durable_streams.engine.base import EngineError
 from durable_streams.engine.lmdb.check import check_data_dir
 from durable_streams.engine.lmdb.engine import LmdbEngine
+from durable_streams.protocol.errors import StreamError
 from durable_streams.runtime.clock import ManualClock
 from durable_streams.subscriptions.keys import KEY_FILE, Keyring
 from tests.engine.heads import read_bytes
@@ -62,8 +63,8 @@ def wrong(image: Path, recording: Recording, done: int) -> list[str]:
         engine.open()
         Keyring(data_dir / KEY_FILE, ManualClock()).open()
         found = [what for stream in recording.streams if (what := _wrong_with(engine, stream, done)) is not None]
-    except EngineError as refusal:
-        return [f"does not start: {refusal}"]
+    except (EngineError, StreamError) as refusal:
+        return [f"does not start, or is damaged: {refusal}"]
     finally:
         engine.close()
     return found + [f"{problem.where}: {problem.what}" for problem in check_data_dir(data_dir).problems]
