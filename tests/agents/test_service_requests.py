@@ -47,8 +47,8 @@ async def test_what_the_service_asks_its_model(server: ServerProcess) -> None:
                 assert status == 201, said
                 urls.append(said["streamUrl"])
             for url in urls:
-                async with astream(url) as response:
-                    assert (await response.read_json())[-1]["type"] == "finish"
+                async with astream(url, live=True) as response:  # to its end, which comes after its turn
+                    assert [chunk async for chunk in response.iter_json()][-1]["type"] == "finish"
             async with session.get(f"{adapter.url}/api/sessions/s1/usage") as answer:
                 assert answer.status == 200
     first, second, third = model.asked

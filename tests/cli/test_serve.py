@@ -129,7 +129,8 @@ def test_it_refuses_an_unknown_version(serve: Serve) -> None:
     server = serve()
     server.stop()
     store = server.data_dir / "store.json"
-    store.write_text(store.read_text().replace('"format": 2', '"format": 9'))
+    said = json.loads(store.read_text())
+    store.write_text(json.dumps(said | {"format": 9}))
     assert "has format 9" in refusal(server)
 
 
