@@ -31,6 +31,8 @@ INTERRUPTED: Final = "interrupted"
 """The error of a tool call that a stop cut short."""
 SAID: Final = "said"
 """Name of the transient value that says: the model has said all of this step, and another one follows."""
+DENIED: Final = "denied: somebody has refused the call, and it has not run"
+"""The error of a tool call that somebody has not approved."""
 UNKNOWN: Final = "unknown: the run ended before the result was recorded; it may have taken effect"
 """The error of a tool call whose owner died: nobody can say whether it happened."""
 
@@ -244,9 +246,15 @@ class Waiting:
     """The source has paused until somebody approves, runs or answers what is pending.
 
     Not an error: the run ends as finished, ``Ending.waiting`` says what it waits for, and these calls stay open.
+
+    Attributes:
+        pending: what is waited for.
+        state: what the source needs to go on, any JSON: it is stored where every reader of the answer can see it, and
+            is ``Run.state`` of the run that goes on.
     """
 
     pending: tuple[Pending, ...]
+    state: object = None
 
 
 Event: TypeAlias = (

@@ -42,6 +42,7 @@ _VALUES: Final[Mapping[type, str]] = {
     ToolReturned: "output",
     Custom: "value",
     Noted: "values",
+    Waiting: "state",
 }
 """Event → its field that holds any value."""
 _METADATA: Final = frozenset(

@@ -55,6 +55,7 @@ class AgentServe:
     renew_ms: int | None
     grace_ms: int | None
     drain_ms: int | None
+    continuations_max: int | None
     linger_ms: int | None
     presence_ms: int | None
     provider: Provider | None
@@ -121,6 +122,12 @@ class AgentServe:
     type=Whole(0),
     shown=_default_of("drain_ms"),
     help="Time that running answers have to end by themselves when the process is to stop.",
+)
+@option(
+    "--continuations-max",
+    type=Whole(1),
+    shown=_default_of("continuations_max"),
+    help="How often one message goes on after it has waited for somebody's answer.",
 )
 @option(
     "--linger-ms",

@@ -44,9 +44,9 @@ async def test_the_session_and_its_agui_stream_say_what_is_waited_for(root: str,
         session = adapter.session("s1")
         async with session.following():
             [message] = [one for one in session.state.messages.values() if one["role"] == "assistant"]
-    assert generation.status == "finished"
+    assert generation.status == "waiting"
     assert message["metadata"]["waiting"] == [{"id": "c1", "kind": "approval", "tool": "delete"}]
-    assert [part["state"] for part in message["parts"] if part["type"] == "tool-delete"] == ["input-available"]
+    assert [part["state"] for part in message["parts"] if part["type"] == "tool-delete"] == ["approval-requested"]
     events = await stored(f"{root}/sessions/s1/agui")
     assert events[-1]["outcome"] == {
         "type": "interrupt",

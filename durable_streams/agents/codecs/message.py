@@ -5,16 +5,20 @@ Pure; the same chunks give the same message, so that whoever comes first may rec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from durable_streams.agents.codecs import chunk_names as names
+from durable_streams.agents.codecs.continued import continued
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+_UNCALLED: Final = frozenset({"input-streaming", "input-available"})
+"""States of a call of which nobody has said anything yet; what goes on tells of its calls once more."""
+
 
 def message_of(chunks: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return the message: ``id``, ``role``, ``parts``, ``metadata``.
+    """Return the message: ``id``, ``role``, ``parts``, ``metadata``; of one that goes on, its ``order``.
 
     Never fails, as a session is read by it again and again: chunks of unknown types are skipped, and how many others
     could not be made sense of is in the metadata, as ``unread``.
@@ -50,6 +54,9 @@ class _Folding:
             names.TOOL_INPUT_ERROR: self._call_error,
             names.TOOL_OUTPUT_AVAILABLE: self._call_output,
             names.TOOL_OUTPUT_ERROR: self._call_error,
+            names.TOOL_OUTPUT_DENIED: self._call_denied,
+            names.TOOL_APPROVAL_REQUEST: self._approval_request,
+            names.CONTINUES: self._continue,
             names.SOURCE_URL: self._source,
             names.FILE: self._source,
             names.MESSAGE_METADATA: self._metadata,
@@ -99,7 +106,8 @@ class _Folding:
     def _call_input(self, chunk: dict[str, Any]) -> None:
         if chunk["toolCallId"] not in self._calls:
             self._call_start(chunk)
-        self._calls[chunk["toolCallId"]].update(state="input-available", input=chunk["input"], **_of_call(chunk))
+        if self._calls[chunk["toolCallId"]]["state"] in _UNCALLED:
+            self._calls[chunk["toolCallId"]].update(state="input-available", input=chunk["input"], **_of_call(chunk))
 
     def _call_output(self, chunk: dict[str, Any]) -> None:
         self._calls[chunk["toolCallId"]].update(state="output-available", output=chunk["output"])
@@ -110,6 +118,22 @@ class _Folding:
         self._calls[chunk["toolCallId"]].update(state="output-error", errorText=chunk["errorText"], **_of_call(chunk))
         if "input" in chunk:
             self._calls[chunk["toolCallId"]]["input"] = chunk["input"]
+
+    def _call_denied(self, chunk: dict[str, Any]) -> None:
+        self._calls[chunk["toolCallId"]].update(state="output-denied")
+
+    def _approval_request(self, chunk: dict[str, Any]) -> None:
+        asked = {"id": chunk["approvalId"]}
+        self._calls[chunk["toolCallId"]].update(state="approval-requested", approval=asked)
+
+    def _continue(self, chunk: dict[str, Any]) -> None:
+        earlier = continued([chunk])
+        if earlier is None:
+            raise LookupError(names.CONTINUES)
+        self.message["parts"] = [dict(part) for part in earlier.parts]
+        self._calls = {part["toolCallId"]: part for part in self.message["parts"] if "toolCallId" in part}
+        if earlier.order is not None:
+            self.message["order"] = earlier.order
 
     def _source(self, chunk: dict[str, Any]) -> None:
         self._add(dict(chunk))

@@ -9,13 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from durable_streams.agents.codecs import chunk_names as names
+from durable_streams.agents.codecs.continued import continued
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from durable_streams.agents.codecs.base import Chunk
+    from durable_streams.agents.codecs.continued import Continued
 
 _CLOSES: Final = frozenset(names.PART_ENDS.values())
+_SETTLED: Final = frozenset({"output-available", "output-error", "output-denied"})
+"""States of calls in a message that nobody waits for any more."""
 _CALLS: Final = frozenset({names.TOOL_INPUT_START, names.TOOL_INPUT_AVAILABLE})
 _RETURNS: Final = frozenset(
     {names.TOOL_INPUT_ERROR, names.TOOL_OUTPUT_AVAILABLE, names.TOOL_OUTPUT_ERROR, names.TOOL_OUTPUT_DENIED}
@@ -46,6 +50,8 @@ class OpenParts:
             if not chunk.get("preliminary"):
                 self.calls.pop(str(chunk.get("toolCallId")), None)
                 self.returned.add(str(chunk.get("toolCallId")))
+        elif kind == names.CONTINUES:
+            self._observe_earlier(continued([chunk]))
         elif kind in {names.START_STEP, names.FINISH_STEP}:
             self.in_step = kind == names.START_STEP
         elif kind in names.TERMINAL:
@@ -54,6 +60,13 @@ class OpenParts:
     def _observe_call(self, kind: str, call_id: str) -> None:
         if call_id not in self.returned:
             self.calls[call_id] = "input" if kind == names.TOOL_INPUT_START else "called"
+
+    def _observe_earlier(self, earlier: Continued | None) -> None:
+        for part in () if earlier is None else earlier.calls:
+            if part.get("state") in _SETTLED:
+                self.returned.add(part["toolCallId"])
+            else:
+                self.calls[part["toolCallId"]] = "called"
 
     def closing(self, call_error: str, waiting: Collection[str] = ()) -> list[Chunk]:
         """Return the chunks that close everything but the message itself; call errors say ``call_error``.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.events import (
+    DENIED,
     Cited,
     Custom,
     FileGiven,
@@ -50,6 +51,7 @@ _READERS: Mapping[str, Callable[[dict[str, Any]], Event]] = {
     ),
     names.TOOL_OUTPUT_AVAILABLE: lambda chunk: ToolReturned(chunk["toolCallId"], chunk["output"]),
     names.TOOL_OUTPUT_ERROR: lambda chunk: ToolFailed(chunk["toolCallId"], chunk["errorText"]),
+    names.TOOL_OUTPUT_DENIED: lambda chunk: ToolFailed(chunk["toolCallId"], DENIED),
     names.SOURCE_URL: lambda chunk: Cited(chunk["sourceId"], chunk["url"], chunk.get("title")),
     names.FILE: lambda chunk: FileGiven(chunk["mediaType"], chunk["url"], chunk.get(names.METADATA)),
     names.KEPT: lambda chunk: Kept(chunk["data"]),

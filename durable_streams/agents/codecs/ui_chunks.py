@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.codecs.base import joined_deltas
 from durable_streams.agents.codecs.open_parts import OpenParts
+from durable_streams.agents.codecs.pending import pending_told, told_pending
 from durable_streams.agents.events import (
     INTERRUPTED,
     UNKNOWN,
@@ -24,8 +25,6 @@ from durable_streams.agents.events import (
     How,
     Kept,
     Noted,
-    Pending,
-    PendingKind,
     ReasoningDelta,
     ReasoningEnded,
     Spent,
@@ -45,7 +44,7 @@ from durable_streams.agents.plain import encoded
 from durable_streams.agents.usage import told_usage, usage_told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from durable_streams.agents.codecs.base import Chunk, Identity
     from durable_streams.agents.events import Event
@@ -83,7 +82,7 @@ class UiChunks:
             Kept: lambda event: [{"type": names.KEPT, "data": dict(event.metadata)}],
             Custom: _custom,
             Noted: _noted,
-            Waiting: lambda _event: [],  # the ending says it
+            Waiting: self._waiting,
             Spent: lambda _event: [],  # likewise
             Finished: self._finished,
         }
@@ -207,6 +206,16 @@ class UiChunks:
         self._usage = event.usage + (self._usage or Usage())
         return [{"type": names.MESSAGE_METADATA, "messageMetadata": {"usage": told_usage(self._usage)}}]
 
+    def _waiting(self, event: Waiting) -> list[Chunk]:
+        """Ask for approvals; of what else is waited for the ending tells. An approval is called as its call is."""
+        asked = [one.call_id for one in event.pending if one.kind == "approval" and one.call_id in self._open.calls]
+        chunks: list[Chunk] = [
+            {"type": names.TOOL_APPROVAL_REQUEST, "approvalId": one, "toolCallId": one} for one in asked
+        ]
+        if event.state is not None:
+            chunks.append({"type": names.PAUSED, "data": event.state, "transient": True})
+        return chunks
+
     def _is_called(self, call_id: str) -> bool:
         return self._open.calls.get(call_id) == "called" or call_id in self._open.returned
 
@@ -274,7 +283,7 @@ def ending_metadata(ending: Ending) -> dict[str, object]:
     if ending.usage is not None:
         said["usage"] = told_usage(ending.usage)
     if ending.waiting:
-        said["waiting"] = [{"id": one.call_id, "kind": one.kind, "tool": one.tool} for one in ending.waiting]
+        said["waiting"] = told_pending(ending.waiting)
     return said
 
 
@@ -297,11 +306,5 @@ def ending_of(chunks: list[dict[str, Any]]) -> Ending | None:
         finish_reason=last.get("finishReason", "stop"),
         finish_said=said.get("rawFinishReason"),
         usage=usage_told(said.get("usage")),
-        waiting=tuple(_waiting(said.get("waiting"))),
+        waiting=pending_told(said.get("waiting")),
     )
-
-
-def _waiting(said: object) -> Iterator[Pending]:
-    for one in said if isinstance(said, list) else ():
-        if isinstance(one, dict) and isinstance(one.get("id"), str) and one.get("kind") in get_args(PendingKind):
-            yield Pending(one["id"], one["kind"], str(one.get("tool", "")))

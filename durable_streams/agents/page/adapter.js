@@ -48,6 +48,8 @@ export const again = (sessionId, messageId, by) => ask('api/chat', { id: session
 
 export const stop = (sessionId, generationId, by) => ask(`api/chat/${part(sessionId)}/stop`, { generationId, by, reason: 'stopped' });
 
+export const answer = (sessionId, generationId, given) => ask(`api/sessions/${part(sessionId)}/answers`, { generationId, ...given });
+
 export const present = (sessionId, presence) => ask(`api/sessions/${part(sessionId)}/presence`, presence);
 
 // Has the service look whether what runs has been lost.

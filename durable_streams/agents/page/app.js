@@ -15,7 +15,7 @@ const at = (id) => document.getElementById(id);
 let service = null, follower = null, session = null, fault = null, line = { state: 'connecting' };
 let stopping = null, drawing = null, sticking = true;
 
-const view = new MessagesView(at('messages'), { onAgain: askAgain, onRetry: sendAgain });
+const view = new MessagesView(at('messages'), { onAgain: askAgain, onRetry: sendAgain, onAnswer: answer });
 const sessions = new Sessions(at('sessions'), () => titleOf(sessions, session?.sessionId, at('title')));
 const presence = new Presence((newFault) => {
   fault = newFault;
@@ -149,6 +149,10 @@ function sendAgain(id) {
 
 function askAgain(id) {
   adapter.again(session.sessionId, id, me.name).catch((refused) => toast(refused.message));
+}
+
+function answer(gid, given) {
+  adapter.answer(session.sessionId, gid, { ...given, by: me.name }).catch((refused) => toast(refused.message));
 }
 
 async function stop() {

@@ -19,7 +19,11 @@ export class Folding {
       if (part) part.state = 'done';
       this.open.delete(id);
     } else if (type === 'tool-input-start') this.#call(chunk);
-    else if (type === 'tool-input-available') Object.assign(this.#call(chunk), { state: 'input-available', input: chunk.input });
+    else if (type === 'tool-input-available') this.#called(chunk);
+    else if (type === 'tool-approval-request' && this.calls.has(toolCallId)) {
+      Object.assign(this.calls.get(toolCallId), { state: 'approval-requested', approval: { id: chunk.approvalId } });
+    } else if (type === 'tool-output-denied' && this.calls.has(toolCallId)) this.calls.get(toolCallId).state = 'output-denied';
+    else if (type === 'data-continues') this.#continue(chunk.data);
     else if (type === 'tool-input-error' || type === 'tool-output-error') {
       Object.assign(this.#call(chunk), { state: 'output-error', errorText: chunk.errorText });
       if ('input' in chunk) this.#call(chunk).input = chunk.input;
@@ -32,6 +36,19 @@ export class Folding {
   #add(part) {
     this.message.parts.push(part);
     return part;
+  }
+
+  // What goes on tells of its calls once more: those that somebody has answered stay so.
+  #called(chunk) {
+    const call = this.#call(chunk);
+    if (call.state.startsWith('input-')) Object.assign(call, { state: 'input-available', input: chunk.input });
+  }
+
+  // The message so far, of an answer that goes on after somebody has answered what it waited for.
+  #continue({ parts, order }) {
+    this.message.parts = structuredClone(parts);
+    this.message.order = order;
+    this.calls = new Map(this.message.parts.filter((part) => part.toolCallId).map((part) => [part.toolCallId, part]));
   }
 
   #call({ toolCallId, toolName }) {

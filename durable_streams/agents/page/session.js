@@ -11,6 +11,7 @@ export class Session {
     this.messages = new Map();
     this.generations = new Map();
     this.presence = new Map();
+    this.answers = new Map();
     this.foldings = new Map();
     this.pending = new Map();
   }
@@ -43,7 +44,12 @@ export class Session {
 
   // Messages in the order of the conversation; those not in the session yet have `live` or `pending` set.
   shown() {
-    const placed = [...this.messages.values()].map((message) => ({ message, order: message.order ?? -1 }));
+    const growing = this.#growing();
+    const placed = [...this.messages.values()].map((message) => (
+      growing.has(message.id)
+        ? { message: growing.get(message.id), order: message.order ?? -1, live: true }
+        : { message, order: message.order ?? -1, waiting: this.#waiting(message.id) }
+    ));
     for (const [gid, folding] of this.foldings) {
       const generation = this.generations.get(gid);
       if (!this.messages.has(generation.message_id) && ACTIVE.has(generation.status)) {
@@ -54,12 +60,30 @@ export class Session {
     return placed.sort((a, b) => a.order - b.order || 0);
   }
 
+  // Messages that go on after somebody has answered, by id, as far as they are read.
+  #growing() {
+    const going = [...this.foldings].filter(([gid, folding]) => (
+      this.generations.get(gid).continues && folding.message.parts.length && ACTIVE.has(this.generations.get(gid).status)
+    ));
+    return new Map(going.map(([, folding]) => [folding.message.id, folding.message]));
+  }
+
+  // What a message waits for, {gid, pending, answered}, or null.
+  #waiting(messageId) {
+    const one = [...this.generations.values()].find((each) => each.message_id === messageId && each.status === 'waiting');
+    return one ? { gid: one.id, pending: one.waiting ?? [], answered: this.answers.get(one.id) ?? new Map() } : null;
+  }
+
   #isOver(generation) {
     return this.foldings.get(generation.id)?.over ?? false;
   }
 
   #apply({ type, key, value, headers }) {
     const isGone = headers?.operation === 'delete';
+    if (type === 'answer' && value) {
+      const given = this.answers.get(value.generation) ?? new Map();
+      this.answers.set(value.generation, given.has(value.call_id) ? given : given.set(value.call_id, value));
+    }
     const rows = { message: this.messages, generation: this.generations, presence: this.presence }[type];
     if (!rows) return;
     if (isGone) rows.delete(key);

@@ -17,10 +17,15 @@ const ENDINGS = {
   lost: () => 'Cut off: what was writing this has gone away',
 };
 
+const TOOL_STATES = {
+  'output-available': 'done', 'output-error': 'failed', 'output-denied': 'denied', 'approval-requested': 'waits for approval',
+};
+
 export class MessagesView {
-  // `onAgain(id)`: another answer is wanted; `onRetry(id)`: a refused message should be sent again.
-  constructor(list, { onAgain, onRetry }) {
-    Object.assign(this, { list, onAgain, onRetry, shown: new Map() });
+  // `onAgain(id)`: another answer is wanted; `onRetry(id)`: a refused message should be sent again; `onAnswer(gid,
+  // given)`: somebody approves what waits, or does not.
+  constructor(list, { onAgain, onRetry, onAnswer }) {
+    Object.assign(this, { list, onAgain, onRetry, onAnswer, shown: new Map() });
   }
 
   clear() {
@@ -50,15 +55,31 @@ export class MessagesView {
     if (!shown) {
       const item = made('li', `message ${role}`);
       item.dataset.id = id;
-      const by = made('p', 'by'), parts = made('div', 'parts'), foot = made('p', 'foot');
-      item.append(by, parts, foot);
-      shown = { item, by, parts, foot, drawn: [] };
+      const by = made('p', 'by'), parts = made('div', 'parts'), asks = made('div'), foot = made('p', 'foot');
+      item.append(by, parts, asks, foot);
+      shown = { item, by, parts, asks, foot, drawn: [], asksKey: '' };
       this.shown.set(id, shown);
     }
     return shown;
   }
 
-  #fill(shown, { message, live, queued, pending }, { me, again }) {
+  // Ask for what a message waits for: approvals are given here, the rest is only told.
+  #asks({ gid, pending, answered }) {
+    return pending.filter(({ id }) => !answered.has(id)).map(({ id, kind, tool }) => {
+      const item = made('p', 'asks');
+      const told = { approval: `May ${tool || 'this'} run?`, result: `Waits for ${tool}, which this page does not have`, answer: 'Waits for an answer' };
+      item.append(made('span', '', told[kind] ?? told.answer));
+      for (const [label, approved] of kind === 'approval' ? [['Approve', true], ['Deny', false]] : []) {
+        const press = made('button', 'plain', label);
+        press.type = 'button';
+        press.addEventListener('click', () => this.onAnswer(gid, { toolCallId: id, approved }));
+        item.append(press);
+      }
+      return item;
+    });
+  }
+
+  #fill(shown, { message, live, queued, pending, waiting: asked }, { me, again }) {
     const { metadata = {} } = message;
     const mine = message.role === 'user' && (pending || metadata.by === me);
     shown.item.classList.toggle('mine', Boolean(mine));
@@ -69,7 +90,12 @@ export class MessagesView {
     while (shown.drawn.length > message.parts.filter(isShown).length) shown.drawn.pop().element.remove();
     const waiting = live && !shown.drawn.length;
     shown.item.classList.toggle('waiting', Boolean(waiting));
-    const ending = live ? '' : ENDINGS[metadata.ending]?.(metadata) ?? '';
+    const asksKey = asked ? JSON.stringify([asked.gid, asked.pending, [...asked.answered.keys()]]) : '';
+    if (shown.asksKey !== asksKey) {
+      shown.asksKey = asksKey;
+      shown.asks.replaceChildren(...(asked ? this.#asks(asked) : []));
+    }
+    const ending = live || asked ? '' : ENDINGS[metadata.ending]?.(metadata) ?? '';
     const said = queued ? 'Waiting for its turn' : pending ? pending.said : ending;
     shown.foot.className = `foot ${metadata.ending ?? ''}`;
     const button = pending?.refused ? ['Send again', this.onRetry] : again ? [ending ? 'Try again' : 'Another answer', this.onAgain] : null;
@@ -125,7 +151,7 @@ const makers = {
     const element = made('details', 'tool'), summary = made('summary'), body = made('pre');
     element.append(summary, body);
     const update = (part) => {
-      const state = { 'output-available': 'done', 'output-error': 'failed' }[part.state] ?? 'running…';
+      const state = TOOL_STATES[part.state] ?? 'running…';
       set(summary, `${part.type.slice(5)} · ${state}`);
       element.classList.toggle('failed', part.state === 'output-error');
       set(body, [part.input, part.output ?? part.errorText].filter((one) => one !== undefined).map(pretty).join('\n\n'));

@@ -20,6 +20,7 @@ from durable_streams.agents.telling import Teller
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from durable_streams.agents.answers import Answer
     from durable_streams.agents.codecs.base import Identity
     from durable_streams.agents.events import Event
     from durable_streams.agents.wires.base import UIMessage
@@ -93,9 +94,11 @@ class Run:
         sink: where events go.
         request: the rest of the request's body, for a source's own options.
         memory: what runs of the conversation keep for each other; ``None`` where there is no session.
-        answer: parts of the answer that an earlier owner has finished, whole steps; a source is given any only if it is
-            ``resumable``, and goes on behind them.
+        answer: parts of the answer that are there already, whole steps; a source is given any only if it is
+            ``resumable`` or ``takes_answers``, and goes on behind them.
         teller: says what went wrong.
+        answers: of a run that goes on after it has waited: what was answered, by the id of the call or question.
+        state: of such a run: what ``Waiting`` has kept of it.
     """
 
     identity: Identity
@@ -105,6 +108,8 @@ class Run:
     memory: Memory | None = None
     answer: Sequence[Mapping[str, Any]] = ()
     teller: Teller = field(default_factory=Teller)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    state: object = None
 
     def emit(self, event: Event) -> None:
         """Say what happened, from anywhere inside the run; a source may also yield it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from durable_streams.agents.service import agui, chat, draining, history_routes, session_routes
+from durable_streams.agents.service import agui, answering, chat, draining, history_routes, session_routes
 from durable_streams.agents.service.access import Access
 from durable_streams.agents.service.answers import ACCESS, TELLER, add_cors, guarded, json_answer
 from durable_streams.agents.service.chat import ADAPTER
@@ -43,6 +43,7 @@ def make_app(
         app.router.add_post(prefix, chat.post_prompt)
         app.router.add_get(prefix + "/{session_id}/stream", chat.get_stream)
         app.router.add_post(prefix + "/{session_id}/stop", chat.post_stop)
+        app.router.add_post(prefix + "/{session_id}/answers", answering.post_answers)
     app.router.add_post("/api/agui", agui.post_run)
     app.router.add_get("/api/sessions", session_routes.get_sessions)
     session = "/api/sessions/{session_id}"
@@ -57,6 +58,7 @@ def make_app(
     app.router.add_post(f"{session}/events", session_routes.post_events)
     app.router.add_post(f"{session}/presence", session_routes.post_presence)
     app.router.add_post(f"{session}/stop", chat.post_stop)
+    app.router.add_post(f"{session}/answers", answering.post_answers)
     message = f"{session}/messages/{{message_id}}"
     app.router.add_patch(session, history_routes.patch_session)
     app.router.add_delete(session, history_routes.delete_session)

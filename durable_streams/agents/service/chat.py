@@ -9,9 +9,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 from aiohttp import web
 
 from durable_streams.agents.codecs import chunk_names as names
+from durable_streams.agents.codecs.continued import continued, replayed
 from durable_streams.agents.events import Ending
 from durable_streams.agents.plain import encoded
 from durable_streams.agents.service.answers import TELLER, json_answer, json_body
@@ -57,7 +59,7 @@ async def get_stream(request: web.Request) -> web.StreamResponse:
     if generation is None:
         return web.Response(status=HTTPStatus.NO_CONTENT)
     if _wants_events(request):
-        return await _as_events(request, generation)
+        return await _as_events(request, generation, whole=True)
     return _stream_answer(adapter, generation, HTTPStatus.OK)
 
 
@@ -65,8 +67,8 @@ async def post_stop(request: web.Request) -> web.StreamResponse:
     """``POST /api/chat/{id}/stop``: stop what is being written, for everybody; 202 if that is not recorded yet."""
     adapter = request.app[ADAPTER]
     body = await json_body(request)
-    ending = Ending("aborted", _text(body.get("reason")), _text(body.get("by")), adapter.now_ms())
-    gid = _text(body.get("generationId") or body.get("activeStreamId"))
+    ending = Ending("aborted", text_in(body.get("reason")), text_in(body.get("by")), adapter.now_ms())
+    gid = text_in(body.get("generationId") or body.get("activeStreamId"))
     if gid is not None:
         gid = gid.rpartition("/")[2]
     stopped = await adapter.stop(checked_id(request.match_info["session_id"]), ending, gid)
@@ -99,14 +101,15 @@ def prompt_of(body: dict[str, Any]) -> Prompt:
     return Prompt(
         messages=[checked_message(message) for message in messages],
         trigger=trigger,
-        message_id=_text(body.get("messageId")),
-        by=_text(body.get("by")),
-        txid=_text(body.get("txid")),
+        message_id=text_in(body.get("messageId")),
+        by=text_in(body.get("by")),
+        txid=text_in(body.get("txid")),
         request={name: value for name, value in body.items() if name not in _KNOWN},
     )
 
 
-def _text(given: object) -> str | None:
+def text_in(given: object) -> str | None:
+    """Return a text of a body, cut to what rows hold; ``None`` for what is none, or empty."""
     return given[:NAME_MAX_CHARS] if isinstance(given, str) and given else None
 
 
@@ -120,17 +123,28 @@ def _stream_answer(adapter: Adapter, generation: Generation, status: HTTPStatus)
     return json_answer(said, status=status, headers={"Location": url})
 
 
-async def _as_events(request: web.Request, generation: Generation) -> web.StreamResponse:
-    return await as_events(request, _chunks(request, generation), {"x-vercel-ai-ui-message-stream": "v1"})
+async def _as_events(request: web.Request, generation: Generation, *, whole: bool = False) -> web.StreamResponse:
+    """Answer with the events of a stream; ``whole``: with all of a message that goes on, for who has nothing of it."""
+    chunks = _chunks(request, generation, whole=whole)
+    return await as_events(request, chunks, {"x-vercel-ai-ui-message-stream": "v1"})
 
 
-async def _chunks(request: web.Request, generation: Generation) -> AsyncGenerator[bytes, None]:
+async def _chunks(request: web.Request, generation: Generation, *, whole: bool) -> AsyncGenerator[bytes, None]:
     try:
         async with request.app[ADAPTER].places.stream(generation.stream).stream(live=True) as chunks:
             async for chunk in chunks.iter_messages():
-                yield chunk
+                for told in _with_earlier(chunk) if whole else [chunk]:
+                    yield told
     except (DurableStreamError, FetchError) as error:
         # Headers are out, so it is said in the stream; without the end mark nobody takes it for the answer's own.
         yield encoded({"type": names.ERROR, "errorText": request.app[TELLER].of_request(error, request.path)})
         return
     yield b"[DONE]"
+
+
+def _with_earlier(chunk: bytes) -> list[bytes]:
+    """Return a chunk, or what it says of the first part of the message as chunks of its own."""
+    if names.CONTINUES.encode() not in chunk:
+        return [chunk]
+    earlier = continued([orjson.loads(chunk)])
+    return [chunk] if earlier is None else [encoded(one) for one in replayed(earlier.parts)]

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from durable_streams.agents.answers import InvalidAnswerError
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.plain import encoded
 from durable_streams.agents.sessions.adapter import BusyError, DrainingError
+from durable_streams.agents.sessions.answering import AnsweredError, LoopingError, NotWaitingError
 from durable_streams.agents.sessions.editing import (
     InvalidEditError,
     SessionExistsError,
@@ -79,6 +81,10 @@ ROWS: Final[Mapping[type[Exception], tuple[HTTPStatus, str]]] = {
     DayLimitError: (HTTPStatus.TOO_MANY_REQUESTS, "day-limit"),
     InvalidIdError: (HTTPStatus.BAD_REQUEST, "invalid-id"),
     InvalidPromptError: (HTTPStatus.BAD_REQUEST, "invalid-prompt"),
+    InvalidAnswerError: (HTTPStatus.BAD_REQUEST, "invalid-answer"),
+    AnsweredError: (HTTPStatus.CONFLICT, "answered"),
+    NotWaitingError: (HTTPStatus.CONFLICT, "not-waiting"),
+    LoopingError: (HTTPStatus.TOO_MANY_REQUESTS, "looping"),
     InvalidEventError: (HTTPStatus.BAD_REQUEST, "invalid-event"),
     UnknownMessageError: (HTTPStatus.NOT_FOUND, "unknown-message"),
     UnknownSessionError: (HTTPStatus.NOT_FOUND, "unknown-session"),
@@ -107,7 +113,9 @@ def refusal(error: Exception, teller: Teller, path: str) -> web.Response:
     """Return the answer to a request that an error has ended."""
     status, code = next(row for kind, row in ROWS.items() if isinstance(error, kind))
     detail = teller.of_request(error, path)
-    more = {"generationId": error.generation.id} if isinstance(error, BusyError) else {}
+    more: dict[str, object] = {"generationId": error.generation.id} if isinstance(error, BusyError) else {}
+    if isinstance(error, AnsweredError):
+        more["answer"] = error.decided.told()
     answer = problem(status, code, detail, error_id=number_of(error), **more)
     if isinstance(error, DayLimitError):
         answer.headers["Retry-After"] = str(error.retry_after_s)

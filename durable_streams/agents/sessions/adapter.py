@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import orjson
 import structlog
 
+from durable_streams.agents.answers import answered_parts
 from durable_streams.agents.codecs import Identity, UiChunks
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.events import Ending
+from durable_streams.agents.sessions.answering import Answering, NotWaitingError, closing_rows
 from durable_streams.agents.sessions.beacon import Beacon
-from durable_streams.agents.sessions.begun import begun
+from durable_streams.agents.sessions.begun import NothingMore, begun
 from durable_streams.agents.sessions.bulk import forget_asked, keep_asked
 from durable_streams.agents.sessions.catalogue import announce
+from durable_streams.agents.sessions.continuing import follower_of, opening
 from durable_streams.agents.sessions.counts import Counts
 from durable_streams.agents.sessions.endings import fail, fence, finalize, read, reap
 from durable_streams.agents.sessions.leases import Leases
@@ -28,26 +31,34 @@ from durable_streams.agents.sessions.ledger import DayLimitError, Ledger, Sessio
 from durable_streams.agents.sessions.outcomes import Outcomes
 from durable_streams.agents.sessions.owner import Owner
 from durable_streams.agents.sessions.persist import until_answered
-from durable_streams.agents.sessions.places import JSON, Places, generation_path
+from durable_streams.agents.sessions.places import Places, generation_path
 from durable_streams.agents.sessions.projection import project
-from durable_streams.agents.sessions.prompts import InvalidPromptError, history, new_message, plan, rewrites
+from durable_streams.agents.sessions.prompts import (
+    InvalidPromptError,
+    history,
+    new_message,
+    plan,
+    resubmitted,
+    rewrites,
+)
 from durable_streams.agents.sessions.pulse import Pulse
 from durable_streams.agents.sessions.reaper import Reaper
-from durable_streams.agents.sessions.rows import Generation, generation_row
+from durable_streams.agents.sessions.rows import Generation, generation_row, message_row
 from durable_streams.agents.sessions.session import Session
 from durable_streams.agents.sessions.stopping import Stopped, Stopping
 from durable_streams.agents.sessions.taking import handed_request, take
+from durable_streams.agents.sessions.turns import win_turn
 from durable_streams.agents.sessions.webhook import Webhook
 from durable_streams.agents.sources.base import refusal_of
-from durable_streams.client import DurableStreamError, ProducerTriple, SequenceGapError
+from durable_streams.client import DurableStreamError
 from durable_streams.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
     from typing import Self
 
-    from durable_streams.agents.events import Event
-    from durable_streams.agents.runs.run import Run
+    from durable_streams.agents.answers import Answer
+    from durable_streams.agents.sessions.answering import Answered
     from durable_streams.agents.sessions.begun import Begun
     from durable_streams.agents.sessions.outcomes import OnFinish, RunEnded
     from durable_streams.agents.sessions.prompts import Plan, Prompt
@@ -100,15 +111,6 @@ _REFUSALS: Final[Mapping[type[AgentError], str]] = {
 """Refusals of prompts that are counted."""
 
 
-class NothingMore:
-    """The source of an answer of which only the ending is missing."""
-
-    async def open(self, run: Run) -> AsyncGenerator[Event, None]:  # noqa: ARG002 the protocol's signature
-        """Say nothing; see ``Source``."""
-        return
-        yield  # a generator
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What became of a prompt: the generation that answers it, and whether this post started it."""
@@ -154,6 +156,7 @@ class Adapter:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reaper = Reaper(self, self._beacon, self._leases)
         self._stopping = Stopping(self)
+        self._answering = Answering(self)
         self._draining = False
 
     async def __aenter__(self) -> Self:
@@ -231,6 +234,7 @@ class Adapter:
             SessionLimitError, DayLimitError: the tokens that may be taken have been.
             BusyError: another prompt is being answered and ``on_busy`` is ``reject``.
             InvalidPromptError: nothing to answer, or nothing that the source can; nothing was written.
+            InvalidAnswerError, NotWaitingError, LoopingError: of an answer that is sent back; see ``Answering``.
             DurableStreamError, FetchError: the server refused or cannot be reached.
         """
         try:
@@ -240,9 +244,10 @@ class Adapter:
             raise
 
     async def _ask(self, session_id: str, prompt: Prompt) -> Asked:
-        if self._draining:
-            raise DrainingError
         session = self.session(session_id)
+        found, prompt = await self._sent_back(session, prompt)
+        if found is not None:
+            return found
         refusal = refusal_of(self._source, new_message(prompt), prompt.request)
         if refusal is not None:
             raise InvalidPromptError(refusal)
@@ -269,6 +274,41 @@ class Adapter:
             if generation is not None:
                 return Asked(generation, created=True)
         raise AgentError(f"lost {ATTEMPTS_MAX} races for a turn")
+
+    async def _sent_back(self, session: Session, prompt: Prompt) -> tuple[Asked | None, Prompt]:
+        """Return what became of an answer that is sent back, if the prompt is one, or else what it asks."""
+        if self._draining:
+            raise DrainingError
+        posted = resubmitted(prompt)
+        if posted is None:
+            return None, prompt
+        found = await self._answering.resubmit(session, posted, prompt)
+        if found is not None:
+            return Asked(*found), prompt
+        # An answer of which nothing is known is no edit.
+        return None, replace(prompt, message_id=None) if prompt.message_id == posted["id"] else prompt
+
+    async def answer(self, session_id: str, given: Sequence[Mapping[str, Any]], gid: str | None = None) -> Answered:
+        """Take answers to what a run waits for, from any device; see ``Answering.answer``."""
+        if self._draining:
+            raise DrainingError
+        return await self._answering.answer(self.session(session_id), gid, given)
+
+    @property
+    def takes_answers(self) -> bool:
+        """Whether the source goes on when somebody has answered."""
+        return bool(getattr(self._source, "takes_answers", False))
+
+    async def settled(self, session: Session, message_id: str) -> Generation | None:
+        """Return the last attempt at a message, as its row is once what is stored of it has been told."""
+        await self._refresh(session)
+        known = session.state.latest_of(message_id)
+        if known is None or not known.active:
+            return known
+        # A client may have read the end of the answer before the session was told of it.
+        if await finalize(self.places, session, known, noting=self) is not None:
+            await session.refresh()
+        return session.state.generations[known.id]
 
     async def active(self, session_id: str) -> Generation | None:
         """Return the generation that is being written; one that is lost is ended first."""
@@ -381,36 +421,63 @@ class Adapter:
             run_id=prompt.run_id,
             request=handed_request(prompt.request),
         )
-        stream = self.places.stream(generation.stream)
-        # Its first chunk comes with it: whoever ends it then need not know whether it had begun.
         begin = UiChunks().begin(Identity(generation.message_id, gid, session.session_id))
-        await stream.create_stream(
-            content_type=JSON, ttl_seconds=self.settings.generation_ttl_s, body=orjson.dumps(begin)
-        )
-        small = await keep_asked(self.places, generation.stream, planned.rows)
-        rows = [*small, generation_row(generation, "insert", prompt.txid)]
+        large = [*planned.rows, *closing_rows(state, planned.gone)]
+        rows = [
+            *await keep_asked(self.places, generation.stream, large),
+            generation_row(generation, "insert", prompt.txid),
+        ]
+        ttl_s = self.settings.generation_ttl_s
         try:
-            result = await session.append(ProducerTriple("turn", 0, turn), rows)
-        except SequenceGapError:
-            is_won = False
+            is_won = await win_turn(self.places, session, generation, rows=rows, begin=begin, ttl_s=ttl_s)
         except DurableStreamError as refusal:
             if refusal.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 raise
-            await self._forget(generation, planned)
+            await self._forget(generation, large)
             raise InvalidPromptError("the prompt is larger than the streams server takes at once") from refusal
-        else:
-            if result.duplicate:
-                await session.refresh()
-            is_won = not result.duplicate or gid in session.state.generations
         if is_won:
             return generation
-        await self._forget(generation, planned)
+        await self._forget(generation, large)
         return None
 
-    async def _forget(self, generation: Generation, planned: Plan) -> None:
+    async def _forget(self, generation: Generation, rows: Sequence[bytes]) -> None:
         """Take back what was stored for a turn that is not this process's."""
-        await forget_asked(self.places, generation.stream, planned.rows)
+        await forget_asked(self.places, generation.stream, rows)
         await self.places.stream(generation.stream).delete()
+
+    async def go_on(
+        self, session: Session, waiting: Generation, answers: Mapping[str, Answer], *, request: Mapping[str, Any]
+    ) -> Generation | None:
+        """Go on with a message that has been answered; ``None`` if somebody else was first, see ``Answering``."""
+        state, gid = session.state, uuid.uuid4().hex
+        message = state.messages.get(waiting.message_id)
+        if message is None:
+            raise NotWaitingError("the message is gone")
+        request = request if waiting.request is None else waiting.request
+        follower = follower_of(
+            waiting, state, session_id=session.session_id, gid=gid, owner=self._name, now_ms=self._clock.now_ms()
+        )
+        follower = replace(follower, request=handed_request(request))
+        await self._ledger.check(state, waiting.started_by)
+        self._claiming.add(gid)
+        try:
+            answered = message_row({**message, "parts": answered_parts(message["parts"], answers)})
+            [small] = await keep_asked(self.places, follower.stream, [answered])
+            waited = (await read(self.places, waiting)).chunks
+            begin = opening(
+                follower, orjson.loads(small)["value"], answers=answers, waited=waited, session_id=session.session_id
+            )
+            told = generation_row(replace(waiting, status="finished", request=None))
+            rows = [small, told, generation_row(follower, "insert")]
+            if not await win_turn(
+                self.places, session, follower, rows=rows, begin=begin, ttl_s=self.settings.generation_ttl_s
+            ):
+                await self._forget(follower, [answered])
+                return None
+            self._own(session, follower, request=request, left=begun(begin))
+        finally:
+            self._claiming.discard(gid)
+        return follower
 
     def _own(
         self, session: Session, generation: Generation, *, request: Mapping[str, Any], left: Begun | None = None
@@ -418,7 +485,7 @@ class Adapter:
         owner = Owner(self.places, session, generation, settings=self.settings, clock=self._clock, begun=left)
         self._owners[generation.id] = owner
         self.counts.started()
-        source = NothingMore() if left is not None and left.is_complete else self._source
+        source = NothingMore(left.waiting) if left is not None and left.is_complete else self._source
         self.aside(self._run(session, owner, source=source, request=request), name=f"run {generation.id}")
 
     async def _run(self, session: Session, owner: Owner, *, source: Source, request: Mapping[str, Any]) -> None:
@@ -472,7 +539,8 @@ class Adapter:
     async def project(self, session: Session, generation: Generation) -> None:
         """Tell a generation in the AG-UI stream, if it is told there; however often this is done, it is told once."""
         if generation.agui:
-            known = generation.prompt_id in session.state.messages
+            # What goes on follows a part that has told the prompt.
+            known = generation.prompt_id in session.state.messages and generation.continues is None
             messages = history(session.state, generation.prompt_id) if known else []
             await project(self.places, session.session_id, generation, messages=messages)
 

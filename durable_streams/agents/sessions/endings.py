@@ -15,6 +15,7 @@ import structlog
 
 from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.codecs.message import message_of
+from durable_streams.agents.codecs.pending import told_pending
 from durable_streams.agents.codecs.ui_chunks import UiChunks, ending_of, terminal
 from durable_streams.agents.events import Ending, Usage
 from durable_streams.agents.runs.writer import GENERATOR
@@ -147,16 +148,17 @@ async def finalize(
     usage = ending.usage or usage_told(told["metadata"].get("usage"))
     final = replace(
         generation,
-        status=ending.how,
+        status="waiting" if ending.waiting else ending.how,
         ended_at=ending.at_ms,
         stopped_by=ending.by,
         reason=ending.reason,
         final_offset=stored.offset,
-        request=None,
+        request=generation.request if ending.waiting else None,
+        waiting=told_pending(ending.waiting) or None,
         finish_reason=ending.finish_reason if ending.how == "finished" else None,
         usage=None if usage is None else told_usage(usage),
     )
-    message = {**told, "order": generation.turn * 2 + 1}
+    message = {"order": generation.turn * 2 + 1, **told}
     ended = RunEnded(session.session_id, final, message, usage or Usage())
     if noting is not None:
         await noting.note(ended)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from durable_streams.agents.answers import answers_told
 from durable_streams.agents.codecs import Identity, UiChunks
 from durable_streams.agents.errors import RunEndedError
 from durable_streams.agents.events import Ending
@@ -55,7 +56,7 @@ class Owner:
         generation: as its row says now.
         settings: pace.
         clock: for endings.
-        begun: what an earlier owner has stored; ``None``: the stream's first chunk and nothing else.
+        begun: what an earlier owner, or attempt, has stored; ``None``: the stream's first chunk and nothing else.
 
     Attributes:
         generation: as its row says.
@@ -147,7 +148,10 @@ class Owner:
             return Run(self._identity(), messages, writer, request, memory, teller=self._teller)
         for event in self._begun.closing:
             writer.put(event)
-        return Run(self._identity(), messages, writer, request, memory, self._begun.parts, self._teller)
+        [answer] = await restored(self._places, self.session_id, [{"parts": self._begun.parts}])
+        run = Run(self._identity(), messages, writer, request, memory, answer["parts"], self._teller)
+        earlier = self._begun.earlier
+        return run if earlier is None else replace(run, answers=answers_told(earlier.answers), state=earlier.state)
 
     async def _conclude(self, ended: Ended) -> None:
         writer = self._conductor.writer

@@ -47,7 +47,9 @@ async def project(
         said = [encoded(chunk) for chunk in before]
         await target.append_as(ProducerTriple(f"prompt:{generation.id}", 0, 0), said)
     seq = 0
-    identity = Identity(generation.message_id, generation.id, session_id)
+    # What goes on adds messages: clients take one with a known id for that one.
+    suffix = "" if generation.continues is None else f"-{generation.id}"
+    identity = Identity(f"{generation.message_id}{suffix}", generation.id, session_id)
     async with aclosing(told(places, generation, identity)) as events:
         async for chunks in events:
             if chunks:

@@ -75,12 +75,14 @@ class Plan:
         prompt_id: id of the user's message to answer.
         rows: what to append to the session.
         title: the beginning of that message.
+        gone: ids of the messages that it takes away, or makes versions.
     """
 
     key: str
     prompt_id: str
     rows: tuple[bytes, ...]
     title: str
+    gone: frozenset[str] = frozenset()
 
 
 def plan(state: SessionState, prompt: Prompt) -> Plan:
@@ -108,11 +110,22 @@ def plan(state: SessionState, prompt: Prompt) -> Plan:
     # What answers the same message anew is another version of its answer; what came after it is gone.
     versions = answers_to(known, asked["id"]) if prompt.trigger == "regenerate-message" else []
     rows = [event for message in versions for event in kept_as_version(message, asked["id"])]
-    gone = {message["id"] for message in known} - kept_ids - {message["id"] for message in versions}
+    ids_of_versions = {message["id"] for message in versions}
+    gone = {message["id"] for message in known} - kept_ids - ids_of_versions
     rows += [deletion(MESSAGE, message["id"]) for message in known if message["id"] in gone]
     rows += [message_row(message, prompt.txid) for message in added]
     key = f"{prompt.trigger}:{asked['id']}:{prompt.message_id or ''}"
-    return Plan(key, asked["id"], tuple(rows), text_of_message(asked)[:TITLE_CHARS])
+    return Plan(key, asked["id"], tuple(rows), text_of_message(asked)[:TITLE_CHARS], frozenset(gone | ids_of_versions))
+
+
+def resubmitted(prompt: Prompt) -> dict[str, Any] | None:
+    """Return the answer that a client sends back, perhaps with what it has added; ``None``: it asks something new.
+
+    So do clients that send by themselves when the calls of an answer are complete.
+    """
+    last = prompt.messages[-1] if prompt.messages else None
+    is_answer = prompt.trigger == "submit-message" and not prompt.again and last is not None
+    return last if is_answer and last is not None and last["role"] == "assistant" else None
 
 
 def new_message(prompt: Prompt) -> dict[str, Any] | None:

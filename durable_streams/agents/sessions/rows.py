@@ -6,12 +6,17 @@ Rows are always whole: some readers merge an update into the row, others replace
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+from durable_streams.agents.codecs.pending import pending_told
 from durable_streams.agents.plain import encoded
 from durable_streams.agents.runs.run import Summary
 
-Status: TypeAlias = Literal["queued", "running", "finished", "aborted", "failed", "lost"]
+if TYPE_CHECKING:
+    from durable_streams.agents.answers import Answer
+    from durable_streams.agents.events import Pending
+
+Status: TypeAlias = Literal["queued", "running", "waiting", "finished", "aborted", "failed", "lost"]
 
 ACTIVE: Final = frozenset({"queued", "running"})
 MESSAGE: Final = "message"
@@ -23,7 +28,9 @@ SESSION: Final = "session"
 """What the session is called, once somebody has named it."""
 VERSION: Final = "version"
 """An answer that another one has taken the place of."""
-OWN_TYPES: Final = frozenset({MESSAGE, GENERATION, PRESENCE, CONTROL, SUMMARY, SESSION, VERSION})
+ANSWER: Final = "answer"
+"""What somebody has answered to a run that waits."""
+OWN_TYPES: Final = frozenset({MESSAGE, GENERATION, PRESENCE, CONTROL, SUMMARY, SESSION, VERSION, ANSWER})
 """Types that only the adapter writes."""
 
 
@@ -38,7 +45,7 @@ class Generation:
         message_id: of the assistant's message it writes.
         prompt: what makes two posts the same prompt.
         prompt_id: id of the user's message it answers.
-        status: ``queued``, ``running``, or how it ended.
+        status: ``queued``, ``running``, ``waiting`` for somebody's answer, or how it ended.
         owner: the adapter process that runs it.
         epoch: the owner's producer epoch: how often another process has taken over.
         started_at: Unix milliseconds.
@@ -53,6 +60,9 @@ class Generation:
         finish_reason: why the model ended by itself, if it did: all but ``stop`` is less than a whole answer.
         usage: tokens it has taken, once it has ended and as far as known: ``agents.usage`` has the names.
         request: what its source was asked for besides, while it has not ended; ``None``: too large to be handed on.
+        waiting: what it waits for, or has waited for: ``codecs.pending`` has the form.
+        continues: the attempt that waited, and that this one goes on with, in the same message.
+        continuations: how many attempts this one goes on from.
     """
 
     id: str
@@ -76,11 +86,19 @@ class Generation:
     finish_reason: str | None = None
     usage: dict[str, int] | None = None
     request: dict[str, Any] | None = None
+    waiting: list[dict[str, Any]] | None = None
+    continues: str | None = None
+    continuations: int = 0
 
     @property
     def active(self) -> bool:
         """Whether it has not ended."""
         return self.status in ACTIVE
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """What it waits for, or has waited for."""
+        return pending_told(self.waiting)
 
 
 _SUMMARY_KINDS: Final[dict[str, type]] = {"upto": str, "text": str, "digest": str, "turn_count": int}
@@ -98,6 +116,8 @@ def generation_of(value: dict[str, Any]) -> Generation | None:
         return None
     if not isinstance(known.get("request"), dict):
         known["request"] = None
+    if not isinstance(known.get("continuations"), int):
+        known["continuations"] = 0
     return Generation(**known)
 
 
@@ -123,6 +143,11 @@ def summary_of(value: dict[str, Any]) -> Summary | None:
 def summary_row(summary: Summary) -> bytes:
     """Return the row of a summary."""
     return row(SUMMARY, summary.digest, asdict(summary))
+
+
+def answer_row(gid: str, answer: Answer) -> bytes:
+    """Return the row of an answer to what a generation waits for."""
+    return row(ANSWER, f"{gid}:{answer.call_id}", {**answer.told(), "generation": gid})
 
 
 def place_of(message: dict[str, Any]) -> int:

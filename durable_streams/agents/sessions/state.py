@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from durable_streams.agents.answers import answer_told
 from durable_streams.agents.sessions.rows import (
+    ANSWER,
     CONTROL,
     GENERATION,
     MESSAGE,
@@ -22,6 +24,7 @@ from durable_streams.agents.sessions.rows import (
 from durable_streams.agents.usage import summed
 
 if TYPE_CHECKING:
+    from durable_streams.agents.answers import Answer
     from durable_streams.agents.runs.run import Summary
 
 
@@ -36,6 +39,7 @@ class SessionState:
         self.summaries: dict[str, Summary] = {}
         self.versions: dict[str, dict[str, Any]] = {}
         self.about: dict[str, Any] = {}
+        self.answers: dict[str, dict[str, Answer]] = {}
         self.turn_count = 0
 
     def apply(self, event: dict[str, Any]) -> None:
@@ -69,6 +73,8 @@ class SessionState:
             self.about = value
         elif kind == VERSION and is_version(value):
             self.versions[key] = value
+        elif kind == ANSWER and (answer := answer_told(value)) is not None:
+            self.answers.setdefault(str(value.get("generation")), {}).setdefault(answer.call_id, answer)
 
     def _place(self, key: str, message: dict[str, Any]) -> None:
         """Put a message where it belongs: an answer's row comes after those of prompts that waited for it."""
@@ -81,6 +87,16 @@ class SessionState:
     def active(self) -> list[Generation]:
         """Return the generations that have not ended, in turn order; the first is the one that runs."""
         return sorted((one for one in self.generations.values() if one.active), key=lambda one: one.turn)
+
+    def waiting(self) -> list[Generation]:
+        """Return the generations that wait for somebody's answer, in turn order."""
+        waiting = (one for one in self.generations.values() if one.status == "waiting")
+        return sorted(waiting, key=lambda one: one.turn)
+
+    def latest_of(self, message_id: str) -> Generation | None:
+        """Return the last attempt that writes a message."""
+        of_it = (one for one in self.generations.values() if one.message_id == message_id)
+        return max(of_it, key=lambda one: one.turn, default=None)
 
     def usage(self) -> dict[str, Any]:
         """Return the tokens of all runs that have ended, and those of each person who asked for them."""

@@ -18,7 +18,11 @@ class Source(Protocol):
 
     One with a true attribute ``resumable`` is also asked to go on with an answer whose owner has died, from the end of
     a step: see ``Run.answer``. It says ``Custom(SAID, …, transient=True)`` when its model has said all of a step that
-    another one follows, before it runs what the model has called.
+    another one follows, before it runs what the model has called; ``waits`` in that value are
+    the calls that it will wait for, see ``codecs.pending``.
+
+    One with a true attribute ``takes_answers`` goes on with a run that has waited: ``Run.answer`` is the message so far
+    with the answers in place, and ``Run.answers`` are they.
     """
 
     def open(self, run: Run) -> AsyncGenerator[Event, None]:

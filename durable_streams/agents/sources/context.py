@@ -87,6 +87,11 @@ class Fitted:
         self._source, self._context, self._model = source, context, model
 
     @property
+    def takes_answers(self) -> bool:
+        """Whether the source goes on when somebody has answered; see ``Source``."""
+        return bool(getattr(self._source, "takes_answers", False))
+
+    @property
     def resumable(self) -> bool:
         """Whether the source goes on with answers of others; see ``Source``."""
         return bool(getattr(self._source, "resumable", False))

@@ -1,7 +1,8 @@
 """A model with tools: call it, run what it calls, show it the results, until it answers.
 
 Invariant: each call is durable before its function runs and its result before the model sees it; a call whose input
-cannot be read never runs, and the model is shown that; a stop cancels all functions with the run's task.
+cannot be read never runs, and the model is shown that; a stop cancels all functions with the run's task; a call that
+needs approval runs once it has it, and not again.
 """
 
 from __future__ import annotations
@@ -10,8 +11,19 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
+from durable_streams.agents.codecs.pending import told_pending
 from durable_streams.agents.errors import RunEndedError
-from durable_streams.agents.events import SAID, Custom, StepEnded, StepStarted, ToolCalled, ToolFailed, ToolRejected
+from durable_streams.agents.events import (
+    SAID,
+    Custom,
+    Pending,
+    StepEnded,
+    StepStarted,
+    ToolCalled,
+    ToolFailed,
+    ToolRejected,
+    Waiting,
+)
 from durable_streams.agents.plain import plain
 from durable_streams.agents.sources.base import adjusted, refusal_of
 from durable_streams.agents.sources.steps import Step, call_part, ids_of
@@ -51,6 +63,11 @@ class Agent:
         """Whether an answer can be gone on with, see ``Source``: all that it is made of is stored."""
         return True
 
+    @property
+    def takes_answers(self) -> bool:
+        """Whether it goes on when somebody has answered; see ``Source``."""
+        return True
+
     def refusal(self, message: UIMessage | None, request: Mapping[str, Any]) -> str | None:
         """Return why a prompt cannot be answered; see ``Choosy``."""
         return refusal_of(self._model, message, request)
@@ -60,7 +77,8 @@ class Agent:
         model, history = adjusted(self._model, run.request), list(run.messages)
         if self._system is not None:
             history.insert(0, {"id": "system", "role": "system", "parts": [{"type": "text", "text": self._system}]})
-        answer: dict[str, Any] = {"id": run.identity.message_id, "role": "assistant", "parts": [*run.answer]}
+        answer: dict[str, Any] = {"id": run.identity.message_id, "role": "assistant"}
+        answer["parts"] = await self._approved(run, [dict(part) for part in run.answer])
         ids = ids_of([*run.messages, answer])
         done = sum(part["type"] == "step-start" for part in run.answer)
         for number in range(done, self._steps_max):
@@ -72,16 +90,47 @@ class Agent:
                 async for event in events:
                     yield step.take(event)
             is_last = number + 1 == self._steps_max
+            waits: tuple[Pending, ...] = ()
             if is_last:
                 why = f"not run: the answer has had its {self._steps_max} calls of the model"
                 for call in step.to_run():
                     yield ToolFailed(call.call_id, why)
             elif step.goes_on:
-                run.emit(Custom(SAID, {"step": number}, transient=True))
-                answer["parts"] += [{"type": "step-start"}, *step.said(await self._settle_all(run, step.calls))]
+                waits = await self._waits(step.to_run())
+                run.emit(Custom(SAID, {"step": number, "waits": told_pending(waits)}, transient=True))
+                asked_ids = {one.call_id for one in waits}
+                settled = await self._settle_all(run, [call for call in step.calls if call.call_id not in asked_ids])
+                answer["parts"] += [{"type": "step-start"}, *step.said(settled)]
+            if waits:
+                yield Waiting(waits)
             yield StepEnded()
-            if is_last or not step.goes_on:
+            if is_last or waits or not step.goes_on:
                 return
+
+    async def _waits(self, calls: Sequence[ToolCalled]) -> tuple[Pending, ...]:
+        """Return what has to be answered by somebody before the model is called again."""
+        waits: list[Pending] = []
+        for call in calls:
+            tool = self._tools.get(call.tool)
+            if tool is not None and tool.runs == "client":
+                waits.append(Pending(call.call_id, "result", call.tool))
+            elif tool is not None and await tool.needs_approval(_object(call.input)):
+                waits.append(Pending(call.call_id, "approval", call.tool))
+        return tuple(waits)
+
+    async def _approved(self, run: Run, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Run the calls that were approved while the run waited, and return the parts with what became of them."""
+        calls = [
+            ToolCalled(part["toolCallId"], part["type"].removeprefix("tool-"), part.get("input"))
+            for part in parts
+            if part.get("state") == "approval-responded"
+        ]
+        if not calls:
+            return parts
+        # Whoever goes on from here knows that they may have run.
+        run.emit(Custom(SAID, {"step": "approved", "waits": []}, transient=True))
+        settled = {part["toolCallId"]: part for part in await self._settle_all(run, calls)}
+        return [{**part, **settled.get(part.get("toolCallId", ""), {})} for part in parts]
 
     async def _settle_all(self, run: Run, calls: Sequence[ToolCalled | ToolRejected]) -> list[dict[str, Any]]:
         """Run what can run, and return all the calls as the model is shown them."""
@@ -101,11 +150,17 @@ class Agent:
             error = f"there is no tool {call.tool!r}"
             run.emit(ToolFailed(call.call_id, error))
             return {**part, "state": "output-error", "errorText": error}
-        given = call.input if isinstance(call.input, dict) else {}
+        function, given = tool.function, _object(call.input)
+        if function is None:
+            raise AssertionError("a client's tool was approved")
         try:
-            output = await run.call(call, lambda: tool.function(given))
+            output = await run.call(call, lambda: function(given))
         except RunEndedError:
             raise
         except Exception as error:  # noqa: BLE001 the model is told, as it is for any result
             return {**part, "state": "output-error", "errorText": run.teller.of_tool(error, call.tool)}
         return {**part, "state": "output-available", "output": plain(output)}
+
+
+def _object(given: object) -> dict[str, Any]:
+    return given if isinstance(given, dict) else {}

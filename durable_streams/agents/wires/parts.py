@@ -14,7 +14,7 @@ import orjson
 
 from durable_streams.agents.attachments import File, file_of
 from durable_streams.agents.codecs import chunk_names as names
-from durable_streams.agents.events import UNKNOWN
+from durable_streams.agents.events import DENIED, UNKNOWN
 from durable_streams.agents.plain import shown, whole
 from durable_streams.agents.wires.provider import OWN
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 EMPTY: Final = "(empty)"
 """Said for a result without text: some providers refuse a blank one."""
-DENIED: Final = "denied: somebody has refused the call, and it has not run"
 NOT_RUN: Final = "not run: it waited for somebody, who has said something else instead"
 """Said of a call that needed somebody's approval or result, which did not come before the next prompt."""
 UNREADABLE: Final = "unreadable_input"
@@ -117,7 +116,8 @@ def _waiting_ids(message: UIMessage) -> set[str]:
 
 def _settled(part: dict[str, Any], waited_for: set[str]) -> dict[str, Any]:
     """Return a call that nobody has approved or run as what it is: one that certainly had no effect."""
-    if part.get("state") != "input-available" or part.get("toolCallId") not in waited_for:
+    is_asked = part.get("state") == "input-available" and part.get("toolCallId") in waited_for
+    if not is_asked and part.get("state") != "approval-requested":
         return part
     return {**part, "state": "output-error", "errorText": NOT_RUN}
 
@@ -159,5 +159,12 @@ def _call(part: dict[str, Any], tool: str) -> Call | None:
     own = _own(part)
     if state == "output-available":
         return Call(call_id, tool, given, part.get("output"), failed=False, own=own)
-    said = part.get("errorText") or (DENIED if state == "output-denied" else UNKNOWN)
-    return Call(call_id, tool, given, str(said), failed=True, own=own)
+    return Call(call_id, tool, given, _failure(part), failed=True, own=own)
+
+
+def _failure(part: dict[str, Any]) -> str:
+    if part.get("state") != "output-denied":
+        return str(part.get("errorText") or UNKNOWN)
+    approval = part.get("approval")
+    reason = approval.get("reason") if isinstance(approval, dict) else None
+    return f"{DENIED}: {reason}" if reason else DENIED

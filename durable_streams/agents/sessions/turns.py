@@ -1,0 +1,48 @@
+"""Whose a session's next turn is: won by one append that only one writer can have accepted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durable_streams.agents.sessions.continuing import opening_bytes
+from durable_streams.agents.sessions.places import JSON
+from durable_streams.client import ProducerTriple, SequenceGapError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from durable_streams.agents.codecs.base import Chunk
+    from durable_streams.agents.sessions.places import Places
+    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.session import Session
+
+
+async def win_turn(
+    places: Places,
+    session: Session,
+    generation: Generation,
+    *,
+    rows: Sequence[bytes],
+    begin: Sequence[Chunk],
+    ttl_s: int,
+) -> bool:
+    """Create an attempt's stream and append the rows as the session's next turn.
+
+    Returns:
+        Whether the turn is its; if somebody else was first, its stream is of no use.
+
+    Raises:
+        DurableStreamError, FetchError: the server refused or cannot be reached.
+    """
+    stream = places.stream(generation.stream)
+    # Its first chunks come with it: whoever ends it then need not know whether it had begun.
+    await stream.create_stream(content_type=JSON, ttl_seconds=ttl_s, body=opening_bytes(begin))
+    try:
+        result = await session.append(ProducerTriple("turn", 0, generation.turn), rows)
+    except SequenceGapError:
+        is_won = False
+    else:
+        if result.duplicate:
+            await session.refresh()
+        is_won = not result.duplicate or generation.id in session.state.generations
+    return is_won
