@@ -11,12 +11,13 @@ from structlog.testing import capture_logs
 from durable_streams.agents import Pace
 from durable_streams.agents.events import TextDelta, ToolCalled
 from durable_streams.agents.sessions.adapter import Adapter
+from durable_streams.agents.sessions.beacon import HOUR_MS, Beacon
 from durable_streams.agents.sessions.leases import Leases
 from durable_streams.agents.sessions.settings import Settings
-from durable_streams.runtime.clock import SystemClock
+from durable_streams.runtime.clock import ManualClock, SystemClock
 from tests.agents.conftest import ended, shows, stored, text_of
 from tests.agents.test_sessions import Speaker, asking
-from tests.patience import let_pass
+from tests.patience import comes_true, let_pass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -37,12 +38,12 @@ class Judge:
         self.number, self.now_s = 0, 100.0
         self.beats(1)
 
-    def beats(self, count: int, after_s: float = 5.0) -> list[str]:
+    def beats(self, count: int, after_s: float = 5.0, hour: int = 0) -> list[str]:
         lost: list[str] = []
         for _ in range(count):
             self.number += 1
             self.now_s += after_s
-            lost += self.leases.own_beat(self.number, self.now_s)
+            lost += self.leases.own_beat(self.number, self.now_s, hour)
         return lost
 
 
@@ -89,12 +90,41 @@ def test_after_a_gap_of_ones_own_the_count_begins_anew(gap_s: float) -> None:
     assert judge.beats(1) == ["other"]
 
 
+def test_where_every_beat_takes_long_who_is_silent_is_found_all_the_same() -> None:
+    judge = Judge()
+    judge.beats(1, after_s=12.0)
+    judge.leases.heard("other")
+    assert judge.beats(LEASE_BEATS - 1, after_s=12.0) == []
+    assert judge.beats(1, after_s=12.0) == ["other"]
+
+
 def test_beats_that_have_waited_somewhere_count_as_one() -> None:
     judge = Judge()
     judge.leases.heard("other")
     assert judge.beats(100, after_s=0.01) == []
     judge.number -= 50
     assert judge.beats(50) == [], "they were read before"
+
+
+def test_who_was_heard_in_another_hours_stream_is_judged_by_what_came_by_that_one() -> None:
+    judge = Judge()
+    judge.leases.own_hour(7)
+    judge.leases.heard("ahead", hour=8)
+    assert judge.beats(100, hour=7) == [], "the other connection may be lost"
+    assert judge.leases.hours == {8}
+    assert judge.beats(LEASE_BEATS, hour=8) == [], "the first tells how long nothing was read there"
+    assert judge.beats(1, hour=8) == ["ahead"]
+    assert judge.leases.hours == set()
+
+
+def test_who_was_heard_in_a_stream_that_is_not_followed_any_more_has_a_whole_lease() -> None:
+    judge = Judge()
+    judge.leases.own_hour(7)
+    judge.leases.heard("other", hour=7)
+    judge.beats(LEASE_BEATS - 1, hour=7)
+    judge.leases.own_hour(9)
+    assert judge.beats(LEASE_BEATS, hour=9) == []
+    assert judge.beats(1, hour=9) == ["other"]
 
 
 def test_nobody_takes_itself_for_dead_and_who_leaves_is_gone_at_once() -> None:
@@ -142,6 +172,22 @@ async def test_a_wrong_clock_kills_nothing(root: str, by_ms: int) -> None:
         assert await owner.active("s1") == asked.generation
         speaker.go.set()
         assert (await ended(other, "s1", asked.generation.id)).status == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_who_dies_with_a_clock_in_another_hour_is_found(root: str, hours: int) -> None:
+    now_ms = SystemClock().now_ms()
+    async with Adapter(short(root), Speaker(), clock=ManualClock(now_ms)) as adapter:
+        theirs = Beacon(adapter.places, ManualClock(now_ms + hours * HOUR_MS))
+        await theirs.beat("ghost", 1, lease_ms=1_000, ended=())
+
+        async def is_found() -> bool:
+            return "ghost" in adapter._leases._lost
+
+        await comes_true(is_found)
+        said = await stored(f"{root}/agents/running/{now_ms // HOUR_MS + hours}")
+        assert {one["owner"]: one.get("elsewhere", False) for one in said} == {"ghost": False, adapter._name: True}
 
 
 async def test_a_process_that_has_left_leaves_nothing_open_for_the_length_of_a_lease(

@@ -24,10 +24,12 @@ class Cut:
         request_bytes: forward so many bytes of the requests, then cut; `None`: all.
         answer_bytes: forward so many bytes of the answers, then cut; `None`: all. 0 loses the answer to a request that
             the server has had in full.
+        is_silent: forward nothing, and stay open: a connection that a network has lost.
     """
 
     request_bytes: int | None = None
     answer_bytes: int | None = None
+    is_silent: bool = False
 
 
 class CuttingProxy:
@@ -80,6 +82,8 @@ class CuttingProxy:
         self.asked.set()
         ends = [writer]
         try:
+            if cut.is_silent:
+                await asyncio.Event().wait()
             up_reader, up_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
             ends.append(up_writer)
             await _either(

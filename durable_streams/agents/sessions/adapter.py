@@ -140,7 +140,7 @@ class Adapter:
         self._name = uuid.uuid4().hex[:12]
         self._beacon = Beacon(self.places, self._clock)
         self._leases = Leases(self._name, lease_ms=settings.lease_ms, renew_ms=settings.renew_ms)
-        self._pulse = Pulse(settings, self._name, self._clock)
+        self._pulse = Pulse(settings, self._name, self._clock, elsewhere=lambda: self._leases.hours)
         self.counts = Counts()
         self._ledger = Ledger(self.places, self._clock, settings.limits)
         self._outcomes = Outcomes(

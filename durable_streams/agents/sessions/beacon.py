@@ -8,6 +8,7 @@ Clocks may differ by up to an hour: the next hour's stream is followed as well.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
@@ -17,7 +18,7 @@ from durable_streams.agents.sessions.places import JSON
 from durable_streams.client import DurableStreamError, FetchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from durable_streams.agents.sessions.places import Places
     from durable_streams.runtime.clock import Clock
@@ -29,13 +30,34 @@ FOLLOW_AGAIN_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign of life.
+
+    Attributes:
+        owner: the process's name.
+        number: from 1.
+        lease_ms: how long the process may be silent before it is lost.
+        ended: which of its runs have ended.
+        hour: in whose stream it is.
+        elsewhere: whether that is another hour than the process's own: for itself alone, which watches others there.
+    """
+
+    owner: str
+    number: int
+    lease_ms: int
+    ended: Sequence[str]
+    hour: int
+    elsewhere: bool = False
+
+
 class Listener(Protocol):
     """Who is told what the processes say; anything perhaps more than once."""
 
     def named(self, owner: str, session_id: str, gid: str) -> None:
         """Take a run that a process has named as its own."""
 
-    def beat(self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str]) -> None:
+    def beat(self, sign: Sign) -> None:
         """Take a process's sign of life, and which of its runs have ended."""
 
     def handed_on(self, owner: str, session_id: str, gid: str) -> None:
@@ -65,9 +87,15 @@ class Beacon:
         """Leave a run to others."""
         await self._say({"owner": owner, "session": session_id, "generation": gid, "handedOn": True})
 
-    async def beat(self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str]) -> None:
-        """Give a sign of life."""
-        await self._say({"owner": owner, "beat": number, "leaseMs": lease_ms, "ended": ended})
+    async def beat(
+        self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str], elsewhere: Collection[int] = ()
+    ) -> None:
+        """Give a sign of life in this hour's stream, and a copy for oneself in those of the hours ``elsewhere``."""
+        beat = {"owner": owner, "beat": number, "leaseMs": lease_ms, "ended": ended}
+        own = hour_of(self._clock.now_ms())
+        others = [hour for hour in elsewhere if hour != own and abs(hour - own) <= 1]
+        copy = beat | {"ended": [], "elsewhere": True}
+        await asyncio.gather(self._say(beat, own), *(self._say(copy, hour) for hour in others))
 
     async def leave(self, owner: str) -> None:
         """Say that a process is gone: nobody need wait for its lease to run out."""
@@ -84,8 +112,8 @@ class Beacon:
                 group.create_task(self._follow(hour, listener))
                 await asyncio.sleep(max(1.0, (hour * HOUR_MS - self._clock.now_ms()) / 1000))
 
-    async def _say(self, what: dict[str, object]) -> int:
-        hour = hour_of(self._clock.now_ms())
+    async def _say(self, what: dict[str, object], hour: int | None = None) -> int:
+        hour = hour_of(self._clock.now_ms()) if hour is None else hour
         await self._create(hour)
         await self._places.stream(_path(hour)).append(orjson.dumps(what))
         return hour
@@ -98,7 +126,7 @@ class Beacon:
             async with self._places.stream(_path(hour)).stream(offset=offset, live=True) as response:
                 async for one in response.iter_json():
                     offset = response.offset
-                    _tell(one, listener)
+                    _tell(one, listener, hour)
 
         while hour_of(self._clock.now_ms()) <= hour + 1:
             remaining_s = ((hour + 2) * HOUR_MS - self._clock.now_ms()) / 1000
@@ -118,7 +146,7 @@ class Beacon:
             self._created.add(hour)
 
 
-def _tell(one: object, listener: Listener) -> None:
+def _tell(one: object, listener: Listener, hour: int) -> None:
     """Tell of what was said; anybody may have written what says nothing."""
     if not isinstance(one, dict) or not isinstance(owner := one.get("owner"), str):
         return
@@ -129,7 +157,7 @@ def _tell(one: object, listener: Listener) -> None:
     elif isinstance(number, int) and isinstance(lease_ms, int):
         ended = one.get("ended")
         named = [gid for gid in ended if isinstance(gid, str)] if isinstance(ended, list) else []
-        listener.beat(owner, number, lease_ms=lease_ms, ended=named)
+        listener.beat(Sign(owner, number, lease_ms, named, hour, elsewhere=one.get("elsewhere") is True))
     elif one.get("left") is True:
         listener.left(owner)
 

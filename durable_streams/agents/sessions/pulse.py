@@ -2,8 +2,8 @@
 
 The thread has its own loop and its own connection. It also looks whether the process's loop still turns, says which
 tool holds it, and gives no more signs once it has been held for ``HELD_MAX_S``: such a process does nothing any more.
-Must not know: runs. Invariant: a beat is appended only after the one before was answered, and no sooner than
-``renew_ms`` after that.
+Must not know: runs. Invariant: a beat is appended only after the one before was answered or given up, and no sooner
+than ``renew_ms`` after an answer. It is given up soon: one lost connection must not silence a process for its lease.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from durable_streams.agents.sessions.places import Places
 from durable_streams.client import DurableStreamError, FetchError, RetryPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from durable_streams.agents.sessions.settings import Settings
     from durable_streams.runtime.clock import Clock
 
@@ -47,10 +49,14 @@ class Pulse:
         settings: where to, how often, and what to promise.
         owner: the process's name.
         clock: wall clock.
+        elsewhere: tells, to any thread, in which other hours' streams the process watches others.
     """
 
-    def __init__(self, settings: Settings, owner: str, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, owner: str, clock: Clock, *, elsewhere: Callable[[], Collection[int]] = tuple
+    ) -> None:
         self._settings, self._owner, self._clock = settings, owner, clock
+        self._elsewhere = elsewhere
         self._loop: asyncio.AbstractEventLoop | None = None
         self._looped_in = 0
         self._thread: threading.Thread | None = None
@@ -104,14 +110,17 @@ class Pulse:
 
     async def _beat(self, beacon: Beacon) -> None:
         number = 0
-        renew_s = self._settings.renew_ms / 1000
+        renew_s, lease_ms = self._settings.renew_ms / 1000, self._settings.lease_ms
         while True:
             number += 1
             ended = list(self._ended)
             taken = False
             if not self._is_dead():
-                with contextlib.suppress(DurableStreamError, FetchError):
-                    await beacon.beat(self._owner, number, lease_ms=self._settings.lease_ms, ended=ended)
+                with contextlib.suppress(DurableStreamError, FetchError, TimeoutError):
+                    async with asyncio.timeout(max(renew_s, AGAIN_S)):
+                        await beacon.beat(
+                            self._owner, number, lease_ms=lease_ms, ended=ended, elsewhere=self._elsewhere()
+                        )
                     taken = True
             if taken:
                 for _ in ended:

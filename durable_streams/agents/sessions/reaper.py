@@ -16,9 +16,9 @@ import structlog
 from durable_streams.client import DurableStreamError, FetchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from durable_streams.agents.sessions.beacon import Beacon
+    from durable_streams.agents.sessions.beacon import Beacon, Sign
     from durable_streams.agents.sessions.leases import Leases
     from durable_streams.agents.sessions.rows import Generation
     from durable_streams.agents.sessions.session import Session
@@ -79,14 +79,19 @@ class Reaper:
         else:
             self._runs[owner][gid] = session_id
 
-    def beat(self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str]) -> None:
+    def beat(self, sign: Sign) -> None:
         """Judge by it; see ``Listener``."""
-        if owner != self._leases.own:
-            self._leases.heard(owner, lease_ms)
-            for gid in ended if owner in self._runs else ():
-                self._runs[owner].pop(gid, None)
-            return
-        for lost in self._leases.own_beat(number, self._now_s()):
+        if sign.owner == self._leases.own:
+            self._judge(sign)
+        elif not sign.elsewhere:
+            self._leases.heard(sign.owner, sign.lease_ms, sign.hour)
+            for gid in sign.ended if sign.owner in self._runs else ():
+                self._runs[sign.owner].pop(gid, None)
+
+    def _judge(self, own: Sign) -> None:
+        if not own.elsewhere:
+            self._leases.own_hour(own.hour)
+        for lost in self._leases.own_beat(own.number, self._now_s(), own.hour):
             log.info("process_lost", owner=lost)
             self._bury(lost)
 
