@@ -13,6 +13,9 @@ BASE_URL ?=
 DATA_DIR ?= data
 CRASH_ROUNDS ?= 200
 FUZZ_EXAMPLES ?= 2000
+CHAOS_SEED ?= 1
+CHAOS_ROUNDS ?= 20
+CHAOS_RUNS ?= 50
 POWER ?=
 PYTEST_ARGS ?=
 BENCH ?=
@@ -28,7 +31,7 @@ SDK_STAMPS := .venv-sdks/.installed .venv-litellm/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve run local-model commands browser test test-sdks test-model bench bench-quick stall check lint format crash power-cuts stops fuzz \
+.PHONY: help serve run local-model commands browser test test-sdks test-model bench bench-quick stall check lint format crash power-cuts stops agent-chaos fuzz \
 	coverage installs lock clean environment python-environment npm-packages vendors-packages
 
 help: ## list the targets
@@ -99,6 +102,10 @@ power-cuts: $(PYTHON_STAMP) ## record a real server's writes and cut its power i
 
 stops: $(PYTHON_STAMP) ## 50 concurrent stops of an answer, 100 random schedules
 	@STOP_SEEDS=100 $(BIN)/python -m pytest tests/agents/test_stops.py $(PYTEST_ARGS)
+
+agent-chaos: $(PYTHON_STAMP) ## kill, freeze and misdate server and adapters under CHAOS_RUNS (50) runs, CHAOS_ROUNDS (20) rounds from CHAOS_SEED
+	@CHAOS_SEED=$(CHAOS_SEED) CHAOS_ROUNDS=$(CHAOS_ROUNDS) CHAOS_RUNS=$(CHAOS_RUNS) \
+		$(BIN)/python -m pytest tests/agents/test_chaos.py --log-cli-level=INFO $(PYTEST_ARGS)
 
 fuzz: $(PYTHON_STAMP) ## FUZZ_EXAMPLES (2000) answers of models in forms no other run has drawn, per wire and property; minutes
 	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest tests/agents/test_fuzz.py $(PYTEST_ARGS)

@@ -26,8 +26,7 @@ from tests.agents.conftest import ended, stored
 from tests.agents.test_sessions import Speaker, asking
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from durable_streams.agents.sessions.beacon import Sign
     from durable_streams.agents.sessions.rows import Generation
     from tests.agents.conftest import Adapters
 
@@ -176,7 +175,7 @@ async def test_one_bad_session_ends_no_loop_that_serves_others(root: str, adapte
                 if (owner, session_id, gid) == (asked.generation.owner, "s1", asked.generation.id):
                     found.set()
 
-            def beat(self, owner: str, number: int, *, lease_ms: int, ended: Sequence[str]) -> None: ...
+            def beat(self, sign: Sign) -> None: ...
 
             def handed_on(self, owner: str, session_id: str, gid: str) -> None: ...
 

@@ -89,7 +89,7 @@ class ScriptedUpstream:
             app.router.add_post(path, self._answer)
         app.router.add_post("/tool", self._tool)
         app.router.add_post("/go", self._go)
-        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
