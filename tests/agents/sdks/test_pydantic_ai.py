@@ -176,7 +176,7 @@ async def test_another_prompt_while_an_approval_is_waited_for(adapters: Adapters
     assert generation.status == "finished", generation.reason
     parts = [part for message in model.asked[1] for part in message.parts]
     assert [part.part_kind for part in parts] == ["user-prompt", "tool-call", "tool-return", "user-prompt"]
-    assert "not run" in parts[2].content
+    assert "not answered" in parts[2].content
 
 
 def _delete(ran: list[str]) -> Any:  # noqa: ANN401 a tool
@@ -214,8 +214,8 @@ async def test_a_stop_while_an_approval_is_waited_for_in_a_session(adapters: Ada
         session = adapter.session("s1")
         async with session.following():
             [message] = [m for m in session.state.messages.values() if m["role"] == "assistant"]
-    assert (generation.status, stopped.stopped) == ("finished", False)
-    assert [part["state"] for part in message["parts"] if part["type"] == "tool-delete"] == ["input-available"]
+    assert (generation.status, stopped.stopped) == ("waiting", False)
+    assert [part["state"] for part in message["parts"] if part["type"] == "tool-delete"] == ["approval-requested"]
     assert message["metadata"]["waiting"] == [{"id": "c1", "kind": "approval", "tool": "delete"}]
     assert errors(await stored(f"{root}/{asked.generation.stream}")) == []
 
