@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_CHANCE: Final = random.Random()  # noqa: S311 spreads load, guards nothing. Not the module's own: users may have seeded it.
 RETRY_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 """Answers that another attempt may better. Every other refusal is final."""
 RETRY_AFTER_MAX_S: Final = 60.0
@@ -124,13 +125,13 @@ class _Backoff(tenacity.wait.wait_base):
     """Exponential with full jitter, but never sooner than the server asked for."""
 
     def __init__(self, policy: RetryPolicy) -> None:
-        self._exponential = tenacity.wait_random_exponential(multiplier=policy.initial_s, max=policy.max_s)
+        self._exponential = tenacity.wait_exponential(multiplier=policy.initial_s, max=policy.max_s)
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> float:
-        wait_s = self._exponential(retry_state)
+        wait_s = _CHANCE.uniform(0, self._exponential(retry_state))
         fault = retry_state.outcome.exception() if retry_state.outcome else None
         if isinstance(fault, Interrupted) and fault.retry_after_s is not None:
             # A tenth more, at random: all clients of a restarted server were given the same number.
-            asked_s = fault.retry_after_s * random.uniform(1.0, 1.1)  # noqa: S311 spreads load, guards nothing
+            asked_s = fault.retry_after_s * _CHANCE.uniform(1.0, 1.1)
             wait_s = max(wait_s, min(asked_s, RETRY_AFTER_MAX_S))
         return wait_s

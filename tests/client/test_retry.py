@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 import tenacity
@@ -31,6 +32,12 @@ async def test_interruptions_are_borne() -> None:
     flaky = Flaky(5)
     assert await retrying(QUICK, flaky) == "done"
     assert flaky.attempts == 6
+
+
+async def test_what_a_user_has_seeded_is_left_alone() -> None:
+    before = random.getstate()
+    await retrying(QUICK, Flaky(3))
+    assert random.getstate() == before
 
 
 async def test_patience_of_zero_tries_once() -> None:
