@@ -1,4 +1,4 @@
-"""Collaborators are handed over in constructors: no module hangs a function on another module's object.
+"""Collaborators are handed over in constructors, not hung on another module's object; and no import leads back.
 
 A hook assigned from outside is an arrow that no import shows, and whoever assigns second takes the first one's place in
 silence.
@@ -18,8 +18,10 @@ where no function is seen.
 from __future__ import annotations
 
 import ast
+import graphlib
 from typing import TYPE_CHECKING
 
+import grimp
 import pytest
 
 from tests.serving import REPOSITORY
@@ -143,3 +145,12 @@ class Writer:
         self.count = 0
 """
     assert declared(ast.parse(module)) == {"given": True, "on_failure": True, "called": True, "count": False}
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    """Imports for types count too: whoever reads one module of a circle has to read them all."""
+    graph = grimp.build_graph("durable_streams")
+    order = graphlib.TopologicalSorter(
+        {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    )
+    assert len(list(order.static_order())) == len(graph.modules)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from durable_streams.agents import Run
     from durable_streams.agents.events import Event
-    from durable_streams.agents.sessions.outcomes import RunEnded
+    from durable_streams.agents.sessions.ended import RunEnded
     from tests.agents.site import Site
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()

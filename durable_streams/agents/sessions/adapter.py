@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from durable_streams.agents.answers import Answer
     from durable_streams.agents.sessions.answering import Answered
     from durable_streams.agents.sessions.begun import Begun
-    from durable_streams.agents.sessions.outcomes import OnFinish, RunEnded
+    from durable_streams.agents.sessions.ended import OnFinish, RunEnded
     from durable_streams.agents.sessions.prompts import Plan, Prompt
     from durable_streams.agents.sessions.settings import Settings
     from durable_streams.agents.sources.base import Source

@@ -20,7 +20,7 @@ from durable_streams.agents.codecs.ui_chunks import UiChunks, ending_of, termina
 from durable_streams.agents.events import Ending, Usage
 from durable_streams.agents.runs.writer import GENERATOR
 from durable_streams.agents.sessions.bulk import ROW_MAX_BYTES, keep, kept_path, parted, unkept
-from durable_streams.agents.sessions.outcomes import RunEnded
+from durable_streams.agents.sessions.ended import RunEnded
 from durable_streams.agents.sessions.rows import CONTROL, Generation, generation_row, message_row, row
 from durable_streams.agents.usage import told_usage, usage_told
 from durable_streams.client import (

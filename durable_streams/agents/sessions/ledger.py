@@ -19,7 +19,7 @@ from durable_streams.client import ProducerTriple, StreamNotFoundError
 
 if TYPE_CHECKING:
     from durable_streams.agents.events import Usage
-    from durable_streams.agents.sessions.outcomes import RunEnded
+    from durable_streams.agents.sessions.ended import RunEnded
     from durable_streams.agents.sessions.places import Places
     from durable_streams.agents.sessions.state import SessionState
     from durable_streams.runtime.clock import Clock

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -19,38 +19,18 @@ from durable_streams.agents.usage import told_usage
 from durable_streams.client import ProducerTriple, StreamNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Coroutine, Sequence
 
-    from durable_streams.agents.events import Usage
     from durable_streams.agents.sessions.counts import Counts
+    from durable_streams.agents.sessions.ended import OnFinish, RunEnded
     from durable_streams.agents.sessions.ledger import Ledger
     from durable_streams.agents.sessions.places import Places
-    from durable_streams.agents.sessions.rows import Generation
-
-    OnFinish: TypeAlias = Callable[["RunEnded"], Awaitable[None] | None]
 
 ENDINGS_PATH: Final = "agents/endings"
 """Where endings wait to be delivered by webhook, if one is configured."""
 ENDINGS_TTL_S: Final = 7 * 24 * 3600
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunEnded:
-    """An ended run.
-
-    Attributes:
-        session_id: its session.
-        generation: its final row.
-        message: the answer, as far as it was written.
-        usage: tokens that it took, as far as known.
-    """
-
-    session_id: str
-    generation: Generation
-    message: dict[str, Any]
-    usage: Usage
 
 
 class Outcomes:
