@@ -54,6 +54,8 @@ class Tab extends ai.AbstractChat {
 const session = async (id) => (await fetch(`${origin}/api/sessions/${id}`)).json();
 const until = async (happened) => { while (!(await happened())) await new Promise((r) => setTimeout(r, 20)); };
 const waits = (id) => until(async () => (await session(id)).generations.some((one) => one.status === "waiting"));
+// The answer's stream ends before the session is told of it.
+const settled = (id) => until(async () => (await session(id)).generations.every((one) => one.status === "finished"));
 const output = (tab, toolCallId, value) => (tab.addToolOutput ?? tab.addToolResult)({ tool: "look", toolCallId, output: value });
 
 const scenarios = {
@@ -61,6 +63,7 @@ const scenarios = {
     const tab = new Tab("client-tool", { onToolCall: (mine, { toolCall }) => { output(mine, toolCall.toolCallId, { seen: 7 }); } });
     await tab.sendMessage({ text: "look" });
     await tab.quiet("Done.");
+    await settled("client-tool");
     return [tab.result(), { stored: (await session("client-tool")).messages.map((m) => [m.id, m.parts.map((p) => p.type)]) }];
   },
   async bothAtOnce() {
