@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from tests.loops import StillLoop
 from tests.patience import HANG_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -38,6 +39,14 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
     if item.get_closest_marker("still_time") is not None:
         return {"still": StillLoop}
     return {"usual": asyncio.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def _no_pulse_is_left() -> Iterator[None]:
+    """Hold a test to ending the adapters that it begins: what it leaves would act in the tests after it."""
+    before = set(threading.enumerate())
+    yield
+    assert [thread for thread in set(threading.enumerate()) - before if thread.name == "pulse"] == []
 
 
 @pytest.fixture

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
+from durable_streams.agents.sessions.adapter import Adapter
 from durable_streams.agents.sessions.beacon import Beacon
 from durable_streams.agents.sessions.places import Places
 from durable_streams.agents.sessions.pulse import Pulse
 from durable_streams.agents.sessions.settings import Settings
+from durable_streams.agents.sources.given import as_source
 from durable_streams.client import AsyncDurableStream, RetryPolicy
 from durable_streams.runtime.clock import ManualClock, SystemClock
 from tests.agents.conftest import shows
@@ -16,6 +20,7 @@ from tests.client.proxy import Cut, CuttingProxy
 from tests.patience import HANG_S
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from typing import Any
 
 
@@ -37,6 +42,18 @@ async def test_a_beat_whose_connection_is_lost_is_given_up_before_any_other_requ
         assert not lost.done()
         lost.cancel()
         await pulse.stop()
+
+
+async def test_a_process_has_one_pulse(root: str) -> None:
+    """A service that is handed an adapter enters it; whoever enters it as well would leave a thread behind."""
+    async with Adapter(Settings(root), as_source(_nothing())) as adapter:
+        with pytest.raises(RuntimeError, match="once"):
+            await adapter.__aenter__()
+
+
+async def _nothing() -> AsyncGenerator[str, None]:
+    return
+    yield
 
 
 async def _asks_once(url: str) -> None:

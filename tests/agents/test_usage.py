@@ -6,20 +6,21 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
+import orjson
 import pytest
-from aiohttp import web
 
 from durable_streams.agents import Agent, Tool, write
 from durable_streams.agents.errors import UpstreamCutError
 from durable_streams.agents.events import Ending, Finished, Spent, StepStarted, Usage
-from durable_streams.agents.service.app import make_app
+from durable_streams.agents.sessions.adapter import Adapter
+from durable_streams.agents.sessions.settings import Settings
 from durable_streams.agents.usage import Meter
 from durable_streams.agents.wires.anthropic import AnthropicWire
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from durable_streams.agents.wires.openai_responses import OpenAIResponsesWire
 from tests.agents.conftest import ended, stored
 from tests.agents.raw_model import Answer, RawModel, anthropic, chat, responses, sse
+from tests.agents.site import serving
 from tests.agents.test_kept import DONE_ANTHROPIC, chat_call, weather
 from tests.agents.test_sessions import asking, user
 from tests.agents.test_takeover import Resuming, dies
@@ -208,20 +209,12 @@ async def test_a_session_tells_its_tokens_and_whose_they_are(adapters: Adapters)
     assert told["by"] == {"ann": {name: count * 2 for name, count in one.items()}, "bob": one}
 
 
-async def test_anybody_may_ask_for_a_sessions_tokens(root: str, adapters: Adapters) -> None:
-    del root
-    async with (
-        RawModel(DONE_ANTHROPIC) as model,
-        adapters(Agent(model.client(AnthropicWire()))) as adapter,
-    ):
-        asked = await adapter.ask("s1", asking(by="ann"))
-        await ended(adapter, "s1", asked.generation.id)
-        expected = adapter.session("s1").state.usage()
-        runner = web.AppRunner(make_app(adapter), shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with aiohttp.ClientSession() as session:
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/sessions/s1/usage"
-            async with session.get(url) as answer:
-                assert await answer.json() == expected
-        await runner.cleanup()
+async def test_anybody_may_ask_for_a_sessions_tokens(root: str) -> None:
+    async with RawModel(DONE_ANTHROPIC) as model:
+        source = Agent(model.client(AnthropicWire()))
+        async with serving(Adapter(Settings(root), source)) as site:
+            asked = await site.adapter.ask("s1", asking(by="ann"))
+            await ended(site.adapter, "s1", asked.generation.id)
+            expected = site.adapter.session("s1").state.usage()
+            _, _, said = await site.call("GET", "/api/sessions/s1/usage")
+    assert orjson.loads(said) == expected

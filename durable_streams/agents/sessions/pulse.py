@@ -67,7 +67,13 @@ class Pulse:
         self._held_since_s: float | None = None
 
     def start(self) -> None:
-        """Begin; needs the process's running loop."""
+        """Begin; needs the process's running loop.
+
+        Raises:
+            RuntimeError: it has begun before. The first thread would beat for ever.
+        """
+        if self._thread is not None:
+            raise RuntimeError("an adapter is entered once")
         self._loop, self._looped_in = asyncio.get_running_loop(), threading.get_ident()
         self._thread = threading.Thread(target=asyncio.run, args=(self._live(),), name="pulse", daemon=True)
         self._thread.start()
