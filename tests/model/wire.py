@@ -13,7 +13,7 @@ from tests.patience import HANG_S
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HOST = "model.test"
+HOST = "model.localhost"
 BODILESS = frozenset({204, 304})
 
 
