@@ -14,6 +14,7 @@ from durable_streams.agents.sessions.adapter import Adapter
 from durable_streams.agents.sessions.beacon import HOUR_MS, Beacon
 from durable_streams.agents.sessions.leases import Leases
 from durable_streams.agents.sessions.settings import Settings
+from durable_streams.client import StreamClosedError
 from durable_streams.runtime.clock import ManualClock, SystemClock
 from tests.agents.conftest import ended, shows, stored, text_of
 from tests.agents.test_sessions import Speaker, asking
@@ -226,3 +227,21 @@ async def test_a_tool_that_holds_the_loop_is_named_and_kills_nothing(root: str) 
             assert final.status == "finished"
             assert text_of(await stored(f"{root}/{final.stream}")) == "held"
     assert [line["tool"] for line in logs if line["event"] == "loop_held"] == ["sleepy"]
+
+
+async def test_a_run_is_named_before_its_turn_is_won(root: str, adapters: Adapters) -> None:
+    """Whoever dies between the two would leave a run that nobody looks for."""
+
+    async def nothing() -> AsyncGenerator[str, None]:
+        return
+        yield
+
+    async with adapters(nothing()) as adapter:
+        session = adapter.session("s1")
+        await session.ensure()
+        await session.stream.close_stream()
+        with pytest.raises(StreamClosedError):
+            await adapter.ask("s1", asking())
+        said = await stored(f"{root}/agents/running/{adapter.now_ms() // HOUR_MS}")
+        assert adapter.owners("s1") == []
+    assert [one["session"] for one in said if "generation" in one] == ["s1"]

@@ -350,6 +350,7 @@ class Adapter:
             self._claiming.discard(generation.id)
 
     async def _take_over(self, session: Session, generation: Generation) -> None:
+        await self._name_run(session, generation.id)
         taken = await take(session, generation, self._name)
         if taken is None:
             return
@@ -429,6 +430,7 @@ class Adapter:
         ]
         ttl_s = self.settings.generation_ttl_s
         try:
+            await self._name_run(session, gid)
             is_won = await win_turn(self.places, session, generation, rows=rows, begin=begin, ttl_s=ttl_s)
         except DurableStreamError as refusal:
             if refusal.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -439,6 +441,10 @@ class Adapter:
             return generation
         await self._forget(generation, large)
         return None
+
+    async def _name_run(self, session: Session, gid: str) -> None:
+        """Name a run before it is won: if this process dies once it is, others must know what it has left."""
+        await self._beacon.name(self._name, session.session_id, gid)
 
     async def _forget(self, generation: Generation, rows: Sequence[bytes]) -> None:
         """Take back what was stored for a turn that is not this process's."""
@@ -469,6 +475,7 @@ class Adapter:
             )
             told = generation_row(replace(waiting, status="finished", request=None))
             rows = [small, told, generation_row(follower, "insert")]
+            await self._name_run(session, gid)
             if not await win_turn(
                 self.places, session, follower, rows=rows, begin=begin, ttl_s=self.settings.generation_ttl_s
             ):
