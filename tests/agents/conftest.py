@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
     from durable_streams.agents.sessions.settings import Busy
     from durable_streams.agents.sources.base import Source
     from durable_streams.agents.sources.iterated import Iterated
@@ -99,9 +99,9 @@ def text_of(chunks: list[dict[str, Any]]) -> str:
     return "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
 
 
-async def ended(adapter: Adapter, session_id: str, gid: str) -> Generation:
-    """Wait until the session says that a generation has ended."""
+async def ended(adapter: Adapter, session_id: str, gid: str) -> Attempt:
+    """Wait until the session says that an attempt has ended."""
     session = adapter.session(session_id)
     async with asyncio.timeout(HANG_S), session.following():
-        await session.changed(lambda state: gid in state.generations and not state.generations[gid].active)
-    return session.state.generations[gid]
+        await session.changed(lambda state: gid in state.attempts and not state.attempts[gid].active)
+    return session.state.attempts[gid]

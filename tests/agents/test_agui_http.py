@@ -65,10 +65,10 @@ async def test_the_same_run_is_found_again_and_another_answers_anew(site: Site) 
     first = await posted(site, run())
     assert await posted(site, run()) == first
     state = await site.adapter.session("t1").refresh()
-    assert len(state.generations) == 1
+    assert len(state.attempts) == 1
     again = await posted(site, run(run_id="r2"))
     assert again[1]["messageId"] != first[1]["messageId"]
-    gid = next(one.id for one in site.adapter.session("t1").state.generations.values() if one.run_id == "r2")
+    gid = next(one.id for one in site.adapter.session("t1").state.attempts.values() if one.run_id == "r2")
     await ended(site.adapter, "t1", gid)
     messages = site.adapter.session("t1").state.messages.values()
     assert [message["role"] for message in messages] == ["user", "assistant"]
@@ -78,7 +78,7 @@ async def test_the_same_run_is_found_again_and_another_answers_anew(site: Site) 
 async def test_a_run_posted_twice_at_once_is_one(site: Site) -> None:
     both = await asyncio.gather(posted(site, run()), posted(site, run()))
     assert both[0] == both[1]
-    assert len((await site.adapter.session("t1").refresh()).generations) == 1
+    assert len((await site.adapter.session("t1").refresh()).attempts) == 1
 
 
 async def test_another_run_waits_or_is_refused(site: Site) -> None:
@@ -155,7 +155,7 @@ async def test_a_thread_that_is_new_here_brings_its_history(site: Site) -> None:
     await posted(site, body | {"messages": [*earlier, *body["messages"]]})
     messages = (await site.adapter.session("t1").refresh()).messages
     assert [one["id"] for one in messages.values()][:4] == ["d", "u0", "a0", "u1"]
-    gid = next(iter(site.adapter.session("t1").state.generations))
+    gid = next(iter(site.adapter.session("t1").state.attempts))
     assert (await ended(site.adapter, "t1", gid)).run_id == "r1"
 
 

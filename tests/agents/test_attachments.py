@@ -202,7 +202,7 @@ async def test_a_large_file_is_kept_beside_the_session_and_the_model_has_it(root
         for turn in ("u1", "u2"):
             prompt = Prompt([{**posted({"type": "text", "text": "Look:"}, file("image/png", picture)), "id": turn}])
             asked = await adapter.ask("s1", prompt)
-            assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
+            assert (await ended(adapter, "s1", asked.attempt.id)).status == "finished"
     rows = await stored(f"{root}/sessions/s1")
     assert max(len(orjson.dumps(row)) for row in rows) < ROW_MAX_BYTES
     sent = [one for one in model.asked[1].body["messages"] if one["role"] == "user"]

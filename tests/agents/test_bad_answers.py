@@ -13,16 +13,16 @@ from durable_streams.agents.sessions.beacon import Beacon
 from durable_streams.agents.sessions.leases import Leases
 from durable_streams.agents.sessions.places import JSON, Places, session_path
 from durable_streams.agents.sessions.reaper import Reaper
-from durable_streams.agents.sessions.rows import generation_row
+from durable_streams.agents.sessions.rows import attempt_row
 from durable_streams.agents.sessions.session import Session
 from durable_streams.client import AsyncDurableStream, ProducerTriple
 from durable_streams.runtime.clock import SystemClock
 from tests.agents.conftest import ended, shows
-from tests.agents.test_endings import GENERATION
+from tests.agents.test_endings import ATTEMPT
 from tests.agents.test_sessions import Speaker, asking
 
 if TYPE_CHECKING:
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
     from durable_streams.client.astream import AsyncStreamSession
     from tests.agents.conftest import Adapters
 
@@ -123,11 +123,11 @@ class Burying:
             raise OddError
         return Session(self._places, session_id)
 
-    def is_lost(self, generation: Generation) -> bool:
-        return generation.owner == GENERATION.owner
+    def is_lost(self, attempt: Attempt) -> bool:
+        return attempt.owner == ATTEMPT.owner
 
-    async def end_lost(self, session: Session, generation: Generation) -> None:
-        del generation
+    async def end_lost(self, session: Session, attempt: Attempt) -> None:
+        del attempt
         self.ended.append(session.session_id)
         if len(self.ended) == 2:
             self.both.set()
@@ -144,10 +144,10 @@ async def test_a_session_that_cannot_be_looked_at_is_looked_at_again_and_the_oth
         for session_id in ("bad", "good"):
             session = Session(places, session_id)
             await session.ensure()
-            row = generation_row(replace(GENERATION, id=f"g-{session_id}"), "insert")
+            row = attempt_row(replace(ATTEMPT, id=f"g-{session_id}"), "insert")
             await session.append(ProducerTriple("turn", 0, 0), [row])
-            await beacon.name(GENERATION.owner, session_id, f"g-{session_id}")
-        await beacon.leave(GENERATION.owner)
+            await beacon.name(ATTEMPT.owner, session_id, f"g-{session_id}")
+        await beacon.leave(ATTEMPT.owner)
         await process.both.wait()
         assert not running.done()
         running.cancel()
@@ -165,11 +165,11 @@ async def test_what_is_not_the_sources_fault_ends_the_run_as_failed(root: str, a
         await speaker.said.wait()
         [owner] = adapter.owners("s1")
         # As good as any other fault of this program: the session's state as nobody would leave it.
-        adapter.session("s1").state.controls[asked.generation.id] = {"stop": 7}
+        adapter.session("s1").state.controls[asked.attempt.id] = {"stop": 7}
         await adapter.session("s1").append(
             ProducerTriple("x", 0, 0), [b'{"type":"x","key":"y","headers":{"operation":"insert"},"value":{}}']
         )
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
         assert (final.status, final.reason) == ("failed", "the adapter failed")
         assert owner.recorded.result() == final
     await shows(f"{root}/{final.stream}", lambda chunks: chunks[-1]["type"] == "error")

@@ -175,13 +175,13 @@ async def test_a_stop_reaches_the_model(  # noqa: PLR0917 fixtures and parameter
             # The package has the first events in its hands, or is about to have them.
             await asyncio.wait_for(request.started.wait(), HANG_S)
         elif mood != "silent from the start":
-            url = f"{root}/{asked.generation.stream}"
+            url = f"{root}/{asked.attempt.stream}"
             await asyncio.wait_for(shows(url, lambda chunks: "w0 " in text_of(chunks)), HANG_S)
         stopped = await adapter.stop("s1", Ending("aborted", by="eve"))
         await asyncio.wait_for(request.ended.wait(), HANG_S)
         assert request.end == "disconnected"
         assert stopped.stopped
-        chunks = await stored(f"{root}/{asked.generation.stream}")
+        chunks = await stored(f"{root}/{asked.attempt.stream}")
         assert chunks[-1]["type"] == "abort"
         if mood in {"talking", "silent in the middle"}:
             assert text_of(chunks).startswith("w0 ")
@@ -198,8 +198,8 @@ async def test_a_whole_answer_with_a_tool(  # noqa: PLR0917 fixtures and paramet
     )
     async with Adapter(settings(root), source) as adapter:
         asked = await adapter.ask("s1", prompt())
-        await ended(adapter, "s1", asked.generation.id)
-        chunks = await stored(f"{root}/{asked.generation.stream}")
+        await ended(adapter, "s1", asked.attempt.id)
+        chunks = await stored(f"{root}/{asked.attempt.stream}")
     assert chunks[-1]["type"] == "finish", chunks
     assert text_of(chunks) == "Doubling. Four."
     calls = [(c["toolCallId"], c["toolName"], c["input"]) for c in chunks if c["type"] == "tool-input-available"]
@@ -220,7 +220,7 @@ async def test_upstream_failures_are_told_as_such(root: str, upstream: ScriptedU
         upstream.scripts["go"] = Script(error_after=4)
         async with Adapter(settings(root), prepared(name, upstream.base_url, exits)) as adapter:
             asked = await adapter.ask(name.replace(" ", "-"), prompt())
-            await ended(adapter, name.replace(" ", "-"), asked.generation.id)
-        chunks = await stored(f"{root}/{asked.generation.stream}")
+            await ended(adapter, name.replace(" ", "-"), asked.attempt.id)
+        chunks = await stored(f"{root}/{asked.attempt.stream}")
         assert chunks[-1]["type"] == "error"
         assert "the model's provider reported an error (error " in chunks[-1]["errorText"]

@@ -22,7 +22,7 @@ from tests.agents.chaos.crowd import Crowd
 from tests.agents.chaos.fleet import Fleet
 from tests.agents.chaos.prompts import prompts
 from tests.agents.chaos.trouble import CLOCK_STEP_MAX_S, Trouble
-from tests.agents.chaos.verdict import ACTIVE, answers, faults, generations, reading_faults, tool_faults
+from tests.agents.chaos.verdict import ACTIVE, answers, attempts, faults, reading_faults, tool_faults
 from tests.patience import comes_true, pause
 from tests.serving import ServerProcess
 
@@ -100,7 +100,7 @@ async def _all_over(root: str, asked: list[Asked], trouble: Trouble, chance: ran
     of_message = {one.message_id: one for one in asked}
     open_ones = []
     for session_id in sorted({one.session_id for one in asked}):
-        for gid, rows in (await generations(root, session_id)).items():
+        for gid, rows in (await attempts(root, session_id)).items():
             if rows[-1]["status"] in ACTIVE:
                 open_ones.append((gid, of_message[rows[-1]["prompt_id"]]))
     endless = [(gid, one) for gid, one in open_ones if one.is_endless and trouble.crowd.under_way(one)]

@@ -147,9 +147,9 @@ async def test_agui(adapter: AdapterProcess, upstream: ScriptedUpstream, client:
     assert called["calls"] == [["weather", '{"city":"Oslo"}']]
     assert (returned["role"], returned["content"]) == ("tool", "there is no tool 'weather'")
     assert (said["role"], said["content"], tool["errors"]) == ("assistant", "Hello world", [])
-    back, generations = results["comesBack"]
+    back, attempts = results["comesBack"]
     assert (back["messages"][-1]["content"], back["errors"]) == (WHOLE, [])
-    assert [one["status"] for one in generations] == ["finished"]
+    assert [one["status"] for one in attempts] == ["finished"]
     [stopped] = results["stopped"]
     assert stopped["last"]["result"]["by"] == "eve"
     assert stopped["last"].get("outcome") == (None if client == "agui0" else {"type": "cancelled"})

@@ -74,7 +74,7 @@ async def talk(adapters: Adapters, source: Source, turns: Sequence[str]) -> None
     async with adapters(source) as adapter:
         for text in turns:
             asked = await adapter.ask("s1", Prompt([user(f"u-{text}", text)]))
-            assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
+            assert (await ended(adapter, "s1", asked.attempt.id)).status == "finished"
 
 
 def agent(model: RawModel) -> tuple[Agent, HttpModel]:

@@ -16,7 +16,7 @@ from durable_streams.agents.events import Ending, TextDelta, ToolCalled
 from durable_streams.agents.runs.scope import Scope
 from durable_streams.agents.sessions.endings import REAP, STOP, close_as, fence, finalize, reap, stop_as_handler
 from durable_streams.agents.sessions.places import JSON, Places
-from durable_streams.agents.sessions.rows import Generation, generation_row
+from durable_streams.agents.sessions.rows import Attempt, attempt_row
 from durable_streams.agents.sessions.session import Session
 from durable_streams.client import ProducerTriple, StaleEpochError, StreamClosedError, StreamEvent
 from tests.agents.conftest import stored
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from durable_streams.client import AsyncDurableStream
 
-GENERATION = Generation(
+ATTEMPT = Attempt(
     id="g1",
     turn=0,
     stream="sessions/s1/gen/g1",
@@ -52,7 +52,7 @@ async def places(root: str) -> AsyncIterator[Places]:
 async def stream(places: Places) -> AsyncDurableStream:
     """A run's stream with half a text and a call without a result."""
     codec = UiChunks()
-    stream = places.stream(GENERATION.stream)
+    stream = places.stream(ATTEMPT.stream)
     begin = codec.begin(Identity("m1", "g1", "s1"))
     await stream.create_stream(content_type=JSON, body=orjson.dumps(begin))
     said = [*codec.feed(TextDelta("t", "half")), *codec.feed(ToolCalled("c1", "charge", {}))]
@@ -61,8 +61,8 @@ async def stream(places: Places) -> AsyncDurableStream:
 
 
 async def test_a_fenced_owner_writes_nothing_more(places: Places, stream: AsyncDurableStream) -> None:
-    await fence(places, GENERATION)
-    await fence(places, GENERATION)
+    await fence(places, ATTEMPT)
+    await fence(places, ATTEMPT)
     for triple in (ProducerTriple("gen", 0, 1), ProducerTriple("gen", 0, 0)):
         with pytest.raises(StaleEpochError):
             await stream.append_as(triple, [b"{}"])
@@ -71,7 +71,7 @@ async def test_a_fenced_owner_writes_nothing_more(places: Places, stream: AsyncD
 
 
 async def test_two_reapers_come_to_one_ending(places: Places, stream: AsyncDurableStream) -> None:
-    await asyncio.gather(*(reap(places, GENERATION, now_ms) for now_ms in range(5, 10)))
+    await asyncio.gather(*(reap(places, ATTEMPT, now_ms) for now_ms in range(5, 10)))
     chunks = await stored(stream.url)
     assert [c["type"] for c in chunks][-4:] == ["text-end", "tool-output-error", "message-metadata", "abort"]
     assert [c["type"] for c in chunks].count("abort") == 1
@@ -87,10 +87,10 @@ async def test_two_reapers_come_to_one_ending(places: Places, stream: AsyncDurab
 
 
 async def test_the_first_ending_counts(places: Places, stream: AsyncDurableStream) -> None:
-    await stop_as_handler(places, GENERATION, Ending("aborted", by="ann"))
-    await stop_as_handler(places, GENERATION, Ending("aborted", by="bob"))
-    await reap(places, GENERATION, 1)
-    await close_as(places, GENERATION, triple=REAP, chunks=[{"type": "finish"}])
+    await stop_as_handler(places, ATTEMPT, Ending("aborted", by="ann"))
+    await stop_as_handler(places, ATTEMPT, Ending("aborted", by="bob"))
+    await reap(places, ATTEMPT, 1)
+    await close_as(places, ATTEMPT, triple=REAP, chunks=[{"type": "finish"}])
     with pytest.raises(StreamClosedError):
         await stream.append_as(ProducerTriple("gen", 0, 1), [b"{}"])
     chunks = await stored(stream.url)
@@ -101,11 +101,11 @@ async def test_the_first_ending_counts(places: Places, stream: AsyncDurableStrea
 async def test_a_session_is_told_of_an_ending_once(root: str, places: Places, stream: AsyncDurableStream) -> None:
     session = Session(places, "s1")
     await session.ensure()
-    await session.append(ProducerTriple("turn", 0, 0), [generation_row(GENERATION, "insert")])
-    assert await finalize(places, session, GENERATION) is None, "it is open"
-    await close_as(places, GENERATION, triple=STOP, chunks=[{"type": "abort", "reason": "x"}])
+    await session.append(ProducerTriple("turn", 0, 0), [attempt_row(ATTEMPT, "insert")])
+    assert await finalize(places, session, ATTEMPT) is None, "it is open"
+    await close_as(places, ATTEMPT, triple=STOP, chunks=[{"type": "abort", "reason": "x"}])
     finals = await asyncio.gather(
-        *(finalize(places, Session(places, "s1"), replace(GENERATION, reason=str(n))) for n in range(5))
+        *(finalize(places, Session(places, "s1"), replace(ATTEMPT, reason=str(n))) for n in range(5))
     )
     assert len(set(finals)) == 1
     rows = await stored(f"{root}/sessions/s1")
@@ -115,22 +115,22 @@ async def test_a_session_is_told_of_an_ending_once(root: str, places: Places, st
         ("generation", "g1"),
     ]
     with pytest.raises(StaleEpochError):
-        await session.append(ProducerTriple("row:g1", 0, 0), [generation_row(GENERATION)])
+        await session.append(ProducerTriple("row:g1", 0, 0), [attempt_row(ATTEMPT)])
     state = await session.refresh()
-    assert state.generations["g1"].status == "aborted"
+    assert state.attempts["g1"].status == "aborted"
 
 
 async def test_a_batch_that_ends_behind_the_state_changes_nothing(places: Places) -> None:
     session = Session(places, "s1")
 
     def row(status: str) -> dict[str, Any]:
-        parsed: dict[str, Any] = orjson.loads(generation_row(GENERATION))
+        parsed: dict[str, Any] = orjson.loads(attempt_row(ATTEMPT))
         parsed["value"]["status"] = status
         return parsed
 
     session._apply(StreamEvent([row("running"), row("aborted")], "2", up_to_date=True))
     session._apply(StreamEvent([row("running")], "1", up_to_date=True))
-    assert session.state.generations["g1"].status == "aborted"
+    assert session.state.attempts["g1"].status == "aborted"
 
 
 async def test_a_task_that_swallows_its_first_cancellation_is_cancelled_again() -> None:

@@ -103,10 +103,8 @@ async def test_callbacks_are_told_of_every_ending_once(root: str) -> None:
         both = [await told.get(), await told.get()]
         failed = await answered(site, "fail")
         others = [await told.get(), await told.get()]
-    assert [(one.generation.id, one.generation.status, one.usage) for one in both] == [
-        (gid, "finished", Usage(5, 2))
-    ] * 2
-    assert [(one.generation.id, one.generation.status) for one in others] == [(failed, "failed")] * 2
+    assert [(one.attempt.id, one.attempt.status, one.usage) for one in both] == [(gid, "finished", Usage(5, 2))] * 2
+    assert [(one.attempt.id, one.attempt.status) for one in others] == [(failed, "failed")] * 2
     assert both[0].message["parts"][0]["text"] == "word"
     assert told.empty()
 

@@ -141,10 +141,10 @@ async def test_the_next_turn_has_it_too_from_the_session_and_another_provider_ha
         async with adapters(agent(one, AnthropicWire())) as adapter:
             for turn in ("u1", "u2"):
                 asked = await adapter.ask("s1", asking(turn))
-                await ended(adapter, "s1", asked.generation.id)
+                await ended(adapter, "s1", asked.attempt.id)
         async with adapters(agent(other, AnthropicWire())) as adapter:
             asked = await adapter.ask("s1", asking("u3"))
-            await ended(adapter, "s1", asked.generation.id)
+            await ended(adapter, "s1", asked.attempt.id)
     again, elsewhere = one.asked[1].body["messages"][1], other.asked[0].body["messages"][1]
     assert again["content"][0] == {"type": "thinking", "thinking": "hm", "signature": "sig"}
     assert elsewhere["content"] == [{"type": "text", "text": "Hello."}]
@@ -190,7 +190,7 @@ async def test_an_image_goes_back_as_the_item_it_was(root: str, adapters: Adapte
     ):
         for turn in ("u1", "u2"):
             asked = await adapter.ask("s1", asking(turn))
-            await ended(adapter, "s1", asked.generation.id)
+            await ended(adapter, "s1", asked.attempt.id)
     assert model.asked[1].body["input"][1] == image
 
 

@@ -61,7 +61,7 @@ async def calling(root: str, upstream: ScriptedUpstream, *, size_bytes: int, cou
 async def test_nine_results_of_two_megabytes(root: str, upstream: ScriptedUpstream) -> None:
     async with calling(root, upstream, size_bytes=2_000_000, count=9) as adapter:
         asked = await adapter.ask("s1", Prompt([user("u1", "go")]))
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
         assert (final.status, final.reason) == ("finished", None)
         chunks = await stored(f"{root}/{final.stream}")
         assert [len(c["output"]) for c in chunks if c["type"] == "tool-output-available"] == [2_000_000] * 9
@@ -71,7 +71,7 @@ async def test_nine_results_of_two_megabytes(root: str, upstream: ScriptedUpstre
         assert {part["state"] for part in parts} == {"output-available"}
         assert {part["output"][:3] for part in parts} == {"xxx"}
         again = await adapter.ask("s1", Prompt([user("u2", "next")]))
-        assert (await ended(adapter, "s1", again.generation.id)).status == "finished"
+        assert (await ended(adapter, "s1", again.attempt.id)).status == "finished"
         results = [m["content"] for m in upstream.requests[-1].body["messages"] if m["role"] == "tool"]
         assert sorted(len(result) > MIB for result in results) == [False] * 7 + [True] * 2
         assert RESTORED_BYTES < 3 * 2_000_000
@@ -83,7 +83,7 @@ async def test_a_result_that_is_too_large_is_the_calls_failure_and_the_model_is_
 ) -> None:
     async with calling(root, upstream, size_bytes=VALUE_MAX_BYTES, count=1) as adapter:
         asked = await adapter.ask("s1", Prompt([user("u1", "go")]))
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
     assert final.status == "finished"
     chunks = await stored(f"{root}/{final.stream}")
     [failed] = [chunk for chunk in chunks if chunk["type"] == "tool-output-error"]
@@ -113,14 +113,14 @@ async def test_a_final_row_that_the_server_does_not_take_is_made_smaller(narrow:
     settings = Settings(narrow, pace=Pace(linger_ms=1, max_batch_bytes=8192))
     async with Adapter(settings, as_source(talk)) as adapter:
         asked = await adapter.ask("s1", asking())
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
         assert final.status == "finished"
         [message] = [m for m in adapter.session("s1").state.messages.values() if m["role"] == "assistant"]
         assert message["parts"][0]["text"].startswith("yyy")
         assert len(orjson.dumps(message)) < 32 * 1024
     async with Adapter(settings, speaker) as adapter:
         asked = await adapter.ask("s1", asking("u2"))
-        assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
+        assert (await ended(adapter, "s1", asked.attempt.id)).status == "finished"
 
 
 async def test_what_the_server_does_not_take_is_refused_and_leaves_nothing(narrow: str) -> None:
@@ -138,7 +138,7 @@ async def test_what_the_server_does_not_take_is_refused_and_leaves_nothing(narro
         async with adapter.places.session.get(f"{narrow}/__ds/streams?prefix=sessions/s1/") as answer:
             assert (await answer.json())["streams"] == []
         asked = await adapter.ask("s1", asking("u2"))
-        assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
+        assert (await ended(adapter, "s1", asked.attempt.id)).status == "finished"
 
 
 async def test_what_is_kept_comes_back(root: str) -> None:
@@ -207,7 +207,7 @@ async def test_a_delta_of_many_megabytes_is_stored_in_pieces(root: str, adapters
 
     async with adapters(talk) as adapter:
         asked = await adapter.ask("s1", asking())
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
     assert final.status == "finished"
     assert text_of(await stored(f"{root}/{final.stream}")) == text
 

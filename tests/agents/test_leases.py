@@ -169,10 +169,10 @@ async def test_a_wrong_clock_kills_nothing(root: str, by_ms: int) -> None:
         asked = await owner.ask("s1", asking())
         await speaker.said.wait()
         await beats(root, clock, name=other._name, count=20)
-        assert await other.active("s1") == asked.generation
-        assert await owner.active("s1") == asked.generation
+        assert await other.active("s1") == asked.attempt
+        assert await owner.active("s1") == asked.attempt
         speaker.go.set()
-        assert (await ended(other, "s1", asked.generation.id)).status == "finished"
+        assert (await ended(other, "s1", asked.attempt.id)).status == "finished"
 
 
 @pytest.mark.slow
@@ -203,8 +203,8 @@ async def test_a_process_that_has_left_leaves_nothing_open_for_the_length_of_a_l
             run = next(task for task in owner._tasks if task.get_name().startswith("run "))
             run.cancel()
             await asyncio.wait([run])
-        assert (await ended(other, "s1", asked.generation.id)).status == "lost"
-    assert (await stored(f"{root}/{asked.generation.stream}"))[-1] == {"type": "abort", "reason": "lost"}
+        assert (await ended(other, "s1", asked.attempt.id)).status == "lost"
+    assert (await stored(f"{root}/{asked.attempt.stream}"))[-1] == {"type": "abort", "reason": "lost"}
 
 
 @pytest.mark.slow
@@ -223,7 +223,7 @@ async def test_a_tool_that_holds_the_loop_is_named_and_kills_nothing(root: str) 
 
         async with Adapter(short(root), Holding()) as adapter:
             asked = await adapter.ask("s1", asking())
-            final = await ended(adapter, "s1", asked.generation.id)
+            final = await ended(adapter, "s1", asked.attempt.id)
             assert final.status == "finished"
             assert text_of(await stored(f"{root}/{final.stream}")) == "held"
     assert [line["tool"] for line in logs if line["event"] == "loop_held"] == ["sleepy"]

@@ -118,7 +118,7 @@ async def test_a_prompt_may_set_what_it_is_allowed_to_for_its_own_answer(adapter
             for turn, asked_for in (("u1", {"temperature": 1, "model": "other", "stop": "END"}), ("u2", None)):
                 request = {} if asked_for is None else {"options": asked_for}
                 asked = await adapter.ask("s1", Prompt([user(turn)], request=request))
-                await ended(adapter, "s1", asked.generation.id)
+                await ended(adapter, "s1", asked.attempt.id)
     first, second = (one.body for one in model.asked)
     assert (first["model"], first["temperature"], first["stop"], first["max_tokens"]) == ("other", 1, ["END"], 100)
     assert (second["model"], second["temperature"], "stop" in second) == ("m", 0.5, False)

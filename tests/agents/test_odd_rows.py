@@ -18,7 +18,7 @@ from durable_streams.agents.codecs.ui_chunks import ending_of
 from durable_streams.agents.events import Ending
 from durable_streams.agents.sessions.adapter import BusyError
 from durable_streams.agents.sessions.beacon import Beacon
-from durable_streams.agents.sessions.rows import generation_row
+from durable_streams.agents.sessions.rows import attempt_row
 from durable_streams.agents.sessions.state import SessionState
 from durable_streams.client import AsyncDurableStream, ProducerTriple
 from durable_streams.runtime.clock import SystemClock
@@ -27,7 +27,7 @@ from tests.agents.test_sessions import Speaker, asking
 
 if TYPE_CHECKING:
     from durable_streams.agents.sessions.beacon import Sign
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
     from tests.agents.conftest import Adapters
 
 ODD: list[Any] = [
@@ -112,20 +112,20 @@ async def test_a_session_with_odd_rows_answers(root: str, adapters: Adapters) ->
             await stream.append(orjson.dumps(row))
     async with adapters(speaker) as adapter:
         asked = await adapter.ask("s1", asking())
-        assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
+        assert (await ended(adapter, "s1", asked.attempt.id)).status == "finished"
 
 
-async def running(root: str, adapters: Adapters) -> Generation:
-    """Return a generation as its row said while it ran."""
+async def running(root: str, adapters: Adapters) -> Attempt:
+    """Return an attempt as its row said while it ran."""
     speaker = Speaker()
     async with adapters(speaker) as adapter:
         asked = await adapter.ask("s0", asking())
         await speaker.said.wait()
     del root
-    return asked.generation
+    return asked.attempt
 
 
-async def test_a_generation_with_odd_chunks_is_ended_and_its_session_goes_on(root: str, adapters: Adapters) -> None:
+async def test_a_attempt_with_odd_chunks_is_ended_and_its_session_goes_on(root: str, adapters: Adapters) -> None:
     left = await running(root, adapters)
     path = "sessions/s1/gen/odd"
     async with AsyncDurableStream(f"{root}/{path}") as stream:
@@ -135,7 +135,7 @@ async def test_a_generation_with_odd_chunks_is_ended_and_its_session_goes_on(roo
     lost = {**{name: getattr(left, name) for name in left.__slots__}, "id": "odd", "stream": path, "owner": "gone"}
     async with AsyncDurableStream(f"{root}/sessions/s1") as stream:
         await stream.create_stream(content_type="application/json")
-        await stream.append_as(ProducerTriple("turn", 0, 0), [generation_row(type(left)(**lost), "insert")])
+        await stream.append_as(ProducerTriple("turn", 0, 0), [attempt_row(type(left)(**lost), "insert")])
     speaker = Speaker()
     speaker.go.set()
     async with adapters(speaker) as adapter:
@@ -144,8 +144,8 @@ async def test_a_generation_with_odd_chunks_is_ended_and_its_session_goes_on(roo
             await adapter.ask("s1", asking())
         await ended(adapter, "s1", "odd")
         asked = await adapter.ask("s1", asking())
-        assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
-        assert adapter.session("s1").state.generations["odd"].status == "lost"
+        assert (await ended(adapter, "s1", asked.attempt.id)).status == "finished"
+        assert adapter.session("s1").state.attempts["odd"].status == "lost"
     assert (await stored(f"{root}/{path}"))[-1]["type"] == "abort"
 
 
@@ -172,7 +172,7 @@ async def test_one_bad_session_ends_no_loop_that_serves_others(root: str, adapte
 
         class Listening:
             def named(self, owner: str, session_id: str, gid: str) -> None:
-                if (owner, session_id, gid) == (asked.generation.owner, "s1", asked.generation.id):
+                if (owner, session_id, gid) == (asked.attempt.owner, "s1", asked.attempt.id):
                     found.set()
 
             def beat(self, sign: Sign) -> None: ...
@@ -186,4 +186,4 @@ async def test_one_bad_session_ends_no_loop_that_serves_others(root: str, adapte
         assert not watching.done()
         watching.cancel()
         speaker.go.set()
-        assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
+        assert (await ended(adapter, "s1", asked.attempt.id)).status == "finished"

@@ -60,11 +60,11 @@ async def test_a_prompt_that_waited_is_answered_knowing_the_answer_before_it(
     model = HttpModel(Upstream(f"{upstream.base_url}/v1", "m"), OpenAIChatWire())
     async with adapters(Agent(model), on_busy="enqueue") as adapter:
         asked = [await adapter.ask("s1", Prompt([user("u1", "one")]))]
-        await shows(f"{root}/{asked[0].generation.stream}", lambda chunks: text_of(chunks) == "first answer")
+        await shows(f"{root}/{asked[0].attempt.stream}", lambda chunks: text_of(chunks) == "first answer")
         asked += [await adapter.ask("s1", Prompt([user(f"u{n}", text)])) for n, text in ((2, "two"), (3, "three"))]
         async with aiohttp.ClientSession() as session, session.post(f"{upstream.base_url}/go"):
             for one in asked:
-                await ended(adapter, "s1", one.generation.id)
+                await ended(adapter, "s1", one.attempt.id)
         shown = list(adapter.session("s1").state.messages.values())
     await model.aclose()
     said = [[(one["role"], one["content"]) for one in request.body["messages"]] for request in upstream.requests]

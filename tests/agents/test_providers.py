@@ -140,7 +140,7 @@ async def test_why_an_answer_ended_is_in_its_row_and_message(adapters: Adapters,
     source = model(upstream, "openai_chat", "m")
     async with adapters(Agent(source)) as adapter:
         asked = await adapter.ask("s1", asking())
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
         assert (final.status, final.finish_reason) == ("finished", "length")
         answer = adapter.session("s1").state.messages[final.message_id]
         assert (answer["metadata"]["ending"], answer["metadata"]["finishReason"]) == ("finished", "length")
@@ -152,7 +152,7 @@ async def test_a_failed_answer_has_no_finish_reason(adapters: Adapters, upstream
     source = model(upstream, "openai_chat", "m")
     async with adapters(Agent(source)) as adapter:
         asked = await adapter.ask("s1", asking())
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
         assert (final.status, final.finish_reason) == ("failed", None)
         assert "finishReason" not in adapter.session("s1").state.messages[final.message_id]["metadata"]
     await source.aclose()
@@ -196,7 +196,7 @@ async def test_an_id_of_an_earlier_answer_is_not_used_again(adapters: Adapters, 
     async with adapters(Agent(source, [Tool("charge", charge)])) as adapter:
         for name in ("u1", "u2"):
             asked = await adapter.ask("s1", asking(name))
-            assert (await ended(adapter, "s1", asked.generation.id)).status == "finished"
+            assert (await ended(adapter, "s1", asked.attempt.id)).status == "finished"
     await source.aclose()
     sent = upstream.requests[3].body["messages"]
     assert [m["tool_call_id"] for m in sent if m["role"] == "tool"] == ["call_a", "call_a-2"]

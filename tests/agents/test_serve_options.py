@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 HOOK = """
 import pathlib
 def told(ended):
-    pathlib.Path(__file__).with_name("told").write_text(ended.generation.status)
+    pathlib.Path(__file__).with_name("told").write_text(ended.attempt.status)
 """
 PROMPT = {"id": "s1", "messages": [{"id": "u1", "role": "user", "parts": [{"type": "text", "text": "broken"}]}]}
 

@@ -295,5 +295,5 @@ async def test_without_a_model_every_answer_says_so(root: str) -> None:
     async with Adapter(Settings(root), NoModel("no model is configured")) as adapter:
         message = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
         asked = await adapter.ask("s1", Prompt([message]))
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
     assert (final.status, final.reason) == ("failed", "no model is configured")

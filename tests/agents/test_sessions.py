@@ -55,7 +55,7 @@ async def test_a_prompt_is_answered_and_recorded(root: str, adapters: Adapters) 
     async with adapters(speaker) as adapter:
         asked = await adapter.ask("s1", asking(by="ann", txid="tx-1"))
         assert asked.created
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
         assert (final.status, final.started_by, final.turn) == ("finished", "ann", 0)
         chunks = await stored(f"{root}/{final.stream}")
         assert text_of(chunks) == "first last"
@@ -75,16 +75,16 @@ async def test_the_history_is_the_sessions_own(adapters: Adapters) -> None:
     speaker.go.set()
     async with adapters(speaker) as adapter:
         first = await adapter.ask("s1", asking("u1"))
-        await ended(adapter, "s1", first.generation.id)
+        await ended(adapter, "s1", first.attempt.id)
         second = await adapter.ask("s1", asking("u2"))
-        await ended(adapter, "s1", second.generation.id)
-        assert [message["id"] for message in speaker.runs[1].messages] == ["u1", first.generation.message_id, "u2"]
+        await ended(adapter, "s1", second.attempt.id)
+        assert [message["id"] for message in speaker.runs[1].messages] == ["u1", first.attempt.message_id, "u2"]
         again = await adapter.ask("s1", Prompt([user("u2")], trigger="regenerate-message"))
-        final = await ended(adapter, "s1", again.generation.id)
-        assert [message["id"] for message in speaker.runs[2].messages] == ["u1", first.generation.message_id, "u2"]
-        assert list(adapter.session("s1").state.messages) == ["u1", first.generation.message_id, "u2", final.message_id]
+        final = await ended(adapter, "s1", again.attempt.id)
+        assert [message["id"] for message in speaker.runs[2].messages] == ["u1", first.attempt.message_id, "u2"]
+        assert list(adapter.session("s1").state.messages) == ["u1", first.attempt.message_id, "u2", final.message_id]
         edited = await adapter.ask("s1", Prompt([user("u1", "other")], message_id="u1"))
-        await ended(adapter, "s1", edited.generation.id)
+        await ended(adapter, "s1", edited.attempt.id)
         assert [message["id"] for message in speaker.runs[3].messages] == ["u1"]
 
 
@@ -92,12 +92,12 @@ async def test_the_same_prompt_posted_twice_is_one_run(adapters: Adapters) -> No
     speaker = Speaker()
     async with adapters(speaker) as one, adapters(speaker) as other:
         posted = await asyncio.gather(*(adapter.ask("s1", asking()) for adapter in [one, other] * 10))
-        assert len({asked.generation.id for asked in posted}) == 1
+        assert len({asked.attempt.id for asked in posted}) == 1
         assert [asked.created for asked in posted].count(True) == 1
         speaker.go.set()
-        await ended(other, "s1", posted[0].generation.id)
+        await ended(other, "s1", posted[0].attempt.id)
         repeated = await other.ask("s1", asking())
-        assert (repeated.created, repeated.generation.id) == (False, posted[0].generation.id)
+        assert (repeated.created, repeated.attempt.id) == (False, posted[0].attempt.id)
     assert len(speaker.runs) == 1
 
 
@@ -107,7 +107,7 @@ async def test_another_prompt_is_turned_away(adapters: Adapters) -> None:
         asked = await one.ask("s1", asking("u1"))
         with pytest.raises(BusyError) as busy:
             await other.ask("s1", asking("u2"))
-        assert busy.value.generation.id == asked.generation.id
+        assert busy.value.attempt.id == asked.attempt.id
 
 
 async def test_another_prompt_interrupts(root: str, adapters: Adapters) -> None:
@@ -116,20 +116,20 @@ async def test_another_prompt_interrupts(root: str, adapters: Adapters) -> None:
         first = await one.ask("s1", asking("u1"))
         await speaker.said.wait()
         second = await other.ask("s1", asking("u2", by="bob"))
-        chunks = await stored(f"{root}/{first.generation.stream}")
+        chunks = await stored(f"{root}/{first.attempt.stream}")
         assert (chunks[-1]["type"], chunks[-1]["reason"]) == ("abort", "interrupted")
         assert chunks[-2]["messageMetadata"]["by"] == "bob"
         speaker.go.set()
-        assert (await ended(one, "s1", second.generation.id)).status == "finished"
+        assert (await ended(one, "s1", second.attempt.id)).status == "finished"
 
 
 async def test_prompts_queue_in_order(root: str, adapters: Adapters) -> None:
     speaker = Speaker()
     async with adapters(speaker, on_busy="enqueue") as one, adapters(speaker, on_busy="enqueue") as other:
         posted = [await (one, other)[n % 2].ask("s1", asking(f"u{n}")) for n in range(4)]
-        assert [asked.generation.status for asked in posted] == ["running", "queued", "queued", "queued"]
+        assert [asked.attempt.status for asked in posted] == ["running", "queued", "queued", "queued"]
         speaker.go.set()
-        finals = [await ended(one, "s1", asked.generation.id) for asked in posted]
+        finals = [await ended(one, "s1", asked.attempt.id) for asked in posted]
         assert [final.status for final in finals] == ["finished"] * 4
         assert [[m["id"] for m in run.messages if m["role"] == "user"][-1] for run in speaker.runs] == [
             "u0",
@@ -137,7 +137,7 @@ async def test_prompts_queue_in_order(root: str, adapters: Adapters) -> None:
             "u2",
             "u3",
         ]
-        assert len(await stored(f"{root}/{posted[3].generation.stream}")) > 3
+        assert len(await stored(f"{root}/{posted[3].attempt.stream}")) > 3
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
@@ -148,10 +148,10 @@ async def test_anybody_can_stop_a_run(root: str, adapters: Adapters, where: str)
         await speaker.said.wait()
         stopper = owner if where == "here" else other
         stopped = await stopper.stop("s1", Ending("aborted", "enough", "eve", stopper.now_ms()))
-        assert stopped.generation is not None
-        assert (stopped.stopped, stopped.generation.stopped_by) == (True, "eve")
-        await asyncio.wait_for(ended(owner, "s1", asked.generation.id), HANG_S)
-        chunks = await stored(f"{root}/{asked.generation.stream}")
+        assert stopped.attempt is not None
+        assert (stopped.stopped, stopped.attempt.stopped_by) == (True, "eve")
+        await asyncio.wait_for(ended(owner, "s1", asked.attempt.id), HANG_S)
+        chunks = await stored(f"{root}/{asked.attempt.stream}")
         assert [c["type"] for c in chunks] == [
             "start",
             "text-start",
@@ -167,9 +167,9 @@ async def test_anybody_can_stop_a_run(root: str, adapters: Adapters, where: str)
             "reason": "enough",
             "at": 0,
         }
-        again = await other.stop("s1", Ending("aborted", by="bob"), asked.generation.id)
-        assert again.generation is not None
-        assert (again.stopped, again.generation.stopped_by) == (True, "eve")
+        again = await other.stop("s1", Ending("aborted", by="bob"), asked.attempt.id)
+        assert again.attempt is not None
+        assert (again.stopped, again.attempt.stopped_by) == (True, "eve")
         assert (await other.stop("s1", Ending("aborted"))).why == "idle"
         assert speaker.released == 1
 
@@ -181,10 +181,10 @@ async def test_a_stop_meant_for_an_earlier_run_leaves_the_later_one_alone(adapte
         await adapter.stop("s1", Ending("aborted"))
         second = await adapter.ask("s1", asking("u2"))
         assert (await adapter.stop("s1", Ending("aborted"), "nonsense")).why == "stale"
-        late = await adapter.stop("s1", Ending("aborted"), first.generation.id)
-        assert late.generation is not None
-        assert late.generation.id == first.generation.id
-        assert await adapter.active("s1") == second.generation
+        late = await adapter.stop("s1", Ending("aborted"), first.attempt.id)
+        assert late.attempt is not None
+        assert late.attempt.id == first.attempt.id
+        assert await adapter.active("s1") == second.attempt
 
 
 async def test_a_queued_run_can_be_stopped(root: str, adapters: Adapters) -> None:
@@ -192,8 +192,8 @@ async def test_a_queued_run_can_be_stopped(root: str, adapters: Adapters) -> Non
     async with adapters(speaker, on_busy="enqueue") as adapter:
         await adapter.ask("s1", asking("u1"))
         queued = await adapter.ask("s1", asking("u2"))
-        assert (await adapter.stop("s1", Ending("aborted", by="eve"), queued.generation.id)).stopped
-        assert [c["type"] for c in await stored(f"{root}/{queued.generation.stream}")] == [
+        assert (await adapter.stop("s1", Ending("aborted", by="eve"), queued.attempt.id)).stopped
+        assert [c["type"] for c in await stored(f"{root}/{queued.attempt.stream}")] == [
             "start",
             "message-metadata",
             "abort",
@@ -208,12 +208,12 @@ async def test_a_source_that_fails_is_recorded(root: str, adapters: Adapters) ->
 
     async with adapters(failing) as adapter:
         asked = await adapter.ask("s1", asking())
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
         assert final.status == "failed"
         assert str(final.reason).startswith("the agent failed (error ")
         assert (await stored(f"{root}/{final.stream}"))[-1] == {"type": "error", "errorText": final.reason}
         retried = await adapter.ask("s1", asking())
-        assert (retried.created, retried.generation.retry_of) == (True, asked.generation.id)
+        assert (retried.created, retried.attempt.retry_of) == (True, asked.attempt.id)
 
 
 async def test_a_source_that_makes_an_error_of_being_stopped_counts_as_stopped(root: str, adapters: Adapters) -> None:
@@ -231,7 +231,7 @@ async def test_a_source_that_makes_an_error_of_being_stopped_counts_as_stopped(r
         asked = await adapter.ask("s1", asking())
         await said.wait()
         assert (await adapter.stop("s1", Ending("aborted", by="eve"))).stopped
-        assert (await ended(adapter, "s1", asked.generation.id)).status == "aborted"
+        assert (await ended(adapter, "s1", asked.attempt.id)).status == "aborted"
 
 
 async def test_a_process_that_shuts_down_ends_its_runs(root: str, adapters: Adapters) -> None:
@@ -241,7 +241,7 @@ async def test_a_process_that_shuts_down_ends_its_runs(root: str, adapters: Adap
             asked = await adapter.ask("s1", asking())
             await speaker.said.wait()
         state = await other.session("s1").refresh()
-        final = state.generations[asked.generation.id]
+        final = state.attempts[asked.attempt.id]
         assert (final.status, final.reason) == ("aborted", "shutdown")
 
 
@@ -261,9 +261,9 @@ async def test_the_agui_stream_tells_prompts_answers_and_endings_once(root: str,
         await speaker.said.wait()
         # A second process tells it too, as it would after a crash of the first.
         await other.session("s1").refresh()
-        again = asyncio.create_task(other.project(other.session("s1"), first.generation))
+        again = asyncio.create_task(other.project(other.session("s1"), first.attempt))
         speaker.go.set()
-        await ended(one, "s1", first.generation.id)
+        await ended(one, "s1", first.attempt.id)
         await again
     events = await stored(f"{root}/sessions/s1/agui")
     kinds = [event["type"] for event in events]

@@ -55,24 +55,24 @@ async def test_fifty_stops_at_random_instants(root: str, upstream: ScriptedUpstr
     settings = Settings(root, pace=Pace(linger_ms=5))
     async with Adapter(settings, Agent(model)) as owner, Adapter(settings, Agent(model)) as other:
         asked = await owner.ask("s1", prompt(seed))
-        generation = asked.generation
+        attempt = asked.attempt
         began_s = chance.uniform(0, 0.06)
 
         async def stop(number: int) -> Stopped:
             await pause(began_s + chance.uniform(0, 0.03) * (number > 0))
             adapter = (owner, other)[number % 2]
-            return await adapter.stop("s1", Ending("aborted", "enough", f"p{number}", adapter.now_ms()), generation.id)
+            return await adapter.stop("s1", Ending("aborted", "enough", f"p{number}", adapter.now_ms()), attempt.id)
 
         stopped = await asyncio.gather(*(stop(number) for number in range(STOPS)))
-        chunks = await stored(f"{root}/{generation.stream}")
+        chunks = await stored(f"{root}/{attempt.stream}")
         _check_ending(chunks, stopped)
         if upstream.requests:
             # One that hangs, or has most to say, ends for no other reason.
             await asyncio.wait_for(upstream.requests[0].ended.wait(), HANG_S)
         state = await owner.session("s1").refresh()
-        assert {one.generation for one in stopped} == {state.generations[generation.id]}
+        assert {one.attempt for one in stopped} == {state.attempts[attempt.id]}
     await model.aclose()
-    assert await stored(f"{root}/{generation.stream}") == chunks, "nothing has come after the ending"
+    assert await stored(f"{root}/{attempt.stream}") == chunks, "nothing has come after the ending"
 
 
 def _check_ending(chunks: list[dict[str, Any]], stopped: list[Stopped]) -> None:
@@ -85,6 +85,6 @@ def _check_ending(chunks: list[dict[str, Any]], stopped: list[Stopped]) -> None:
     assert set(closed) <= set(opened)
     if chunks[-1]["type"] == "abort":
         by = chunks[-2]["messageMetadata"]["by"]
-        assert {(one.stopped, one.generation.stopped_by) for one in stopped if one.generation} == {(True, by)}
+        assert {(one.stopped, one.attempt.stopped_by) for one in stopped if one.attempt} == {(True, by)}
     else:
         assert {(one.stopped, one.why) for one in stopped} == {(False, "finished")}

@@ -152,14 +152,14 @@ async def test_of_all_who_find_a_run_without_an_owner_one_gets_it(root: str, ada
         asked = await adapter.ask("s1", asking())
         await speaker.said.wait()
         sessions = [Session(adapter.places, "s1") for _ in range(8)]
-        taken = await asyncio.gather(*(take(session, asked.generation, f"p{n}") for n, session in enumerate(sessions)))
+        taken = await asyncio.gather(*(take(session, asked.attempt, f"p{n}") for n, session in enumerate(sessions)))
         [winner] = [one for one in taken if one is not None]
         assert winner.epoch == 1
-        assert (await sessions[0].refresh()).generations[winner.id] == winner
+        assert (await sessions[0].refresh()).attempts[winner.id] == winner
         # Who had it before is told by the row, stops its model, and writes nothing more about it.
         await asyncio.wait_for(_released(speaker), HANG_S)
         await comes_true(_let_go(adapter))
-    assert (await stored(f"{root}/{asked.generation.stream}"))[-1]["type"] == "text-delta"
+    assert (await stored(f"{root}/{asked.attempt.stream}"))[-1]["type"] == "text-delta"
 
 
 def _let_go(adapter: Adapter) -> Callable[[], Awaitable[bool]]:
@@ -183,7 +183,7 @@ async def test_finished_steps_are_not_repeated(root: str, adapters: Adapters) ->
             asked = await owner.ask("s1", Prompt([user("u1")], request={"level": 3}))
             await source.said.wait()
             await dies(owner)
-        final = await ended(other, "s1", asked.generation.id)
+        final = await ended(other, "s1", asked.attempt.id)
         assert (final.status, final.epoch, final.request) == ("finished", 1, None)
         assert [run.request for run in source.runs] == [{"level": 3}] * 2
         chunks = await stored(f"{root}/{final.stream}")
@@ -210,7 +210,7 @@ async def test_a_source_that_cannot_go_on_is_not_asked_to(adapters: Adapters) ->
             asked = await owner.ask("s1", asking())
             await source.said.wait()
             await dies(owner)
-        assert (await ended(other, "s1", asked.generation.id)).status == "lost"
+        assert (await ended(other, "s1", asked.attempt.id)).status == "lost"
     assert len(source.runs) == 1
 
 
@@ -233,7 +233,7 @@ async def test_an_ending_that_is_missing_is_written(root: str, adapters: Adapter
             asked = await owner.ask("s1", asking())
             await source.said.wait()
             await dies(owner)
-        final = await ended(other, "s1", asked.generation.id)
+        final = await ended(other, "s1", asked.attempt.id)
         assert final.status == "finished"
     assert len(source.runs) == 1, "nobody is asked again"
     assert text_of(await stored(f"{root}/{final.stream}")) == "Let me see.Three."
@@ -242,15 +242,15 @@ async def test_an_ending_that_is_missing_is_written(root: str, adapters: Adapter
 async def test_a_run_that_kills_its_owners_ends(adapters: Adapters) -> None:
     source = Resuming()
     async with adapters(source) as other, adapters(source) as owner:
-        generation = (await owner.ask("s1", asking())).generation
+        attempt = (await owner.ask("s1", asking())).attempt
         await source.said.wait()
         for _ in range(TAKEOVERS_MAX):
-            taken = await take(Session(owner.places, "s1"), generation, "gone")
+            taken = await take(Session(owner.places, "s1"), attempt, "gone")
             assert taken is not None
-            generation = taken
+            attempt = taken
         await Beacon(owner.places, SystemClock()).leave("gone")
         await other.active("s1")
-        assert (await ended(other, "s1", generation.id)).status == "lost"
+        assert (await ended(other, "s1", attempt.id)).status == "lost"
     assert len(source.runs) == 1
 
 
@@ -269,15 +269,15 @@ async def test_a_queue_is_left_to_others_and_answers_end_by_themselves(root: str
             draining = asyncio.create_task(ending.drain(HANG_S))
             session = other.session("s1")
             async with session.following():
-                gid = queued.generation.id
-                await session.changed(lambda state: gid in state.generations and state.generations[gid].epoch == 1)
+                gid = queued.attempt.id
+                await session.changed(lambda state: gid in state.attempts and state.attempts[gid].epoch == 1)
             with pytest.raises(DrainingError):
                 await ending.ask("s1", asking("u3"))
             assert not draining.done()
             speaker.go.set()
             await draining
-            assert (await ended(other, "s1", first.generation.id)).status == "finished"
-        final = await ended(other, "s1", queued.generation.id)
+            assert (await ended(other, "s1", first.attempt.id)).status == "finished"
+        final = await ended(other, "s1", queued.attempt.id)
         assert (final.status, final.epoch) == ("finished", 1)
         assert text_of(await stored(f"{root}/{final.stream}")) == "first last"
         assert [run.messages[-1]["id"] for run in speaker.runs] == ["u1", "u2"]
@@ -290,7 +290,7 @@ async def test_what_does_not_end_in_time_is_stopped(adapters: Adapters) -> None:
             asked = await ending.ask("s1", asking())
             await speaker.said.wait()
             await ending.drain(0)
-        final = await ended(other, "s1", asked.generation.id)
+        final = await ended(other, "s1", asked.attempt.id)
         assert (final.status, final.reason) == ("aborted", "shutdown")
 
 

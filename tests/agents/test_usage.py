@@ -148,7 +148,7 @@ async def test_a_stopped_run_has_its_tokens_in_its_row(adapters: Adapters) -> No
         asked = await adapter.ask("s1", asking(by="ann"))
         await said.wait()
         await adapter.stop("s1", Ending("aborted", by="bob"))
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
     assert (final.status, final.usage) == ("aborted", {"inputTokens": 5, "outputTokens": 1})
 
 
@@ -167,8 +167,8 @@ async def test_a_run_that_somebody_else_ended_has_the_tokens_that_it_had_told(ro
         await said.wait()
         session = other.session("s1")
         await session.refresh()
-        await other.end_lost(session, session.state.generations[asked.generation.id])
-        final = await ended(other, "s1", asked.generation.id)
+        await other.end_lost(session, session.state.attempts[asked.attempt.id])
+        final = await ended(other, "s1", asked.attempt.id)
     assert (final.status, final.usage) == ("lost", {"inputTokens": 10, "outputTokens": 2})
 
 
@@ -192,7 +192,7 @@ async def test_an_answer_that_another_process_goes_on_with_has_all_its_tokens(ad
             asked = await owner.ask("s1", asking())
             await source.said.wait()
             await dies(owner)
-        final = await ended(other, "s1", asked.generation.id)
+        final = await ended(other, "s1", asked.attempt.id)
     assert (final.status, final.usage) == ("finished", {"inputTokens": 10, "outputTokens": 2})
 
 
@@ -202,7 +202,7 @@ async def test_a_session_tells_its_tokens_and_whose_they_are(adapters: Adapters)
         async with adapters(source) as adapter:
             for number, by in enumerate(("ann", "bob", "ann", None)):
                 asked = await adapter.ask("s1", asking(f"u{number}", by))
-                await ended(adapter, "s1", asked.generation.id)
+                await ended(adapter, "s1", asked.attempt.id)
             told = adapter.session("s1").state.usage()
     one = {"inputTokens": 9, "outputTokens": 7, "cachedInputTokens": 4}
     assert told["usage"] == {name: count * 4 for name, count in one.items()}
@@ -214,7 +214,7 @@ async def test_anybody_may_ask_for_a_sessions_tokens(root: str) -> None:
         source = Agent(model.client(AnthropicWire()))
         async with serving(Adapter(Settings(root), source)) as site:
             asked = await site.adapter.ask("s1", asking(by="ann"))
-            await ended(site.adapter, "s1", asked.generation.id)
+            await ended(site.adapter, "s1", asked.attempt.id)
             expected = site.adapter.session("s1").state.usage()
             _, _, said = await site.call("GET", "/api/sessions/s1/usage")
     assert orjson.loads(said) == expected

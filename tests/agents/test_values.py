@@ -236,7 +236,7 @@ async def test_a_tool_that_fails_oddly_is_told_to_the_model(
     model = Caller()
     async with adapters(Agent(model, [Tool("tool", function)])) as adapter:
         asked = await adapter.ask("s1", asking())
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
         assert final.status == "finished"
     assert [(part["state"], part["errorText"]) for part in model.told] == [("output-error", said)]
     chunks = await stored(f"{root}/{final.stream}")
@@ -250,7 +250,7 @@ async def test_a_source_that_cancels_itself_has_failed(adapters: Adapters) -> No
 
     async with adapters(source) as adapter:
         asked = await adapter.ask("s1", asking())
-        final = await ended(adapter, "s1", asked.generation.id)
+        final = await ended(adapter, "s1", asked.attempt.id)
         assert (final.status, final.reason) == ("failed", "the source cancelled itself")
 
 
@@ -263,6 +263,6 @@ async def test_a_session_goes_on_after_what_was_refused(event: Event, adapters: 
 
     async with adapters(source) as adapter:
         first = await adapter.ask("s1", asking("u1"))
-        assert (await ended(adapter, "s1", first.generation.id)).status == "failed"
+        assert (await ended(adapter, "s1", first.attempt.id)).status == "failed"
         second = await adapter.ask("s1", asking("u2"))
-        assert (await ended(adapter, "s1", second.generation.id)).status == "finished"
+        assert (await ended(adapter, "s1", second.attempt.id)).status == "finished"

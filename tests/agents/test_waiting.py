@@ -35,7 +35,7 @@ async def asks(run: Run) -> AsyncIterator[Event]:
 async def test_the_session_and_its_agui_stream_say_what_is_waited_for(root: str, adapters: Adapters) -> None:
     async with adapters(asks) as adapter:
         asked = await adapter.ask("s1", asking(agui=True))
-        generation = await ended(adapter, "s1", asked.generation.id)
+        attempt = await ended(adapter, "s1", asked.attempt.id)
 
         async def told() -> bool:
             return "RUN_FINISHED" in [event["type"] for event in await stored(f"{root}/sessions/s1/agui")]
@@ -44,7 +44,7 @@ async def test_the_session_and_its_agui_stream_say_what_is_waited_for(root: str,
         session = adapter.session("s1")
         async with session.following():
             [message] = [one for one in session.state.messages.values() if one["role"] == "assistant"]
-    assert generation.status == "waiting"
+    assert attempt.status == "waiting"
     assert message["metadata"]["waiting"] == [{"id": "c1", "kind": "approval", "tool": "delete"}]
     assert [part["state"] for part in message["parts"] if part["type"] == "tool-delete"] == ["approval-requested"]
     events = await stored(f"{root}/sessions/s1/agui")

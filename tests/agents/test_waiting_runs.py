@@ -34,7 +34,7 @@ from durable_streams.agents.sessions.answering import RESUBMISSIONS_MAX, Answere
 from durable_streams.agents.sessions.begun import begun
 from durable_streams.agents.sessions.continuing import opening
 from durable_streams.agents.sessions.prompts import Prompt
-from durable_streams.agents.sessions.rows import Generation
+from durable_streams.agents.sessions.rows import Attempt
 from durable_streams.agents.sources.http import HttpModel, Upstream
 from durable_streams.agents.wires.openai_chat import OpenAIChatWire
 from tests.agents.conftest import ended, stored, text_of
@@ -91,16 +91,16 @@ def desk(adapters: Adapters, upstream: ScriptedUpstream) -> Desk:
     return Desk(adapters, upstream)
 
 
-async def waits(adapter: Adapter, text: str, message_id: str = "u1") -> Generation:
-    """Ask, and return the generation once it waits."""
+async def waits(adapter: Adapter, text: str, message_id: str = "u1") -> Attempt:
+    """Ask, and return the attempt once it waits."""
     asked = await adapter.ask("s1", Prompt([user(message_id, text)]))
-    final = await ended(adapter, "s1", asked.generation.id)
+    final = await ended(adapter, "s1", asked.attempt.id)
     assert final.status == "waiting"
     return final
 
 
-def shown(adapter: Adapter, generation: Generation) -> dict[str, Any]:
-    return adapter.session("s1").state.messages[generation.message_id]
+def shown(adapter: Adapter, attempt: Attempt) -> dict[str, Any]:
+    return adapter.session("s1").state.messages[attempt.message_id]
 
 
 def calls(message: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ async def test_a_call_of_the_clients_is_waited_for(root: str, desk: Desk) -> Non
         assert calls(message)["c1"]["output"] == {"seen": 7}
         assert message["order"] == 1
         assert message["metadata"]["waiting"] == []
-        assert one.session("s1").state.generations[waiting.id].status == "finished"
+        assert one.session("s1").state.attempts[waiting.id].status == "finished"
         chunks = await stored(f"{root}/{final.stream}")
         assert [chunk["type"] for chunk in chunks[:4]] == [
             "start",
@@ -160,7 +160,7 @@ async def test_the_first_answer_counts_and_is_told_to_the_rest(desk: Desk) -> No
         assert (again.follower, again.created) == (first.follower, False)
         assert first.follower is not None
         await ended(one, "s1", first.follower.id)
-        assert [g.continues for g in one.session("s1").state.generations.values()] == [None, waiting.id]
+        assert [g.continues for g in one.session("s1").state.attempts.values()] == [None, waiting.id]
     assert len(desk.upstream.requests) == 2
 
 
@@ -190,7 +190,7 @@ async def test_a_denied_call_does_not_run_and_the_model_is_told(desk: Desk) -> N
         denied = {"state": "approval-responded", "approval": {"id": "c2", "approved": False, "reason": "too much"}}
         asked = await one.ask("s1", sent_back(shown(one, waiting), c2=denied))
         assert asked.created
-        final = await ended(one, "s1", asked.generation.id)
+        final = await ended(one, "s1", asked.attempt.id)
         assert calls(shown(one, final))["c2"]["state"] == "output-denied"
     assert desk.charged == []
     [told] = desk.results()
@@ -204,13 +204,13 @@ async def test_some_of_the_answers_are_not_enough(root: str, desk: Desk) -> None
         answered = await other.answer("s1", [{"toolCallId": "c2", "approved": True}])
         assert ([pending.call_id for pending in answered.left], answered.follower) == (["c1"], None)
         asked = await one.ask("s1", sent_back(shown(one, waiting)))
-        kinds = [chunk["type"] for chunk in await stored(f"{root}/{asked.generation.stream}")]
+        kinds = [chunk["type"] for chunk in await stored(f"{root}/{asked.attempt.stream}")]
         assert kinds == ["start", "finish"], "a client shows nothing twice, and its calls stay those of the last step"
         assert desk.charged == []
         output = {"state": "output-error", "errorText": "no camera"}
         asked = await one.ask("s1", sent_back(shown(one, waiting), c1=output))
-        assert (asked.created, asked.generation.continues) == (True, waiting.id)
-        await ended(one, "s1", asked.generation.id)
+        assert (asked.created, asked.attempt.continues) == (True, waiting.id)
+        await ended(one, "s1", asked.attempt.id)
     assert desk.results() == ["no camera", "charged"]
     assert desk.charged == [{"cents": 5}]
 
@@ -220,8 +220,8 @@ async def test_another_prompt_closes_what_waits(desk: Desk) -> None:
         waiting = await waits(one, "both")
         await one.answer("s1", [{"toolCallId": "c2", "approved": True}])
         asked = await one.ask("s1", Prompt([user("u2", "hi")]))
-        await ended(one, "s1", asked.generation.id)
-        row = one.session("s1").state.generations[waiting.id]
+        await ended(one, "s1", asked.attempt.id)
+        row = one.session("s1").state.attempts[waiting.id]
         assert (row.status, row.reason) == ("finished", NOT_ANSWERED)
         assert {part["errorText"] for part in calls(shown(one, waiting)).values()} == {NOT_ANSWERED}
         with pytest.raises(NotWaitingError):
@@ -239,13 +239,13 @@ async def test_what_is_sent_back_without_news_calls_no_model(root: str, desk: De
         output = {"state": "output-available", "output": 7}
         post = sent_back(shown(one, waiting), c1=output)
         asked = [await one.ask("s1", post) for _ in range(3)]
-        assert {one.generation.id for one in asked} == {asked[0].generation.id}
+        assert {one.attempt.id for one in asked} == {asked[0].attempt.id}
         assert [one.created for one in asked] == [True, False, False]
-        final = await ended(one, "s1", asked[0].generation.id)
-        assert (await one.ask("s1", post)).generation.stream == final.stream, "the client has not seen it"
+        final = await ended(one, "s1", asked[0].attempt.id)
+        assert (await one.ask("s1", post)).attempt.stream == final.stream, "the client has not seen it"
         whole = sent_back(shown(one, final))
         over = await one.ask("s1", whole)
-        kinds = [chunk["type"] for chunk in await stored(f"{root}/{over.generation.stream}")]
+        kinds = [chunk["type"] for chunk in await stored(f"{root}/{over.attempt.stream}")]
         assert kinds == ["start", "start-step", "finish-step", "finish"], "no step with calls is the last one"
         for _ in range(RESUBMISSIONS_MAX - 1):
             assert not (await one.ask("s1", whole)).created
@@ -258,13 +258,13 @@ async def test_a_message_does_not_go_on_for_ever(adapters: Adapters, upstream: S
     desk = Desk(adapters, upstream, steps_max=3)
     upstream.scripts = {"look": Script([LOOKED])}
     async with desk.adapter() as one:
-        generation = await waits(one, "look")
+        attempt = await waits(one, "look")
         for _ in range(2):
-            [pending] = one.session("s1").state.generations[generation.id].pending
-            answered = await one.answer("s1", [{"toolCallId": pending.call_id, "output": 1}], generation.id)
+            [pending] = one.session("s1").state.attempts[attempt.id].pending
+            answered = await one.answer("s1", [{"toolCallId": pending.call_id, "output": 1}], attempt.id)
             assert answered.follower is not None
-            generation = await ended(one, "s1", answered.follower.id)
-        assert (generation.status, generation.continuations) == ("finished", 2)
+            attempt = await ended(one, "s1", answered.follower.id)
+        assert (attempt.status, attempt.continuations) == ("finished", 2)
     assert len(upstream.requests) == 3, "calls of the model are counted over the whole message"
 
 
@@ -307,7 +307,7 @@ async def test_a_large_answer_is_kept_beside_the_session(desk: Desk) -> None:
 async def test_nobody_waits_where_nobody_is_asked(desk: Desk) -> None:
     async with desk.adapter() as one:
         asked = await one.ask("s1", asking())
-        await ended(one, "s1", asked.generation.id)
+        await ended(one, "s1", asked.attempt.id)
         with pytest.raises(NotWaitingError):
             await one.answer("s1", [{"toolCallId": "c1", "output": 1}])
 
@@ -351,7 +351,7 @@ STEP: list[Event] = [
 ]
 WAITS = [{"id": "c1", "kind": "result", "tool": "look"}, {"id": "c2", "kind": "approval", "tool": "charge"}]
 SAID_ALL: list[Event] = [*STEP, Custom(SAID, {"step": 0, "waits": WAITS}, transient=True)]
-GOES_ON = Generation("g2", 1, "s", "m1", "p", "u1", "running", "o", 0, 0, continues="g1")
+GOES_ON = Attempt("g2", 1, "s", "m1", "p", "u1", "running", "o", 0, 0, continues="g1")
 
 
 def opened(answers: Mapping[str, Answer]) -> list[dict[str, Any]]:
@@ -417,7 +417,7 @@ def test_a_message_is_said_again_as_it_was() -> None:
 async def test_what_goes_on_is_told_in_the_agui_stream_as_a_run_of_its_own(root: str, desk: Desk) -> None:
     async with desk.adapter() as one:
         asked = await one.ask("s1", Prompt([user("u1", "look")], agui=True))
-        await ended(one, "s1", asked.generation.id)
+        await ended(one, "s1", asked.attempt.id)
         answered = await one.answer("s1", [{"toolCallId": "c1", "output": 7}])
         assert answered.follower is not None
         await ended(one, "s1", answered.follower.id)

@@ -26,14 +26,14 @@ class Continued:
     """What a stream goes on from.
 
     Attributes:
-        generation_id: of the attempt that waited.
+        attempt_id: of the attempt that waited.
         parts: all of the message so far, answers in place.
         answers: the answers, by the id of the call; see ``agents.answers``.
         order: the message's place in its session.
         state: what the source has kept to go on with; any JSON.
     """
 
-    generation_id: str
+    attempt_id: str
     parts: Sequence[Part]
     answers: Mapping[str, Mapping[str, Any]]
     order: int | None = None
@@ -46,7 +46,7 @@ class Continued:
 
     def chunk(self) -> Chunk:
         """Return the chunk that says it."""
-        said: Chunk = {"generationId": self.generation_id, "parts": list(self.parts), "answers": dict(self.answers)}
+        said: Chunk = {"generationId": self.attempt_id, "parts": list(self.parts), "answers": dict(self.answers)}
         said |= {"order": self.order, "state": self.state}
         return {"type": names.CONTINUES, "data": said, "transient": True}
 

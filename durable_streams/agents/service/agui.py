@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from durable_streams.agents.codecs.base import Chunk
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
     from durable_streams.agents.sessions.session import Session
 
 RUN_ID_MAX_CHARS: Final = 256
@@ -40,9 +40,9 @@ async def post_run(request: web.Request) -> web.StreamResponse:
     body = await json_body(request)
     session = adapter.session(checked_id(body.get("threadId")))
     asked = await adapter.ask(session.session_id, await _prompt(session, body))
-    identity = Identity(asked.generation.message_id, asked.generation.run_id or asked.generation.id, session.session_id)
+    identity = Identity(asked.attempt.message_id, asked.attempt.run_id or asked.attempt.id, session.session_id)
     return await as_events(
-        request, _events(request, asked.generation, identity=identity, declares_version="protocolVersion" in body)
+        request, _events(request, asked.attempt, identity=identity, declares_version="protocolVersion" in body)
     )
 
 
@@ -79,10 +79,10 @@ async def _prompt(session: Session, body: dict[str, Any]) -> Prompt:
 
 
 async def _events(
-    request: web.Request, generation: Generation, *, identity: Identity, declares_version: bool
+    request: web.Request, attempt: Attempt, *, identity: Identity, declares_version: bool
 ) -> AsyncGenerator[bytes, None]:
     try:
-        async with aclosing(told(request.app[ADAPTER].places, generation, identity)) as events:
+        async with aclosing(told(request.app[ADAPTER].places, attempt, identity)) as events:
             async for chunks in events:
                 for chunk in chunks:
                     yield encoded(_told_to(chunk, declares_version=declares_version))

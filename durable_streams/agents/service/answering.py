@@ -37,7 +37,7 @@ async def post_answers(request: web.Request) -> web.StreamResponse:
 
 def _said(adapter: Adapter, answered: Answered) -> dict[str, object]:
     said: dict[str, Any] = {
-        "generationId": answered.generation.id,
+        "generationId": answered.attempt.id,
         "answers": [one.told() for one in answered.decided.values()],
         "waiting": told_pending(answered.left),
     }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from durable_streams.agents.sessions.adapter import Adapter
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
 
 ADAPTER: Final[web.AppKey[Adapter]] = web.AppKey("adapter")
 NAME_MAX_CHARS: Final = 1_000
@@ -47,20 +47,20 @@ async def post_prompt(request: web.Request) -> web.StreamResponse:
     session_id = checked_id(body.get("id"))
     asked = await adapter.ask(session_id, prompt_of(body))
     if _wants_events(request):
-        return await _as_events(request, asked.generation)
+        return await _as_events(request, asked.attempt)
     status = HTTPStatus.CREATED if asked.created else HTTPStatus.OK
-    return _stream_answer(adapter, asked.generation, status)
+    return _stream_answer(adapter, asked.attempt, status)
 
 
 async def get_stream(request: web.Request) -> web.StreamResponse:
     """``GET /api/chat/{id}/stream``: the answer being written, or 204."""
     adapter = request.app[ADAPTER]
-    generation = await adapter.active(checked_id(request.match_info["session_id"]))
-    if generation is None:
+    attempt = await adapter.active(checked_id(request.match_info["session_id"]))
+    if attempt is None:
         return web.Response(status=HTTPStatus.NO_CONTENT)
     if _wants_events(request):
-        return await _as_events(request, generation, whole=True)
-    return _stream_answer(adapter, generation, HTTPStatus.OK)
+        return await _as_events(request, attempt, whole=True)
+    return _stream_answer(adapter, attempt, HTTPStatus.OK)
 
 
 async def post_stop(request: web.Request) -> web.StreamResponse:
@@ -77,11 +77,11 @@ async def post_stop(request: web.Request) -> web.StreamResponse:
         said["recorded"] = False
     if stopped.why is not None:
         said["why"] = stopped.why
-    if stopped.generation is not None:
+    if stopped.attempt is not None:
         said |= {
-            "generationId": stopped.generation.id,
-            "by": stopped.generation.stopped_by,
-            "reason": stopped.generation.reason,
+            "generationId": stopped.attempt.id,
+            "by": stopped.attempt.stopped_by,
+            "reason": stopped.attempt.reason,
         }
     return json_answer(said, status=HTTPStatus.OK if stopped.recorded else HTTPStatus.ACCEPTED)
 
@@ -117,21 +117,21 @@ def _wants_events(request: web.Request) -> bool:
     return request.path.startswith("/api/sse/") or EVENT_STREAM in request.headers.get("Accept", "")
 
 
-def _stream_answer(adapter: Adapter, generation: Generation, status: HTTPStatus) -> web.Response:
-    url = stream_url(adapter, generation.stream)
-    said = {"streamUrl": url, "generationId": generation.id, "messageId": generation.message_id}
+def _stream_answer(adapter: Adapter, attempt: Attempt, status: HTTPStatus) -> web.Response:
+    url = stream_url(adapter, attempt.stream)
+    said = {"streamUrl": url, "generationId": attempt.id, "messageId": attempt.message_id}
     return json_answer(said, status=status, headers={"Location": url})
 
 
-async def _as_events(request: web.Request, generation: Generation, *, whole: bool = False) -> web.StreamResponse:
+async def _as_events(request: web.Request, attempt: Attempt, *, whole: bool = False) -> web.StreamResponse:
     """Answer with the events of a stream; ``whole``: with all of a message that goes on, for who has nothing of it."""
-    chunks = _chunks(request, generation, whole=whole)
+    chunks = _chunks(request, attempt, whole=whole)
     return await as_events(request, chunks, {"x-vercel-ai-ui-message-stream": "v1"})
 
 
-async def _chunks(request: web.Request, generation: Generation, *, whole: bool) -> AsyncGenerator[bytes, None]:
+async def _chunks(request: web.Request, attempt: Attempt, *, whole: bool) -> AsyncGenerator[bytes, None]:
     try:
-        async with request.app[ADAPTER].places.stream(generation.stream).stream(live=True) as chunks:
+        async with request.app[ADAPTER].places.stream(attempt.stream).stream(live=True) as chunks:
             async for chunk in chunks.iter_messages():
                 for told in _with_earlier(chunk) if whole else [chunk]:
                     yield told

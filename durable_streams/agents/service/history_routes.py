@@ -18,7 +18,7 @@ from durable_streams.agents.sessions import catalogue, editing
 from durable_streams.agents.sessions.adapter import BusyError
 from durable_streams.agents.sessions.bulk import keep, kept_path, parted, restored
 from durable_streams.agents.sessions.editing import InvalidEditError, SessionExistsError, UnknownSessionError
-from durable_streams.agents.sessions.places import checked_id, generation_path, session_path
+from durable_streams.agents.sessions.places import attempt_path, checked_id, session_path
 from durable_streams.agents.sessions.prompts import text_of_message
 from durable_streams.agents.sessions.rows import SESSION, message_row, row
 from durable_streams.client import ProducerTriple, StreamNotFoundError
@@ -101,7 +101,7 @@ async def post_fork(request: web.Request) -> web.StreamResponse:
     taken = editing.up_to(session.state, message_id)
     await fork.ensure()
     state = await fork.refresh()
-    created = not (state.messages or state.generations)
+    created = not (state.messages or state.attempts)
     if not created and state.about.get("forked_from") != about["forked_from"]:
         raise SessionExistsError
     if created:
@@ -121,7 +121,7 @@ async def _moved(
     """Return messages for another session's rows: what is kept beside their own comes along, and is kept beside it."""
     moved = []
     for number, message in enumerate(await restored(adapter.places, source_id, messages)):
-        path = kept_path(generation_path(fork_id, f"before-{number}"))
+        path = kept_path(attempt_path(fork_id, f"before-{number}"))
         small, items = parted(message, path)
         if items:
             await keep(adapter.places, path, items)
@@ -143,7 +143,7 @@ async def _begun(request: web.Request, *, still: bool = False) -> tuple[Adapter,
     adapter = request.app[ADAPTER]
     session = adapter.session(checked_id(request.match_info["session_id"]))
     state = await session.refresh()
-    if not (state.messages or state.generations):
+    if not (state.messages or state.attempts):
         raise UnknownSessionError
     if still and (active := await adapter.active(session.session_id)) is not None:
         raise BusyError(active)
@@ -155,7 +155,7 @@ def _about(adapter: Adapter, session: Session) -> dict[str, Any]:
     state = session.state
     messages = editing.in_order(state)
     first = next((text_of_message(one) for one in messages if one["role"] == "user"), "")
-    begun = min((one.started_at for one in state.generations.values()), default=adapter.now_ms())
+    begun = min((one.started_at for one in state.attempts.values()), default=adapter.now_ms())
     return {"id": session.session_id, "title": first[:TITLE_MAX_CHARS], "created_at": begun, **state.about}
 
 

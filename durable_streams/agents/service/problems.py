@@ -113,7 +113,7 @@ def refusal(error: Exception, teller: Teller, path: str) -> web.Response:
     """Return the answer to a request that an error has ended."""
     status, code = next(row for kind, row in ROWS.items() if isinstance(error, kind))
     detail = teller.of_request(error, path)
-    more: dict[str, object] = {"generationId": error.generation.id} if isinstance(error, BusyError) else {}
+    more: dict[str, object] = {"generationId": error.attempt.id} if isinstance(error, BusyError) else {}
     if isinstance(error, AnsweredError):
         more["answer"] = error.decided.told()
     answer = problem(status, code, detail, error_id=number_of(error), **more)

@@ -34,7 +34,7 @@ async def get_sessions(request: web.Request) -> web.StreamResponse:
 
 
 async def get_session(request: web.Request) -> web.StreamResponse:
-    """``GET /api/sessions/{id}``: messages, generations and presence at this moment; a session not begun is empty."""
+    """``GET /api/sessions/{id}``: messages, attempts and presence at this moment; a session not begun is empty."""
     adapter, session = _session(request)
     await adapter.active(session.session_id)
     state = session.state
@@ -45,7 +45,7 @@ async def get_session(request: web.Request) -> web.StreamResponse:
             "streamUrl": stream_url(adapter, session_path(session.session_id)),
             "messages": list(state.messages.values()),
             "generations": [
-                {**asdict(one), "streamUrl": stream_url(adapter, one.stream)} for one in state.generations.values()
+                {**asdict(one), "streamUrl": stream_url(adapter, one.stream)} for one in state.attempts.values()
             ],
             "presence": list(state.presence.values()),
         }
@@ -98,7 +98,7 @@ async def post_messages(request: web.Request) -> web.StreamResponse:
         session.session_id,
         Prompt(prompt.messages, by=prompt.by, txid=prompt.txid, agui=True, request=prompt.request, again=True),
     )
-    said = {"generationId": asked.generation.id, "streamUrl": stream_url(adapter, asked.generation.stream)}
+    said = {"generationId": asked.attempt.id, "streamUrl": stream_url(adapter, asked.attempt.stream)}
     return json_answer(said, status=HTTPStatus.ACCEPTED)
 
 

@@ -1,6 +1,6 @@
 """Sessions: conversations in streams, worked on by any number of adapter processes.
 
-Theory. ``S = sessions/{id}`` holds State-Protocol rows: messages, generations, presence. ``G =
+Theory. ``S = sessions/{id}`` holds State-Protocol rows: messages, attempts, presence. ``G =
 sessions/{id}/gen/{gid}`` holds one attempt's UI chunks and is closed at its end. The log decides, by triples that only
 one writer can have accepted:
 

@@ -31,7 +31,7 @@ from durable_streams.agents.sessions.ledger import DayLimitError, Ledger, Sessio
 from durable_streams.agents.sessions.outcomes import Outcomes
 from durable_streams.agents.sessions.owner import Owner
 from durable_streams.agents.sessions.persist import until_answered
-from durable_streams.agents.sessions.places import Places, generation_path
+from durable_streams.agents.sessions.places import Places, attempt_path
 from durable_streams.agents.sessions.projection import project
 from durable_streams.agents.sessions.prompts import (
     InvalidPromptError,
@@ -43,7 +43,7 @@ from durable_streams.agents.sessions.prompts import (
 )
 from durable_streams.agents.sessions.pulse import Pulse
 from durable_streams.agents.sessions.reaper import Reaper
-from durable_streams.agents.sessions.rows import Generation, generation_row, message_row
+from durable_streams.agents.sessions.rows import Attempt, attempt_row, message_row
 from durable_streams.agents.sessions.session import Session
 from durable_streams.agents.sessions.stopping import Stopped, Stopping
 from durable_streams.agents.sessions.taking import handed_request, take
@@ -83,14 +83,14 @@ class BusyError(AgentError):
     """An answer is being written, and the settings say that new prompts are turned away.
 
     Attributes:
-        generation: what is being written.
+        attempt: what is being written.
     """
 
     public = True
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, attempt: Attempt) -> None:
         super().__init__("an answer is being written; stop it first")
-        self.generation = generation
+        self.attempt = attempt
 
 
 class DrainingError(AgentError):
@@ -113,9 +113,9 @@ _REFUSALS: Final[Mapping[type[AgentError], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What became of a prompt: the generation that answers it, and whether this post started it."""
+    """What became of a prompt: the attempt that answers it, and whether this post started it."""
 
-    generation: Generation
+    attempt: Attempt
     created: bool
 
 
@@ -179,7 +179,7 @@ class Adapter:
             within_s: how long that is waited for; ``aclose`` ends what still runs.
         """
         self._draining = True
-        handed = [owner.generation.id for owner in list(self._owners.values()) if owner.hand_on()]
+        handed = [owner.attempt.id for owner in list(self._owners.values()) if owner.hand_on()]
         runs = self._run_tasks()
         log.info("draining", handed_on=len(handed), running=len(runs) - len(handed))
         if runs:
@@ -224,10 +224,10 @@ class Adapter:
     def owners(self, session_id: str) -> list[Owner]:
         """Return those of a session's runs that are this process's, in turn order."""
         mine = [owner for owner in self._owners.values() if owner.session_id == session_id]
-        return sorted(mine, key=lambda owner: owner.generation.turn)
+        return sorted(mine, key=lambda owner: owner.attempt.turn)
 
     async def ask(self, session_id: str, prompt: Prompt) -> Asked:
-        """Answer a prompt: start a generation, or find the one that answers it already.
+        """Answer a prompt: start an attempt, or find the one that answers it already.
 
         Raises:
             DrainingError: this process is about to end.
@@ -270,9 +270,9 @@ class Adapter:
                     await self.stop(session_id, ending, one.id)
                 continue
             await self._ledger.check(session.state, prompt.by)
-            generation = await self._start(session, planned, prompt)
-            if generation is not None:
-                return Asked(generation, created=True)
+            attempt = await self._start(session, planned, prompt)
+            if attempt is not None:
+                return Asked(attempt, created=True)
         raise AgentError(f"lost {ATTEMPTS_MAX} races for a turn")
 
     async def _sent_back(self, session: Session, prompt: Prompt) -> tuple[Asked | None, Prompt]:
@@ -299,7 +299,7 @@ class Adapter:
         """Whether the source goes on when somebody has answered."""
         return bool(getattr(self._source, "takes_answers", False))
 
-    async def settled(self, session: Session, message_id: str) -> Generation | None:
+    async def settled(self, session: Session, message_id: str) -> Attempt | None:
         """Return the last attempt at a message, as its row is once what is stored of it has been told."""
         await self._refresh(session)
         known = session.state.latest_of(message_id)
@@ -308,10 +308,10 @@ class Adapter:
         # A client may have read the end of the answer before the session was told of it.
         if await finalize(self.places, session, known, noting=self) is not None:
             await session.refresh()
-        return session.state.generations[known.id]
+        return session.state.attempts[known.id]
 
-    async def active(self, session_id: str) -> Generation | None:
-        """Return the generation that is being written; one that is lost is ended first."""
+    async def active(self, session_id: str) -> Attempt | None:
+        """Return the attempt that is being written; one that is lost is ended first."""
         session = self.session(session_id)
         await self._refresh(session)
         active = session.state.active()
@@ -328,7 +328,7 @@ class Adapter:
     def written(self, ended: RunEnded) -> None:
         """Tell of an ending whose row this process has written."""
         for telling in self._outcomes.written(ended):
-            self.aside(telling, name=f"on_finish {ended.generation.id}")
+            self.aside(telling, name=f"on_finish {ended.attempt.id}")
 
     def metrics(self) -> str:
         """Return what this process has done, in Prometheus' text format."""
@@ -338,34 +338,34 @@ class Adapter:
         """Return Unix milliseconds."""
         return self._clock.now_ms()
 
-    async def end_lost(self, session: Session, generation: Generation) -> None:
+    async def end_lost(self, session: Session, attempt: Attempt) -> None:
         """End a run that nobody runs, and tell the session; or go on with it, if that can be done exactly."""
-        if self._draining or generation.id in self._claiming:
+        if self._draining or attempt.id in self._claiming:
             return
-        log.info("run_lost", session=session.session_id, generation=generation.id, owner=generation.owner)
-        self._claiming.add(generation.id)
+        log.info("run_lost", session=session.session_id, attempt=attempt.id, owner=attempt.owner)
+        self._claiming.add(attempt.id)
         try:
-            await self._take_over(session, generation)
+            await self._take_over(session, attempt)
         finally:
-            self._claiming.discard(generation.id)
+            self._claiming.discard(attempt.id)
 
-    async def _take_over(self, session: Session, generation: Generation) -> None:
-        await self._name_run(session, generation.id)
-        taken = await take(session, generation, self._name)
+    async def _take_over(self, session: Session, attempt: Attempt) -> None:
+        await self._name_run(session, attempt.id)
+        taken = await take(session, attempt, self._name)
         if taken is None:
             return
-        await fence(self.places, generation)
+        await fence(self.places, attempt)
         left = begun((await read(self.places, taken)).chunks)
         if left is not None and self._may_go_on(taken):
-            log.info("run_taken_over", session=session.session_id, generation=taken.id, epoch=taken.epoch)
+            log.info("run_taken_over", session=session.session_id, attempt=taken.id, epoch=taken.epoch)
             await session.refresh()
             self._own(session, taken, request=taken.request or {}, left=left)
             return
-        await reap(self.places, generation, self._clock.now_ms())
+        await reap(self.places, attempt, self._clock.now_ms())
         if await finalize(self.places, session, taken, noting=self) is not None:
             await self.project(session, taken)
 
-    def _may_go_on(self, taken: Generation) -> bool:
+    def _may_go_on(self, taken: Attempt) -> bool:
         if taken.request is None or taken.epoch > TAKEOVERS_MAX:
             return False
         # Of one that waits for its turn nothing has been run, whatever its source.
@@ -373,42 +373,42 @@ class Adapter:
 
     async def _refresh(self, session: Session) -> None:
         await session.refresh()
-        for generation in session.state.active():
-            if self.is_lost(generation):
-                await self.end_lost(session, generation)
+        for attempt in session.state.active():
+            if self.is_lost(attempt):
+                await self.end_lost(session, attempt)
                 await session.refresh()
             else:
-                self._reaper.named(generation.owner, session.session_id, generation.id)
+                self._reaper.named(attempt.owner, session.session_id, attempt.id)
 
-    def is_lost(self, generation: Generation) -> bool:
+    def is_lost(self, attempt: Attempt) -> bool:
         """Return whether nobody runs it."""
-        if generation.owner == self._name:
+        if attempt.owner == self._name:
             # Won in doubt: this process did not learn that the turn was its own, and runs nothing.
-            return generation.id not in self._owners and generation.id not in self._claiming
-        return self._leases.is_lost(generation.owner)
+            return attempt.id not in self._owners and attempt.id not in self._claiming
+        return self._leases.is_lost(attempt.owner)
 
-    async def _start(self, session: Session, planned: Plan, prompt: Prompt) -> Generation | None:
+    async def _start(self, session: Session, planned: Plan, prompt: Prompt) -> Attempt | None:
         """Win the session's next turn and begin to run it; ``None`` if somebody else was first."""
         gid = uuid.uuid4().hex
         self._claiming.add(gid)
         try:
-            generation = await self._claim_turn(session, planned, prompt, gid)
-            if generation is not None:
-                self._own(session, generation, request=prompt.request)
-                if generation.turn == 0:
+            attempt = await self._claim_turn(session, planned, prompt, gid)
+            if attempt is not None:
+                self._own(session, attempt, request=prompt.request)
+                if attempt.turn == 0:
                     self.aside(self._announce(session.session_id, planned.title))
         finally:
             self._claiming.discard(gid)
-        return generation
+        return attempt
 
-    async def _claim_turn(self, session: Session, planned: Plan, prompt: Prompt, gid: str) -> Generation | None:  # noqa: PLR0917
+    async def _claim_turn(self, session: Session, planned: Plan, prompt: Prompt, gid: str) -> Attempt | None:  # noqa: PLR0917
         """Create the stream and win the session's next turn; ``None`` if somebody else was first."""
         state = session.state
         now_ms, turn = self._clock.now_ms(), state.turn_count
-        generation = Generation(
+        attempt = Attempt(
             id=gid,
             turn=turn,
-            stream=generation_path(session.session_id, gid),
+            stream=attempt_path(session.session_id, gid),
             message_id=f"msg-{gid}",
             prompt=planned.key,
             prompt_id=planned.prompt_id,
@@ -417,43 +417,43 @@ class Adapter:
             epoch=0,
             started_at=now_ms,
             started_by=prompt.by,
-            retry_of=next((g.id for g in reversed(state.generations.values()) if g.prompt == planned.key), None),
+            retry_of=next((g.id for g in reversed(state.attempts.values()) if g.prompt == planned.key), None),
             agui=prompt.agui,
             run_id=prompt.run_id,
             request=handed_request(prompt.request),
         )
-        begin = UiChunks().begin(Identity(generation.message_id, gid, session.session_id))
+        begin = UiChunks().begin(Identity(attempt.message_id, gid, session.session_id))
         large = [*planned.rows, *closing_rows(state, planned.gone)]
         rows = [
-            *await keep_asked(self.places, generation.stream, large),
-            generation_row(generation, "insert", prompt.txid),
+            *await keep_asked(self.places, attempt.stream, large),
+            attempt_row(attempt, "insert", prompt.txid),
         ]
-        ttl_s = self.settings.generation_ttl_s
+        ttl_s = self.settings.attempt_ttl_s
         try:
             await self._name_run(session, gid)
-            is_won = await win_turn(self.places, session, generation, rows=rows, begin=begin, ttl_s=ttl_s)
+            is_won = await win_turn(self.places, session, attempt, rows=rows, begin=begin, ttl_s=ttl_s)
         except DurableStreamError as refusal:
             if refusal.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 raise
-            await self._forget(generation, large)
+            await self._forget(attempt, large)
             raise InvalidPromptError("the prompt is larger than the streams server takes at once") from refusal
         if is_won:
-            return generation
-        await self._forget(generation, large)
+            return attempt
+        await self._forget(attempt, large)
         return None
 
     async def _name_run(self, session: Session, gid: str) -> None:
         """Name a run before it is won: if this process dies once it is, others must know what it has left."""
         await self._beacon.name(self._name, session.session_id, gid)
 
-    async def _forget(self, generation: Generation, rows: Sequence[bytes]) -> None:
+    async def _forget(self, attempt: Attempt, rows: Sequence[bytes]) -> None:
         """Take back what was stored for a turn that is not this process's."""
-        await forget_asked(self.places, generation.stream, rows)
-        await self.places.stream(generation.stream).delete()
+        await forget_asked(self.places, attempt.stream, rows)
+        await self.places.stream(attempt.stream).delete()
 
     async def go_on(
-        self, session: Session, waiting: Generation, answers: Mapping[str, Answer], *, request: Mapping[str, Any]
-    ) -> Generation | None:
+        self, session: Session, waiting: Attempt, answers: Mapping[str, Answer], *, request: Mapping[str, Any]
+    ) -> Attempt | None:
         """Go on with a message that has been answered; ``None`` if somebody else was first, see ``Answering``."""
         state, gid = session.state, uuid.uuid4().hex
         message = state.messages.get(waiting.message_id)
@@ -473,11 +473,11 @@ class Adapter:
             begin = opening(
                 follower, orjson.loads(small)["value"], answers=answers, waited=waited, session_id=session.session_id
             )
-            told = generation_row(replace(waiting, status="finished", request=None))
-            rows = [small, told, generation_row(follower, "insert")]
+            told = attempt_row(replace(waiting, status="finished", request=None))
+            rows = [small, told, attempt_row(follower, "insert")]
             await self._name_run(session, gid)
             if not await win_turn(
-                self.places, session, follower, rows=rows, begin=begin, ttl_s=self.settings.generation_ttl_s
+                self.places, session, follower, rows=rows, begin=begin, ttl_s=self.settings.attempt_ttl_s
             ):
                 await self._forget(follower, [answered])
                 return None
@@ -487,20 +487,20 @@ class Adapter:
         return follower
 
     def _own(
-        self, session: Session, generation: Generation, *, request: Mapping[str, Any], left: Begun | None = None
+        self, session: Session, attempt: Attempt, *, request: Mapping[str, Any], left: Begun | None = None
     ) -> None:
-        owner = Owner(self.places, session, generation, settings=self.settings, clock=self._clock, begun=left)
-        self._owners[generation.id] = owner
+        owner = Owner(self.places, session, attempt, settings=self.settings, clock=self._clock, begun=left)
+        self._owners[attempt.id] = owner
         self.counts.started()
         source = NothingMore(left.waiting) if left is not None and left.is_complete else self._source
-        self.aside(self._run(session, owner, source=source, request=request), name=f"run {generation.id}")
+        self.aside(self._run(session, owner, source=source, request=request), name=f"run {attempt.id}")
 
     async def _run(self, session: Session, owner: Owner, *, source: Source, request: Mapping[str, Any]) -> None:
-        gid = owner.generation.id
+        gid = owner.attempt.id
         try:
             async with session.following(), asyncio.TaskGroup() as group:
-                await session.changed(lambda state: gid in state.generations)
-                telling = group.create_task(self._project_aside(session, owner.generation))
+                await session.changed(lambda state: gid in state.attempts)
+                telling = group.create_task(self._project_aside(session, owner.attempt))
                 await self._run_and_record(session, owner, source=source, request=request)
                 if not owner.recorded.done():
                     telling.cancel()  # another process tells the rest
@@ -512,14 +512,14 @@ class Adapter:
     async def _run_and_record(
         self, session: Session, owner: Owner, *, source: Source, request: Mapping[str, Any]
     ) -> None:
-        gid = owner.generation.id
+        gid = owner.attempt.id
         # Of a run that was found ended: somebody has fenced it, and has not closed it yet.
         left = Ending("lost", reason="lost")
         try:
             await owner.run(source, request, self._beacon)
         except Exception:
             # Not the source's: those are its run's endings. Whatever it is, the run must not stay open.
-            log.exception("run_failed", session=session.session_id, generation=gid)
+            log.exception("run_failed", session=session.session_id, attempt=gid)
             left = Ending("failed", reason="the adapter failed")
         if owner.handed_on:
             await until_answered(
@@ -530,32 +530,32 @@ class Adapter:
         if final is not None:
             owner.recorded.set_result(final)
 
-    async def _recorded(self, session: Session, owner: Owner, left: Ending) -> Generation | None:
+    async def _recorded(self, session: Session, owner: Owner, left: Ending) -> Attempt | None:
         """Write the final row and return it; ``None``: another process has taken the run over."""
-        final = await finalize(self.places, session, owner.generation, noting=self)
+        final = await finalize(self.places, session, owner.attempt, noting=self)
         if final is None:
-            known = (await session.refresh()).generations[owner.generation.id]
-            if known.epoch > owner.generation.epoch:
+            known = (await session.refresh()).attempts[owner.attempt.id]
+            if known.epoch > owner.attempt.epoch:
                 return None
-            await fail(self.places, owner.generation, replace(left, at_ms=self._clock.now_ms()))
-            final = await finalize(self.places, session, owner.generation, noting=self)
+            await fail(self.places, owner.attempt, replace(left, at_ms=self._clock.now_ms()))
+            final = await finalize(self.places, session, owner.attempt, noting=self)
         if final is None:
             raise AssertionError("a stream that was just closed is open")
         return final
 
-    async def project(self, session: Session, generation: Generation) -> None:
-        """Tell a generation in the AG-UI stream, if it is told there; however often this is done, it is told once."""
-        if generation.agui:
+    async def project(self, session: Session, attempt: Attempt) -> None:
+        """Tell an attempt in the AG-UI stream, if it is told there; however often this is done, it is told once."""
+        if attempt.agui:
             # What goes on follows a part that has told the prompt.
-            known = generation.prompt_id in session.state.messages and generation.continues is None
-            messages = history(session.state, generation.prompt_id) if known else []
-            await project(self.places, session.session_id, generation, messages=messages)
+            known = attempt.prompt_id in session.state.messages and attempt.continues is None
+            messages = history(session.state, attempt.prompt_id) if known else []
+            await project(self.places, session.session_id, attempt, messages=messages)
 
-    async def _project_aside(self, session: Session, generation: Generation) -> None:
+    async def _project_aside(self, session: Session, attempt: Attempt) -> None:
         try:
-            await until_answered(lambda: self.project(session, generation), f"AG-UI events of {generation.id}")
+            await until_answered(lambda: self.project(session, attempt), f"AG-UI events of {attempt.id}")
         except Exception:
-            log.exception("projection_failed", session=session.session_id, generation=generation.id)
+            log.exception("projection_failed", session=session.session_id, attempt=attempt.id)
 
     async def _announce(self, session_id: str, title: str) -> None:
         """Add a new session to the list of all."""
@@ -579,17 +579,17 @@ class Adapter:
             log.error("task_failed", task=task.get_name(), exc_info=error)
 
 
-def _same(session: Session, planned: Plan, run_id: str | None) -> Generation | None:
-    """Return the generation that answers this very prompt: an active one, or a submitted one's finished answer.
+def _same(session: Session, planned: Plan, run_id: str | None) -> Attempt | None:
+    """Return the attempt that answers this very prompt: an active one, or a submitted one's finished answer.
 
     If the asker has named the run, that is the one, however it ended.
     """
-    for generation in reversed(session.state.generations.values()):
+    for attempt in reversed(session.state.attempts.values()):
         if run_id is not None:
-            if generation.run_id == run_id:
-                return generation
-        elif generation.prompt == planned.key and (
-            generation.active or (generation.status == "finished" and not rewrites(planned.key))
+            if attempt.run_id == run_id:
+                return attempt
+        elif attempt.prompt == planned.key and (
+            attempt.active or (attempt.status == "finished" and not rewrites(planned.key))
         ):
-            return generation
+            return attempt
     return None

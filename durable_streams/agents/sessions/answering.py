@@ -2,7 +2,7 @@
 
 Theory. A run that waits has ended: its stream is closed, its row says ``waiting``, and no process is needed while it
 does. An answer is a row under ``answer:{gid}:{call}``, 0, 0: of several the first is stored and the others learn it.
-Once nothing is left to answer, the message goes on in a new generation, which has to win the session's next turn as a
+Once nothing is left to answer, the message goes on in a new attempt, which has to win the session's next turn as a
 prompt's has; so either the run goes on once, or a prompt that came first has closed it.
 Invariant: only an answer that is new makes a model be called: what is posted again leads to what it led to before.
 """
@@ -21,7 +21,7 @@ from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.errors import AgentError
 from durable_streams.agents.sessions.continuing import opening_bytes
 from durable_streams.agents.sessions.places import JSON
-from durable_streams.agents.sessions.rows import answer_row, generation_row, message_row
+from durable_streams.agents.sessions.rows import answer_row, attempt_row, message_row
 from durable_streams.client import ProducerTriple, StreamExistsError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from durable_streams.agents.events import Pending
     from durable_streams.agents.sessions.places import Places
     from durable_streams.agents.sessions.prompts import Prompt
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
     from durable_streams.agents.sessions.session import Session
     from durable_streams.agents.sessions.settings import Settings
     from durable_streams.agents.sessions.state import SessionState
@@ -76,17 +76,17 @@ class Answered:
     """What became of answers.
 
     Attributes:
-        generation: the one that waited.
+        attempt: the one that waited.
         decided: all that is answered by now.
         left: what is still waited for.
         follower: what goes on, once nothing is left.
         created: whether this answer has started it.
     """
 
-    generation: Generation
+    attempt: Attempt
     decided: Mapping[str, Answer]
     left: tuple[Pending, ...] = ()
-    follower: Generation | None = None
+    follower: Attempt | None = None
     created: bool = False
 
 
@@ -103,12 +103,12 @@ class Process(Protocol):
     def takes_answers(self) -> bool:
         """Whether the source goes on when somebody has answered."""
 
-    async def settled(self, session: Session, message_id: str) -> Generation | None:
+    async def settled(self, session: Session, message_id: str) -> Attempt | None:
         """Return the last attempt at a message, as its row is once what is stored of it has been told."""
 
     async def go_on(
-        self, session: Session, waiting: Generation, answers: Mapping[str, Answer], *, request: Mapping[str, Any]
-    ) -> Generation | None:
+        self, session: Session, waiting: Attempt, answers: Mapping[str, Answer], *, request: Mapping[str, Any]
+    ) -> Attempt | None:
         """Win the session's next turn and go on; ``None`` if somebody else was first."""
 
 
@@ -124,7 +124,7 @@ class Answering:
 
         Args:
             session: the session.
-            gid: the generation that waits; ``None``: the last one that waits, or has waited, for one of the calls.
+            gid: the attempt that waits; ``None``: the last one that waits, or has waited, for one of the calls.
             given: each with ``toolCallId`` and what ``checked_answer`` reads.
 
         Raises:
@@ -134,24 +134,24 @@ class Answering:
             LoopingError: the message has gone on too often.
         """
         given = list(given)
-        generation = await self._waiting(session, gid, {one.get("toolCallId") for one in given})
-        pending = {one.call_id: one for one in generation.pending}
+        attempt = await self._waiting(session, gid, {one.get("toolCallId") for one in given})
+        pending = {one.call_id: one for one in attempt.pending}
         answers = []
         for one in given:
             asked = pending.get(str(one.get("toolCallId")))
             if asked is None:
                 raise NotWaitingError(f"nothing waits for an answer to {one.get('toolCallId')!r}")
             answers.append(checked_answer(asked, one))
-        await self._record(session, generation, answers)
-        decided = session.state.answers.get(generation.id, {})
+        await self._record(session, attempt, answers)
+        decided = session.state.answers.get(attempt.id, {})
         for mine in answers:
             if not mine.says_as(decided[mine.call_id]):
                 raise AnsweredError(decided[mine.call_id])
-        return await self._go_on_if_complete(session, generation, {})
+        return await self._go_on_if_complete(session, attempt, {})
 
     async def resubmit(
         self, session: Session, posted: Mapping[str, Any], prompt: Prompt
-    ) -> tuple[Generation, bool] | None:
+    ) -> tuple[Attempt, bool] | None:
         """Take what a client has added to an answer that it sends back.
 
         Returns:
@@ -161,95 +161,93 @@ class Answering:
             InvalidAnswerError: an answer is too large.
             LoopingError: it is sent back again and again, or the message has gone on too often.
         """
-        generation = await self._process.settled(session, str(posted["id"]))
-        if generation is None:
+        attempt = await self._process.settled(session, str(posted["id"]))
+        if attempt is None:
             return None
-        if generation.active:
-            return generation, False
-        if generation.status != "waiting":
-            has_seen = _step_count(posted) >= _step_count(session.state.messages.get(generation.message_id, {}))
-            if generation.continues is not None and not has_seen:
-                return generation, False
-            return await self._nothing_new(generation, is_over=True), False
+        if attempt.active:
+            return attempt, False
+        if attempt.status != "waiting":
+            has_seen = _step_count(posted) >= _step_count(session.state.messages.get(attempt.message_id, {}))
+            if attempt.continues is not None and not has_seen:
+                return attempt, False
+            return await self._nothing_new(attempt, is_over=True), False
         parts = {part.get("toolCallId"): part for part in posted["parts"]}
-        found = (answer_in(parts.get(one.call_id, {}), one, prompt.by) for one in generation.pending)
-        await self._record(session, generation, [answer for answer in found if answer is not None])
-        answered = await self._go_on_if_complete(session, generation, prompt.request)
+        found = (answer_in(parts.get(one.call_id, {}), one, prompt.by) for one in attempt.pending)
+        await self._record(session, attempt, [answer for answer in found if answer is not None])
+        answered = await self._go_on_if_complete(session, attempt, prompt.request)
         if answered.follower is None:
-            return await self._nothing_new(generation, is_over=False), False
+            return await self._nothing_new(attempt, is_over=False), False
         return answered.follower, answered.created
 
-    async def _waiting(self, session: Session, gid: str | None, call_ids: set[object]) -> Generation:
+    async def _waiting(self, session: Session, gid: str | None, call_ids: set[object]) -> Attempt:
         state = await session.refresh()
         if gid is None:
-            asking = (one for one in state.generations.values() if call_ids & {each.call_id for each in one.pending})
+            asking = (one for one in state.attempts.values() if call_ids & {each.call_id for each in one.pending})
             known = max(asking, key=lambda one: one.turn, default=None)
         else:
-            known = state.generations.get(gid)
+            known = state.attempts.get(gid)
         if known is not None and known.active:
             await self._process.settled(session, known.message_id)
-            known = session.state.generations[known.id]
+            known = session.state.attempts[known.id]
         if known is None or not known.pending:
             raise NotWaitingError
         return known
 
-    async def _record(self, session: Session, generation: Generation, answers: Iterable[Answer]) -> None:
+    async def _record(self, session: Session, attempt: Attempt, answers: Iterable[Answer]) -> None:
         """Store what is answered first; what is answered before, or waited for no more, changes nothing."""
         if not self._process.takes_answers:
             raise NotWaitingError("the source of this service cannot go on with an answer")
         for answer in answers:
-            if answer.call_id not in session.state.answers.get(generation.id, {}):
-                if generation.status != "waiting":
+            if answer.call_id not in session.state.answers.get(attempt.id, {}):
+                if attempt.status != "waiting":
                     raise NotWaitingError
                 call = hashlib.sha256(answer.call_id.encode()).hexdigest()[:32]
                 signed = replace(answer, at_ms=self._process.now_ms())
-                triple = ProducerTriple(f"answer:{generation.id}:{call}", 0, 0)
-                await session.append(triple, [answer_row(generation.id, signed)])
+                triple = ProducerTriple(f"answer:{attempt.id}:{call}", 0, 0)
+                await session.append(triple, [answer_row(attempt.id, signed)])
         await session.refresh()
 
-    async def _go_on_if_complete(
-        self, session: Session, generation: Generation, request: Mapping[str, Any]
-    ) -> Answered:
+    async def _go_on_if_complete(self, session: Session, attempt: Attempt, request: Mapping[str, Any]) -> Answered:
         for _ in range(ATTEMPTS_MAX):
-            decided = session.state.answers.get(generation.id, {})
-            left = tuple(one for one in generation.pending if one.call_id not in decided)
-            follower = next((one for one in session.state.generations.values() if one.continues == generation.id), None)
+            decided = session.state.answers.get(attempt.id, {})
+            left = tuple(one for one in attempt.pending if one.call_id not in decided)
+            follower = next((one for one in session.state.attempts.values() if one.continues == attempt.id), None)
             if left or follower is not None:
-                return Answered(generation, decided, left, follower)
-            if session.state.generations[generation.id].status != "waiting":
+                return Answered(attempt, decided, left, follower)
+            if session.state.attempts[attempt.id].status != "waiting":
                 raise NotWaitingError("another prompt came first")
-            if generation.continuations >= self._process.settings.continuations_max:
-                raise LoopingError(f"this answer has gone on {generation.continuations} times: ask anew")
-            started = await self._process.go_on(session, generation, decided, request=request)
+            if attempt.continuations >= self._process.settings.continuations_max:
+                raise LoopingError(f"this answer has gone on {attempt.continuations} times: ask anew")
+            started = await self._process.go_on(session, attempt, decided, request=request)
             if started is not None:
-                return Answered(generation, decided, (), started, created=True)
+                return Answered(attempt, decided, (), started, created=True)
             await session.refresh()
         raise AgentError(f"lost {ATTEMPTS_MAX} races for a turn")
 
-    async def _nothing_new(self, generation: Generation, *, is_over: bool) -> Generation:
-        """Return a generation whose stream says that nothing has come of it.
+    async def _nothing_new(self, attempt: Attempt, *, is_over: bool) -> Attempt:
+        """Return an attempt whose stream says that nothing has come of it.
 
         A client that sends a complete answer back would do so again. The empty step tells it that the model has seen
         the calls of the last one.
         """
-        count = self._sent_back.pop(generation.id, 0) + 1
-        self._sent_back[generation.id] = count
+        count = self._sent_back.pop(attempt.id, 0) + 1
+        self._sent_back[attempt.id] = count
         if len(self._sent_back) > COUNTED_MAX:
             self._sent_back.popitem(last=False)
         if count > RESUBMISSIONS_MAX:
             raise LoopingError("this answer was sent back again and again, with nothing new in it")
-        path = f"{generation.stream}/{'over' if is_over else 'waits'}"
-        chunks = UiChunks().begin(Identity(generation.message_id, generation.id, ""))
+        path = f"{attempt.stream}/{'over' if is_over else 'waits'}"
+        chunks = UiChunks().begin(Identity(attempt.message_id, attempt.id, ""))
         chunks += [{"type": names.START_STEP}, {"type": names.FINISH_STEP}] if is_over else []
         # Without metadata clients would not look at the step.
-        said = {"finishReason": generation.finish_reason or "stop", "messageMetadata": {"generationId": generation.id}}
+        said = {"finishReason": attempt.finish_reason or "stop", "messageMetadata": {"generationId": attempt.id}}
         chunks.append({"type": names.FINISH, **said})
-        ttl_s = self._process.settings.generation_ttl_s
+        ttl_s = self._process.settings.attempt_ttl_s
         with suppress(StreamExistsError):
             await self._process.places.stream(path).create_stream(
                 content_type=JSON, ttl_seconds=ttl_s, body=opening_bytes(chunks), closed=True
             )
-        return replace(generation, stream=path)
+        return replace(attempt, stream=path)
 
 
 def closing_rows(state: SessionState, gone: frozenset[str]) -> list[bytes]:
@@ -261,7 +259,7 @@ def closing_rows(state: SessionState, gone: frozenset[str]) -> list[bytes]:
     """
     rows = []
     for one in state.waiting():
-        rows.append(generation_row(replace(one, status="finished", reason=NOT_ANSWERED, request=None)))
+        rows.append(attempt_row(replace(one, status="finished", reason=NOT_ANSWERED, request=None)))
         message = state.messages.get(one.message_id)
         if message is not None and one.message_id not in gone:
             parts = closed_parts(message["parts"], one.pending, state.answers.get(one.id, {}))

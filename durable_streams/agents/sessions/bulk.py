@@ -5,7 +5,7 @@ largest values of a message, such as a tool's output, go into a stream of their 
 and where the whole is: ``part["kept"][field] = {"stream", "id", "bytes"}``.
 
 Items of such a stream are ``{"id", "value"}``; texts that are longer than an item go on in the items that follow with
-the same id. The stream is named after its generation and lives as long as the session.
+the same id. The stream is named after its attempt and lives as long as the session.
 Invariant: the same message is always parted alike, so whoever comes second stores nothing twice.
 """
 
@@ -19,7 +19,7 @@ import orjson
 
 from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.plain import encoded
-from durable_streams.agents.sessions.places import JSON, generation_path
+from durable_streams.agents.sessions.places import JSON, attempt_path
 from durable_streams.client import ProducerTriple, StreamNotFoundError
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ _FIELDS: Final = ("output", "input", "text", "data", "url", "errorText", names.M
 Message = dict[str, Any]
 
 
-def kept_path(generation_path: str) -> str:
-    """Return the path of the stream for a generation's large values."""
-    return f"{generation_path}/kept"
+def kept_path(attempt_path: str) -> str:
+    """Return the path of the stream for an attempt's large values."""
+    return f"{attempt_path}/kept"
 
 
 def parted(message: Message, path: str, max_bytes: int = ROW_MAX_BYTES) -> tuple[Message, list[bytes]]:
@@ -85,8 +85,8 @@ async def keep(places: Places, path: str, items: Sequence[bytes]) -> None:
         await stream.append_as(ProducerTriple("kept", 0, number), [item])
 
 
-async def keep_asked(places: Places, generation: str, rows: Sequence[bytes]) -> list[bytes]:
-    """Return the rows of a prompt small enough to be read again and again, its files kept below its generation.
+async def keep_asked(places: Places, attempt: str, rows: Sequence[bytes]) -> list[bytes]:
+    """Return the rows of a prompt small enough to be read again and again, its files kept below its attempt.
 
     Raises:
         DurableStreamError, FetchError: the server refused or cannot be reached.
@@ -97,18 +97,18 @@ async def keep_asked(places: Places, generation: str, rows: Sequence[bytes]) -> 
             small.append(row)
             continue
         event = orjson.loads(row)
-        path = f"{kept_path(generation)}/asked-{number}"
+        path = f"{kept_path(attempt)}/asked-{number}"
         message, items = parted(event["value"], path)
         await keep(places, path, items)
         small.append(encoded({**event, "value": message}))
     return small
 
 
-async def forget_asked(places: Places, generation: str, rows: Sequence[bytes]) -> None:
+async def forget_asked(places: Places, attempt: str, rows: Sequence[bytes]) -> None:
     """Delete what ``keep_asked`` has kept for a prompt that did not come to its turn."""
     for number, row in enumerate(rows):
         if len(row) > ROW_MAX_BYTES:
-            await places.stream(f"{kept_path(generation)}/asked-{number}").delete()
+            await places.stream(f"{kept_path(attempt)}/asked-{number}").delete()
 
 
 async def restored(places: Places, session_id: str, messages: Sequence[Message]) -> list[Message]:
@@ -119,7 +119,7 @@ async def restored(places: Places, session_id: str, messages: Sequence[Message])
     Raises:
         DurableStreamError, FetchError: the server refused or cannot be reached.
     """
-    asked, shelf = (_Shelf(places, generation_path(session_id, ""), left) for left in (ASKED_BYTES, RESTORED_BYTES))
+    asked, shelf = (_Shelf(places, attempt_path(session_id, ""), left) for left in (ASKED_BYTES, RESTORED_BYTES))
     last = [await asked.whole(message) for message in messages[-1:]]
     return [*[await shelf.whole(message) for message in reversed(messages[:-1])][::-1], *last]
 

@@ -8,8 +8,8 @@ from durable_streams.agents.codecs import Identity, UiChunks
 from durable_streams.agents.codecs import chunk_names as names
 from durable_streams.agents.codecs.continued import Continued
 from durable_streams.agents.plain import encoded
-from durable_streams.agents.sessions.places import generation_path
-from durable_streams.agents.sessions.rows import Generation
+from durable_streams.agents.sessions.places import attempt_path
+from durable_streams.agents.sessions.rows import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def follower_of(
-    waiting: Generation, state: SessionState, *, session_id: str, gid: str, owner: str, now_ms: int
-) -> Generation:
+    waiting: Attempt, state: SessionState, *, session_id: str, gid: str, owner: str, now_ms: int
+) -> Attempt:
     """Return the attempt that goes on with one that waits: at the session's next turn, in the same message."""
-    return Generation(
+    return Attempt(
         id=gid,
         turn=state.turn_count,
-        stream=generation_path(session_id, gid),
+        stream=attempt_path(session_id, gid),
         message_id=waiting.message_id,
         prompt=waiting.prompt,
         prompt_id=waiting.prompt_id,
@@ -42,7 +42,7 @@ def follower_of(
 
 
 def opening(
-    follower: Generation,
+    follower: Attempt,
     message: Mapping[str, Any],
     *,
     answers: Mapping[str, Answer],

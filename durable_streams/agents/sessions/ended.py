@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from durable_streams.agents.events import Usage
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,13 @@ class RunEnded:
 
     Attributes:
         session_id: its session.
-        generation: its final row.
+        attempt: its final row.
         message: the answer, as far as it was written.
         usage: tokens that it took, as far as known.
     """
 
     session_id: str
-    generation: Generation
+    attempt: Attempt
     message: dict[str, Any]
     usage: Usage
 

@@ -92,7 +92,7 @@ class Ledger:
         """
         limits = self._limits
         if limits.session_tokens is not None:
-            taken = sum(_tokens(usage_told(one.usage)) for one in state.generations.values())
+            taken = sum(_tokens(usage_told(one.usage)) for one in state.attempts.values())
             if taken >= limits.session_tokens:
                 raise SessionLimitError(limits.session_tokens)
         if not limits.daily:
@@ -112,10 +112,10 @@ class Ledger:
         tokens = _tokens(ended.usage)
         if not self._limits.daily or not tokens:
             return
-        generation = ended.generation
-        entry = {"generation": generation.id, "by": generation.started_by or "", "tokens": tokens}
-        triple = ProducerTriple(f"usage:{generation.id}", 0, 0)
-        stream = self._places.stream(_path(_day_of(generation.started_at)))
+        attempt = ended.attempt
+        entry = {"generation": attempt.id, "by": attempt.started_by or "", "tokens": tokens}
+        triple = ProducerTriple(f"usage:{attempt.id}", 0, 0)
+        stream = self._places.stream(_path(_day_of(attempt.started_at)))
         try:
             await stream.append_as(triple, [encoded(entry)])
         except StreamNotFoundError:

@@ -62,12 +62,12 @@ class Outcomes:
 
     def written(self, ended: RunEnded) -> list[Coroutine[Any, Any, None]]:
         """Count an ending whose row this process has written, and return who is to be told, as work to be done."""
-        self._counts.ended(ended.generation.status, ended.usage)
+        self._counts.ended(ended.attempt.status, ended.usage)
         return [_tell(callback, ended) for callback in self._on_finish]
 
     async def _append(self, ended: RunEnded) -> None:
         stream = self._places.stream(ENDINGS_PATH)
-        triple = ProducerTriple(f"ending:{ended.generation.id}", 0, 0)
+        triple = ProducerTriple(f"ending:{ended.attempt.id}", 0, 0)
         body = [encoded(told(ended))]
         try:
             await stream.append_as(triple, body)
@@ -86,7 +86,7 @@ def told(ended: RunEnded) -> dict[str, Any]:
     return {
         "type": "run.ended",
         "session": ended.session_id,
-        "generation": asdict(ended.generation),
+        "generation": asdict(ended.attempt),
         "usage": told_usage(ended.usage),
     }
 
@@ -100,4 +100,4 @@ async def _tell(callback: OnFinish, ended: RunEnded) -> None:
         if inspect.isawaitable(result):
             await result
     except Exception:
-        log.exception("on_finish_failed", session=ended.session_id, generation=ended.generation.id)
+        log.exception("on_finish_failed", session=ended.session_id, attempt=ended.attempt.id)

@@ -1,4 +1,4 @@
-"""One generation that this process runs: from its turn to its end.
+"""One attempt that this process runs: from its turn to its end.
 
 Theory. One task iterates the source; cancelling it is what stops the model. Three things do that: somebody's stop, told
 here or in a control row; a refusal of an append, which says that the run has been ended elsewhere; a final row of the
@@ -26,7 +26,7 @@ from durable_streams.agents.sessions.endings import STOP, fail, row_triple
 from durable_streams.agents.sessions.memory import SessionMemory
 from durable_streams.agents.sessions.persist import until_answered
 from durable_streams.agents.sessions.prompts import history
-from durable_streams.agents.sessions.rows import Generation, generation_row
+from durable_streams.agents.sessions.rows import Attempt, attempt_row
 from durable_streams.agents.telling import Teller
 from durable_streams.client import DurableStreamError, FetchError, StaleEpochError
 from durable_streams.client.retry import PATIENT
@@ -48,18 +48,18 @@ NAME_AGAIN_MS: Final = 1_000
 
 
 class Owner:
-    """Runs one generation.
+    """Runs one attempt.
 
     Args:
         places: where the streams are.
-        session: the generation's session.
-        generation: as its row says now.
+        session: the attempt's session.
+        attempt: as its row says now.
         settings: pace.
         clock: for endings.
         begun: what an earlier owner, or attempt, has stored; ``None``: the stream's first chunk and nothing else.
 
     Attributes:
-        generation: as its row says.
+        attempt: as its row says.
         recorded: its final row, once whoever runs this has written it.
         handed_on: it is left as it stands, for another process.
     """
@@ -68,29 +68,29 @@ class Owner:
         self,
         places: Places,
         session: Session,
-        generation: Generation,
+        attempt: Attempt,
         *,
         settings: Settings,
         clock: Clock,
         begun: Begun | None = None,
     ) -> None:
         self._places, self._session, self._settings, self._clock = places, session, settings, clock
-        self.generation = generation
+        self.attempt = attempt
         # The first of an owner that takes over has won it the run.
-        self._row_seq = 0 if generation.epoch == 0 else 1
+        self._row_seq = 0 if attempt.epoch == 0 else 1
         self._row_lock = asyncio.Lock()
         self._begun = begun
         codec = UiChunks() if begun is None else UiChunks.resumed(begun.chunks)
         if begun is None:
             # Stored already: the stream was created with it.
             codec.begin(self._identity())
-        stream = places.stream(generation.stream, PATIENT)
+        stream = places.stream(attempt.stream, PATIENT)
         self._teller = Teller(settings.show_errors)
-        self._conductor = Conductor(stream, codec, pace=settings.pace, epoch=generation.epoch, teller=self._teller)
+        self._conductor = Conductor(stream, codec, pace=settings.pace, epoch=attempt.epoch, teller=self._teller)
         self._ended = asyncio.Event()
-        self._has_turn = generation.status != "queued"
+        self._has_turn = attempt.status != "queued"
         self.handed_on = False
-        self.recorded: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
+        self.recorded: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
 
     @property
     def session_id(self) -> str:
@@ -141,7 +141,7 @@ class Owner:
     async def _prepare(self, request: Mapping[str, object]) -> Run:
         await self._take_turn()
         self._has_turn = True
-        messages = history(self._session.state, self.generation.prompt_id)
+        messages = history(self._session.state, self.attempt.prompt_id)
         messages = await restored(self._places, self.session_id, messages)
         writer, memory = self._conductor.writer, SessionMemory(self._session)
         if self._begun is None:
@@ -160,41 +160,41 @@ class Owner:
 
         async def end() -> None:
             if writer.failure is not None:
-                await fail(self._places, self.generation, ending)
+                await fail(self._places, self.attempt, ending)
             else:
                 await writer.end(ending, triple)
 
-        await until_answered(end, f"end of {self.generation.id}")
+        await until_answered(end, f"end of {self.attempt.id}")
 
     def _identity(self) -> Identity:
-        return Identity(self.generation.message_id, self.generation.id, self.session_id)
+        return Identity(self.attempt.message_id, self.attempt.id, self.session_id)
 
     async def _take_turn(self) -> None:
-        generation = self.generation
-        if generation.status != "queued":
+        attempt = self.attempt
+        if attempt.status != "queued":
             return
 
         def is_next(state: SessionState) -> bool:
-            return all(one.turn >= generation.turn for one in state.active())
+            return all(one.turn >= attempt.turn for one in state.active())
 
         await self._session.changed(is_next)
-        await self._update(replace(self.generation, status="running"))
+        await self._update(replace(self.attempt, status="running"))
 
     async def _keep_named(self, beacon: Beacon) -> None:
         """Name the run, and again in each new hour."""
         while True:
             wait_ms = NAME_AGAIN_MS
             with contextlib.suppress(DurableStreamError, FetchError):
-                hour = await beacon.name(self.generation.owner, self.session_id, self.generation.id)
+                hour = await beacon.name(self.attempt.owner, self.session_id, self.attempt.id)
                 wait_ms = max(wait_ms, (hour + 1) * HOUR_MS - self._clock.now_ms())
             await asyncio.sleep(wait_ms / 1000)
 
-    async def _update(self, generation: Generation) -> None:
+    async def _update(self, attempt: Attempt) -> None:
         async with self._row_lock:
-            self.generation = generation
-            triple = row_triple(generation.id, generation.epoch, self._row_seq)
+            self.attempt = attempt
+            triple = row_triple(attempt.id, attempt.epoch, self._row_seq)
             try:
-                await self._session.append(triple, [generation_row(self.generation)])
+                await self._session.append(triple, [attempt_row(self.attempt)])
             except StaleEpochError:
                 # Taken over, or over: whatever this process believes, it is not its own any more.
                 self._conductor.yield_to_other()
@@ -203,7 +203,7 @@ class Owner:
 
     async def _heed_others(self) -> None:
         """Heed a stop that somebody asks for elsewhere, another's ending, and another owner."""
-        gid = self.generation.id
+        gid = self.attempt.id
         await self._session.changed(lambda state: gid in state.controls or self._is_gone(state))
         if self._is_gone(self._session.state):
             self._conductor.yield_to_other()
@@ -213,5 +213,5 @@ class Owner:
         self.request_stop(ending)
 
     def _is_gone(self, state: SessionState) -> bool:
-        known = state.generations.get(self.generation.id)
-        return known is not None and (not known.active or known.epoch > self.generation.epoch)
+        known = state.attempts.get(self.attempt.id)
+        return known is not None and (not known.active or known.epoch > self.attempt.epoch)

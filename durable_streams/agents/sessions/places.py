@@ -43,7 +43,7 @@ def session_path(session_id: str) -> str:
     return f"sessions/{session_id}"
 
 
-def generation_path(session_id: str, gid: str) -> str:
+def attempt_path(session_id: str, gid: str) -> str:
     """Return the path of one attempt's chunks."""
     return f"sessions/{session_id}/gen/{gid}"
 

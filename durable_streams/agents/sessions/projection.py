@@ -1,7 +1,7 @@
-"""Tells a generation in its session's AG-UI stream, for clients that read one stream per session.
+"""Tells an attempt in its session's AG-UI stream, for clients that read one stream per session.
 
-Theory. Chunk n of a generation always gives the same AG-UI events, and the n-th append that has any carries
-``Producer-Id: gen:{gid}``, seq n. So any number of processes may tell the same generation, at the same time or after a
+Theory. Chunk n of an attempt always gives the same AG-UI events, and the n-th append that has any carries
+``Producer-Id: gen:{gid}``, seq n. So any number of processes may tell the same attempt, at the same time or after a
 crash, and every event is there once, in order.
 """
 
@@ -25,41 +25,39 @@ if TYPE_CHECKING:
 
     from durable_streams.agents.codecs.base import Chunk
     from durable_streams.agents.sessions.places import Places
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
 
 
-async def project(
-    places: Places, session_id: str, generation: Generation, *, messages: Sequence[dict[str, Any]]
-) -> None:
-    """Follow a generation to its end and tell it.
+async def project(places: Places, session_id: str, attempt: Attempt, *, messages: Sequence[dict[str, Any]]) -> None:
+    """Follow an attempt to its end and tell it.
 
     Args:
         places: where the streams are.
         session_id: the session.
-        generation: which one.
+        attempt: which one.
         messages: the conversation up to the prompt it answers. The prompt is told before it; all of it if messages that
             were told have been taken away.
     """
     target = places.stream(agui_path(session_id))
     await target.create_stream(content_type=JSON)
     if messages:
-        before = _snapshot(messages) if rewrites(generation.prompt) else _of_user(messages[-1])
+        before = _snapshot(messages) if rewrites(attempt.prompt) else _of_user(messages[-1])
         said = [encoded(chunk) for chunk in before]
-        await target.append_as(ProducerTriple(f"prompt:{generation.id}", 0, 0), said)
+        await target.append_as(ProducerTriple(f"prompt:{attempt.id}", 0, 0), said)
     seq = 0
     # What goes on adds messages: clients take one with a known id for that one.
-    suffix = "" if generation.continues is None else f"-{generation.id}"
-    identity = Identity(f"{generation.message_id}{suffix}", generation.id, session_id)
-    async with aclosing(told(places, generation, identity)) as events:
+    suffix = "" if attempt.continues is None else f"-{attempt.id}"
+    identity = Identity(f"{attempt.message_id}{suffix}", attempt.id, session_id)
+    async with aclosing(told(places, attempt, identity)) as events:
         async for chunks in events:
             if chunks:
-                triple = ProducerTriple(f"gen:{generation.id}", 0, seq)
+                triple = ProducerTriple(f"gen:{attempt.id}", 0, seq)
                 await target.append_as(triple, [encoded(chunk) for chunk in chunks])
                 seq += 1
 
 
-async def told(places: Places, generation: Generation, identity: Identity) -> AsyncGenerator[list[Chunk], None]:
-    """Yield the AG-UI events of each of a generation's chunks, perhaps none, while it is written, to its end.
+async def told(places: Places, attempt: Attempt, identity: Identity) -> AsyncGenerator[list[Chunk], None]:
+    """Yield the AG-UI events of each of an attempt's chunks, perhaps none, while it is written, to its end.
 
     Raises:
         DurableStreamError, FetchError: the server refused or cannot be reached.
@@ -67,7 +65,7 @@ async def told(places: Places, generation: Generation, identity: Identity) -> As
     codec = AguiEvents()
     last: list[dict[str, Any]] = []
     yield codec.begin(identity)
-    async with places.stream(generation.stream).stream(live=True) as response:
+    async with places.stream(attempt.stream).stream(live=True) as response:
         async for chunk in response.iter_json():
             if not isinstance(chunk, dict):
                 continue

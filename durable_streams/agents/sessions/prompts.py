@@ -95,7 +95,7 @@ def plan(state: SessionState, prompt: Prompt) -> Plan:
     if prompt.again and _has_answer(state, prompt):
         prompt = replace(prompt, trigger="regenerate-message", message_id=_last_of_user(prompt.messages)["id"])
     if prompt.trigger == "regenerate-message":
-        kept = _cut_for_regeneration(known or list(prompt.messages), prompt.message_id)
+        kept = _cut_for_reattempt(known or list(prompt.messages), prompt.message_id)
         added = kept if not known else []
     else:
         new = _last_of_user(prompt.messages)
@@ -209,7 +209,7 @@ def _checked_part(part: dict[str, Any]) -> dict[str, Any]:
 def _has_answer(state: SessionState, prompt: Prompt) -> bool:
     """Return whether a prompt's message is known, and what answered it has ended."""
     asked = _last_of_user(prompt.messages)["id"]
-    answers = [one for one in state.generations.values() if one.prompt_id == asked]
+    answers = [one for one in state.attempts.values() if one.prompt_id == asked]
     return asked in state.messages and bool(answers) and not any(one.active for one in answers)
 
 
@@ -238,7 +238,7 @@ def _before(messages: list[dict[str, Any]], ids: set[str | None]) -> list[dict[s
     return messages
 
 
-def _cut_for_regeneration(messages: list[dict[str, Any]], message_id: str | None) -> list[dict[str, Any]]:
+def _cut_for_reattempt(messages: list[dict[str, Any]], message_id: str | None) -> list[dict[str, Any]]:
     """Return the messages up to the user's one that is answered anew."""
     ids = [message["id"] for message in messages]
     end = ids.index(message_id) + 1 if message_id in ids else len(messages)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from durable_streams.agents.sessions.beacon import Beacon, Sign
     from durable_streams.agents.sessions.leases import Leases
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
     from durable_streams.agents.sessions.session import Session
 
 LOOKS_AT_ONCE: Final = 16
@@ -35,10 +35,10 @@ class Burying(Protocol):
     def session(self, session_id: str) -> Session:
         """Return a session's object."""
 
-    def is_lost(self, generation: Generation) -> bool:
+    def is_lost(self, attempt: Attempt) -> bool:
         """Return whether nobody runs it."""
 
-    async def end_lost(self, session: Session, generation: Generation) -> None:
+    async def end_lost(self, session: Session, attempt: Attempt) -> None:
         """End a run that nobody runs, or go on with it."""
 
 
@@ -125,16 +125,16 @@ class Reaper:
             except (DurableStreamError, FetchError):
                 pass
             except Exception:  # one bad session must not keep the others' runs from being ended
-                log.exception("look_failed", session=session_id, generation=gid)
+                log.exception("look_failed", session=session_id, attempt=gid)
             else:
                 return
             await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _look(self, session_id: str, gid: str, left_by: str | None) -> None:
         session = self._process.session(session_id)
-        generation = (await session.refresh()).generations.get(gid)
-        if generation is None or not generation.active:
+        attempt = (await session.refresh()).attempts.get(gid)
+        if attempt is None or not attempt.active:
             return
-        if generation.owner == left_by or self._process.is_lost(generation):
-            await self._process.end_lost(session, generation)
+        if attempt.owner == left_by or self._process.is_lost(attempt):
+            await self._process.end_lost(session, attempt)
             await session.refresh()

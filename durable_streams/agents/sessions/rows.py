@@ -20,7 +20,7 @@ Status: TypeAlias = Literal["queued", "running", "waiting", "finished", "aborted
 
 ACTIVE: Final = frozenset({"queued", "running"})
 MESSAGE: Final = "message"
-GENERATION: Final = "generation"
+ATTEMPT: Final = "generation"
 PRESENCE: Final = "presence"
 CONTROL: Final = "control"
 SUMMARY: Final = "summary"
@@ -30,12 +30,12 @@ VERSION: Final = "version"
 """An answer that another one has taken the place of."""
 ANSWER: Final = "answer"
 """What somebody has answered to a run that waits."""
-OWN_TYPES: Final = frozenset({MESSAGE, GENERATION, PRESENCE, CONTROL, SUMMARY, SESSION, VERSION, ANSWER})
+OWN_TYPES: Final = frozenset({MESSAGE, ATTEMPT, PRESENCE, CONTROL, SUMMARY, SESSION, VERSION, ANSWER})
 """Types that only the adapter writes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class Attempt:
     """One attempt at an answer, as its row says.
 
     Attributes:
@@ -102,15 +102,15 @@ class Generation:
 
 
 _SUMMARY_KINDS: Final[dict[str, type]] = {"upto": str, "text": str, "digest": str, "turn_count": int}
-_NAMES: Final = frozenset(field.name for field in fields(Generation))
+_NAMES: Final = frozenset(field.name for field in fields(Attempt))
 _KINDS: Final[dict[str, type]] = {
-    field.name: int if field.type == "int" else str for field in fields(Generation) if field.default is MISSING
+    field.name: int if field.type == "int" else str for field in fields(Attempt) if field.default is MISSING
 }
-"""Fields that every generation's row has."""
+"""Fields that every attempt's row has."""
 
 
-def generation_of(value: dict[str, Any]) -> Generation | None:
-    """Return a generation from its row's value; unknown fields are skipped. ``None``: it is no generation's row."""
+def attempt_of(value: dict[str, Any]) -> Attempt | None:
+    """Return an attempt from its row's value; unknown fields are skipped. ``None``: it is no attempt's row."""
     known = {name: value[name] for name in value if name in _NAMES}
     if not all(isinstance(known.get(name), kind) for name, kind in _KINDS.items()):
         return None
@@ -118,7 +118,7 @@ def generation_of(value: dict[str, Any]) -> Generation | None:
         known["request"] = None
     if not isinstance(known.get("continuations"), int):
         known["continuations"] = 0
-    return Generation(**known)
+    return Attempt(**known)
 
 
 def is_message(value: dict[str, Any]) -> bool:
@@ -146,7 +146,7 @@ def summary_row(summary: Summary) -> bytes:
 
 
 def answer_row(gid: str, answer: Answer) -> bytes:
-    """Return the row of an answer to what a generation waits for."""
+    """Return the row of an answer to what an attempt waits for."""
     return row(ANSWER, f"{gid}:{answer.call_id}", {**answer.told(), "generation": gid})
 
 
@@ -162,9 +162,9 @@ def is_version(value: dict[str, Any]) -> bool:
     return isinstance(value.get("prompt_id"), str) and isinstance(message, dict) and is_message(message)
 
 
-def generation_row(generation: Generation, operation: str = "update", txid: str | None = None) -> bytes:
-    """Return the row of a generation."""
-    return row(GENERATION, generation.id, asdict(generation), operation=operation, txid=txid)
+def attempt_row(attempt: Attempt, operation: str = "update", txid: str | None = None) -> bytes:
+    """Return the row of an attempt."""
+    return row(ATTEMPT, attempt.id, asdict(attempt), operation=operation, txid=txid)
 
 
 def message_row(message: dict[str, Any], txid: str | None = None) -> bytes:

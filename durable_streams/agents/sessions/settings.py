@@ -33,7 +33,7 @@ class Settings:
         grace_ms: how long an owner has for its own tidy ending of a stopped run.
         drain_ms: how long running answers may go on when the process is to end.
         presence_ms: how long somebody counts as present after the last sign.
-        generation_ttl_s: unread attempts are forgotten after this; their messages stay in the session.
+        attempt_ttl_s: unread attempts are forgotten after this; their messages stay in the session.
         continuations_max: how often one message may go on after it has waited for somebody's answer.
         pace: how deltas are gathered.
         limits: how many tokens may be taken.
@@ -52,7 +52,7 @@ class Settings:
     grace_ms: int = 250
     drain_ms: int = 20_000
     presence_ms: int = 60_000
-    generation_ttl_s: int = 7 * 24 * 3600
+    attempt_ttl_s: int = 7 * 24 * 3600
     continuations_max: int = 32
     pace: Pace = field(default_factory=Pace)
     limits: Limits = field(default_factory=Limits)

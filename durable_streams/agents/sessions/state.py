@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from durable_streams.agents.answers import answer_told
 from durable_streams.agents.sessions.rows import (
     ANSWER,
+    ATTEMPT,
     CONTROL,
-    GENERATION,
     MESSAGE,
     PRESENCE,
     SESSION,
     SUMMARY,
     VERSION,
-    Generation,
-    generation_of,
+    Attempt,
+    attempt_of,
     is_message,
     is_version,
     place_of,
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class SessionState:
-    """Messages in the order of the conversation, their other versions, generations, presence, stops and summaries."""
+    """Messages in the order of the conversation, their other versions, attempts, presence, stops and summaries."""
 
     def __init__(self) -> None:
         self.messages: dict[str, dict[str, Any]] = {}
-        self.generations: dict[str, Generation] = {}
+        self.attempts: dict[str, Attempt] = {}
         self.presence: dict[str, dict[str, Any]] = {}
         self.controls: dict[str, dict[str, Any]] = {}
         self.summaries: dict[str, Summary] = {}
@@ -60,9 +60,9 @@ class SessionState:
     def _put(self, kind: object, key: str, value: dict[str, Any]) -> None:
         if kind == MESSAGE and is_message(value):
             self._place(key, value)
-        elif kind == GENERATION and (generation := generation_of(value)) is not None:
-            self.generations[key] = generation
-            self.turn_count = max(self.turn_count, generation.turn + 1)
+        elif kind == ATTEMPT and (attempt := attempt_of(value)) is not None:
+            self.attempts[key] = attempt
+            self.turn_count = max(self.turn_count, attempt.turn + 1)
         elif kind == PRESENCE and isinstance(value.get("expires_at", 0), int):
             self.presence[key] = value
         elif kind == CONTROL and isinstance(value.get("stop"), dict):
@@ -84,23 +84,23 @@ class SessionState:
         if not is_last:
             self.messages = dict(sorted(self.messages.items(), key=lambda one: place_of(one[1])))
 
-    def active(self) -> list[Generation]:
-        """Return the generations that have not ended, in turn order; the first is the one that runs."""
-        return sorted((one for one in self.generations.values() if one.active), key=lambda one: one.turn)
+    def active(self) -> list[Attempt]:
+        """Return the attempts that have not ended, in turn order; the first is the one that runs."""
+        return sorted((one for one in self.attempts.values() if one.active), key=lambda one: one.turn)
 
-    def waiting(self) -> list[Generation]:
-        """Return the generations that wait for somebody's answer, in turn order."""
-        waiting = (one for one in self.generations.values() if one.status == "waiting")
+    def waiting(self) -> list[Attempt]:
+        """Return the attempts that wait for somebody's answer, in turn order."""
+        waiting = (one for one in self.attempts.values() if one.status == "waiting")
         return sorted(waiting, key=lambda one: one.turn)
 
-    def latest_of(self, message_id: str) -> Generation | None:
+    def latest_of(self, message_id: str) -> Attempt | None:
         """Return the last attempt that writes a message."""
-        of_it = (one for one in self.generations.values() if one.message_id == message_id)
+        of_it = (one for one in self.attempts.values() if one.message_id == message_id)
         return max(of_it, key=lambda one: one.turn, default=None)
 
     def usage(self) -> dict[str, Any]:
         """Return the tokens of all runs that have ended, and those of each person who asked for them."""
-        runs = [(one.started_by, one.usage) for one in self.generations.values() if one.usage is not None]
+        runs = [(one.started_by, one.usage) for one in self.attempts.values() if one.usage is not None]
         people = sorted({by for by, _ in runs if by is not None})
         of_each = {name: summed(usage for by, usage in runs if by == name) for name in people}
         return {"usage": summed(usage for _, usage in runs), "by": of_each}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from durable_streams.agents.events import Ending
     from durable_streams.agents.sessions.owner import Owner
     from durable_streams.agents.sessions.places import Places
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
     from durable_streams.agents.sessions.session import Session
     from durable_streams.agents.sessions.settings import Settings
     from durable_streams.agents.sessions.state import SessionState
@@ -44,13 +44,13 @@ class Stopped:
         stopped: whether the run ended because somebody stopped it, this caller or another; of one that is not recorded,
             whether its source was cancelled here.
         why: if not: ``idle`` (nothing runs), ``stale`` (another one runs), ``finished``, ``failed`` or ``lost`` first.
-        generation: the one meant, as it ended.
+        attempt: the one meant, as it ended.
         recorded: whether that is in the log; ``False``: it will be, once the streams server answers.
     """
 
     stopped: bool
     why: str | None = None
-    generation: Generation | None = None
+    attempt: Attempt | None = None
     recorded: bool = True
 
 
@@ -72,8 +72,8 @@ class Process(Noting, Protocol):
     def aside(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         """Run something that ends with the process, and that nobody waits for."""
 
-    async def project(self, session: Session, generation: Generation) -> None:
-        """Tell a generation in the AG-UI stream, if it is told there."""
+    async def project(self, session: Session, attempt: Attempt) -> None:
+        """Tell an attempt in the AG-UI stream, if it is told there."""
 
 
 class Stopping:
@@ -112,9 +112,9 @@ class Stopping:
         """Return the run that is meant, if it is known without asking anybody that this process has it."""
         owners = self._process.owners(session.session_id)
         if gid is not None:
-            return next((owner for owner in owners if owner.generation.id == gid), None)
+            return next((owner for owner in owners if owner.attempt.id == gid), None)
         first = owners[0] if owners else None
-        if first is None or any(one.turn < first.generation.turn for one in session.state.active()):
+        if first is None or any(one.turn < first.attempt.turn for one in session.state.active()):
             return None
         return first
 
@@ -123,7 +123,7 @@ class Stopping:
         await asyncio.wait([owner.recorded], timeout=self._patience_s())
         if owner.recorded.done() and not owner.recorded.cancelled():
             return _verdict(owner.recorded.result())
-        return Stopped(in_time, None if in_time else "ended", owner.generation, recorded=False)
+        return Stopped(in_time, None if in_time else "ended", owner.attempt, recorded=False)
 
     async def _look(self, session: Session) -> SessionState:
         try:
@@ -133,28 +133,28 @@ class Stopping:
             raise FetchError("the streams server does not answer: what is being written is not known") from late
 
     async def _stop_there(self, session: Session, ending: Ending, gid: str) -> Stopped:
-        generation = (await session.refresh()).generations.get(gid)
-        if generation is None or not generation.active:
-            return Stopped(stopped=False, why="stale") if generation is None else _verdict(generation)
-        await ask_owner(session, generation, ending)
+        attempt = (await session.refresh()).attempts.get(gid)
+        if attempt is None or not attempt.active:
+            return Stopped(stopped=False, why="stale") if attempt is None else _verdict(attempt)
+        await ask_owner(session, attempt, ending)
         await self._wait_ended(session, gid)
         # Whether or not the owner was in time: the log knows.
         places = self._process.places
-        await stop_as_handler(places, generation, ending)
-        await finalize(places, session, generation, noting=self._process)
+        await stop_as_handler(places, attempt, ending)
+        await finalize(places, session, attempt, noting=self._process)
         # Its owner does so too, if there still is one.
-        self._process.aside(self._process.project(session, generation))
-        return _verdict((await session.refresh()).generations[gid])
+        self._process.aside(self._process.project(session, attempt))
+        return _verdict((await session.refresh()).attempts[gid])
 
     async def _wait_ended(self, session: Session, gid: str) -> None:
         """Give the owner its time: it closes what is open, which nobody else can do so well."""
         with contextlib.suppress(TimeoutError):
             async with session.following(), asyncio.timeout(self._process.settings.grace_ms / 1000):
-                await session.changed(lambda state: not state.generations[gid].active)
+                await session.changed(lambda state: not state.attempts[gid].active)
 
     def _patience_s(self) -> float:
         return self._process.settings.grace_ms / 1000 + ANSWER_S
 
 
-def _verdict(final: Generation) -> Stopped:
+def _verdict(final: Attempt) -> Stopped:
     return Stopped(final.status == "aborted", None if final.status == "aborted" else final.status, final)

@@ -11,33 +11,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 from durable_streams.agents.plain import encoded
 from durable_streams.agents.sessions.endings import row_triple
-from durable_streams.agents.sessions.rows import generation_row
+from durable_streams.agents.sessions.rows import attempt_row
 from durable_streams.client import StaleEpochError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
     from durable_streams.agents.sessions.session import Session
 
 REQUEST_MAX_BYTES: Final = 16 * 1024
 """Of a request's further fields in a run's row; a run with more is not handed on."""
 
 
-async def take(session: Session, generation: Generation, name: str) -> Generation | None:
+async def take(session: Session, attempt: Attempt, name: str) -> Attempt | None:
     """Make a run this process's own, and return it; ``None`` if another one was first, or it has ended.
 
     Raises:
         DurableStreamError, FetchError: the server refused or cannot be reached.
     """
-    taken = replace(generation, owner=name, epoch=generation.epoch + 1)
+    taken = replace(attempt, owner=name, epoch=attempt.epoch + 1)
     try:
-        result = await session.append(row_triple(taken.id, taken.epoch, 0), [generation_row(taken)])
+        result = await session.append(row_triple(taken.id, taken.epoch, 0), [attempt_row(taken)])
     except StaleEpochError:
         return None
     if not result.duplicate:
         return taken
-    known = (await session.refresh()).generations[taken.id]
+    known = (await session.refresh()).attempts[taken.id]
     return taken if (known.owner, known.epoch) == (name, taken.epoch) else None
 
 

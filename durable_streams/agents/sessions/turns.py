@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from durable_streams.agents.codecs.base import Chunk
     from durable_streams.agents.sessions.places import Places
-    from durable_streams.agents.sessions.rows import Generation
+    from durable_streams.agents.sessions.rows import Attempt
     from durable_streams.agents.sessions.session import Session
 
 
 async def win_turn(
     places: Places,
     session: Session,
-    generation: Generation,
+    attempt: Attempt,
     *,
     rows: Sequence[bytes],
     begin: Sequence[Chunk],
@@ -34,15 +34,15 @@ async def win_turn(
     Raises:
         DurableStreamError, FetchError: the server refused or cannot be reached.
     """
-    stream = places.stream(generation.stream)
+    stream = places.stream(attempt.stream)
     # Its first chunks come with it: whoever ends it then need not know whether it had begun.
     await stream.create_stream(content_type=JSON, ttl_seconds=ttl_s, body=opening_bytes(begin))
     try:
-        result = await session.append(ProducerTriple("turn", 0, generation.turn), rows)
+        result = await session.append(ProducerTriple("turn", 0, attempt.turn), rows)
     except SequenceGapError:
         is_won = False
     else:
         if result.duplicate:
             await session.refresh()
-        is_won = not result.duplicate or generation.id in session.state.generations
+        is_won = not result.duplicate or attempt.id in session.state.attempts
     return is_won

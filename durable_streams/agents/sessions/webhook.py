@@ -139,7 +139,7 @@ class Webhook:
             taken, said = False, f"{type(fault).__name__}: {fault}"
         self._counts.delivered("delivered" if taken else "failed")
         if not taken:
-            log.warning("webhook_refused", generation=message_id, said=said)
+            log.warning("webhook_refused", attempt=message_id, said=said)
         return taken
 
     def _is_old(self, ending: Any) -> bool:  # noqa: ANN401 as above

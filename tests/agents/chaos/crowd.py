@@ -32,7 +32,7 @@ class Told:
 
     Attributes:
         taken: by the generation's id, the prompt, and the process that said that it has taken it.
-        stopped: the generations of which somebody was told that a stop has stopped them.
+        stopped: the attempts of which somebody was told that a stop has stopped them.
         asked_to_stop: all who ever asked, by the generation's id.
         read: by the stream's address, what somebody read live.
         cancel_ms: how long it took from a stop to the model's server seeing it, while the streams server was away.

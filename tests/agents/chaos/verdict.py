@@ -24,7 +24,7 @@ TERMINAL = {"finish": {"finished"}, "abort": {"aborted", "lost"}, "error": {"fai
 
 @dataclass(eq=False)
 class Answer:
-    """One generation, as the log has it."""
+    """One attempt, as the log has it."""
 
     asked: Asked
     rows: list[dict[str, Any]]
@@ -47,8 +47,8 @@ class Answer:
         return status
 
 
-async def generations(root: str, session_id: str) -> dict[str, list[dict[str, Any]]]:
-    """Return all rows of each of a session's generations, in their order."""
+async def attempts(root: str, session_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows of each of a session's attempts, in their order."""
     rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in await stored(f"{root}/sessions/{session_id}"):
         if row["type"] == "generation":
@@ -62,7 +62,7 @@ async def answers(root: str, asked: list[Asked]) -> list[Answer]:
     found = []
     for session_id in sorted({one.session_id for one in asked}):
         rows = await stored(f"{root}/sessions/{session_id}")
-        for gid, its in (await generations(root, session_id)).items():
+        for gid, its in (await attempts(root, session_id)).items():
             messages = [row["value"] for row in rows if row["type"] == "message" and row["key"] == f"msg-{gid}"]
             async with astream(f"{root}/{its[0]['stream']}", live=False) as response:
                 chunks = await response.read_json()

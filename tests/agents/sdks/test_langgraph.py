@@ -53,20 +53,20 @@ class Words(BaseChatModel):  # type: ignore[misc] # of a package that may be abs
     async def _agenerate(self, *_given: object, **_options: object) -> Any:  # noqa: ANN401 as above
         uses = [{name: value for name, value in use.items() if name != "raw"} for use in self.calls]
         message = said.AIMessage("".join(self.words), tool_calls=uses)
-        return outputs.ChatResult(generations=[outputs.ChatGeneration(message=message)])
+        return outputs.ChatResult(attempts=[outputs.ChatAttempt(message=message)])
 
     async def _astream(self, *_given: object, **_options: object) -> AsyncIterator[Any]:
         for word in self.words:
             if self.barrier is not None:
                 async with asyncio.timeout(HANG_S):
                     await self.barrier.wait()
-            chunk = outputs.ChatGenerationChunk(message=said.AIMessageChunk(word))
+            chunk = outputs.ChatAttemptChunk(message=said.AIMessageChunk(word))
             yield chunk
         if self.calls:
             fragments = [
                 {"name": c["name"], "args": c["raw"], "id": c["id"], "index": n} for n, c in enumerate(self.calls)
             ]
-            yield outputs.ChatGenerationChunk(message=said.AIMessageChunk("", tool_call_chunks=fragments))
+            yield outputs.ChatAttemptChunk(message=said.AIMessageChunk("", tool_call_chunks=fragments))
 
 
 class Whole(Words):
@@ -268,7 +268,7 @@ async def test_a_graph_that_remembers_is_told_the_new_message_alone(adapters: Ad
         async with adapters(source) as adapter:
             for number in (1, 2):
                 asked = await adapter.ask(f"s{len(heard) // 2}", asking(f"u{number}"))
-                await ended(adapter, asked.generation.stream.split("/")[1], asked.generation.id)
+                await ended(adapter, asked.attempt.stream.split("/")[1], asked.attempt.id)
     assert heard == [["human"], ["human", "ai", "human"]] * 2
 
 

@@ -170,10 +170,10 @@ async def test_another_prompt_while_an_approval_is_waited_for(adapters: Adapters
     agent.tool_plain(requires_approval=True, name="delete")(_delete([]))
     async with adapters(PydanticAI(agent)) as adapter:
         first = await adapter.ask("s1", asking("u1"))
-        await ended(adapter, "s1", first.generation.id)
+        await ended(adapter, "s1", first.attempt.id)
         second = await adapter.ask("s1", asking("u2"))
-        generation = await ended(adapter, "s1", second.generation.id)
-    assert generation.status == "finished", generation.reason
+        attempt = await ended(adapter, "s1", second.attempt.id)
+    assert attempt.status == "finished", attempt.reason
     parts = [part for message in model.asked[1] for part in message.parts]
     assert [part.part_kind for part in parts] == ["user-prompt", "tool-call", "tool-return", "user-prompt"]
     assert "not answered" in parts[2].content
@@ -209,15 +209,15 @@ async def test_a_stop_while_an_approval_is_waited_for_in_a_session(adapters: Ada
     agent.tool_plain(requires_approval=True, name="delete")(_delete([]))
     async with adapters(PydanticAI(agent)) as adapter:
         asked = await adapter.ask("s1", asking())
-        generation = await ended(adapter, "s1", asked.generation.id)
+        attempt = await ended(adapter, "s1", asked.attempt.id)
         stopped = await adapter.stop("s1", Ending("aborted", by="eve"))
         session = adapter.session("s1")
         async with session.following():
             [message] = [m for m in session.state.messages.values() if m["role"] == "assistant"]
-    assert (generation.status, stopped.stopped) == ("waiting", False)
+    assert (attempt.status, stopped.stopped) == ("waiting", False)
     assert [part["state"] for part in message["parts"] if part["type"] == "tool-delete"] == ["approval-requested"]
     assert message["metadata"]["waiting"] == [{"id": "c1", "kind": "approval", "tool": "delete"}]
-    assert errors(await stored(f"{root}/{asked.generation.stream}")) == []
+    assert errors(await stored(f"{root}/{asked.attempt.stream}")) == []
 
 
 async def test_a_tool_of_the_provider_is_a_call_with_its_result(root: str) -> None:
@@ -260,7 +260,7 @@ async def test_what_a_provider_wants_back_reaches_it_in_the_next_turn(adapters: 
     async with adapters(PydanticAI(ai.Agent(model))) as adapter:
         for number in (1, 2):
             asked = await adapter.ask("s1", asking(f"u{number}"))
-            await ended(adapter, "s1", asked.generation.id)
+            await ended(adapter, "s1", asked.attempt.id)
     [again] = [part for message in model.asked[1] for part in message.parts if part.part_kind == "thinking"]
     assert (again.content, again.signature, again.provider_name) == ("hm", "sig", "anthropic")
 
@@ -325,9 +325,9 @@ async def test_the_next_turn_knows_the_last_one(adapters: Adapters) -> None:
     agent = ai.Agent(model, output_type=[City, str])
     async with adapters(PydanticAI(agent)) as adapter:
         first = await adapter.ask("s1", asking("u1"))
-        await ended(adapter, "s1", first.generation.id)
+        await ended(adapter, "s1", first.attempt.id)
         second = await adapter.ask("s1", asking("u2"))
-        generation = await ended(adapter, "s1", second.generation.id)
-    assert generation.status == "finished", generation.reason
+        attempt = await ended(adapter, "s1", second.attempt.id)
+    assert attempt.status == "finished", attempt.reason
     kinds = [part.part_kind for message in model.asked[1] for part in message.parts]
     assert kinds == ["user-prompt", "text", "file", "tool-call", "tool-return", "user-prompt"]
