@@ -244,4 +244,10 @@ async def test_a_run_is_named_before_its_turn_is_won(root: str, adapters: Adapte
             await adapter.ask("s1", asking())
         said = await stored(f"{root}/agents/running/{adapter.now_ms() // HOUR_MS}")
         assert adapter.owners("s1") == []
-    assert [one["session"] for one in said if "generation" in one] == ["s1"]
+        [named] = [one for one in said if "generation" in one]
+        assert named["session"] == "s1"
+        # Nor are the others to remember what nobody has won.
+        await shows(
+            f"{root}/agents/running/{adapter.now_ms() // HOUR_MS}",
+            lambda said: any(named["generation"] in one.get("ended", ()) for one in said),
+        )

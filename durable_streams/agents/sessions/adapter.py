@@ -31,7 +31,7 @@ from durable_streams.agents.sessions.ledger import DayLimitError, Ledger, Sessio
 from durable_streams.agents.sessions.outcomes import Outcomes
 from durable_streams.agents.sessions.owner import Owner
 from durable_streams.agents.sessions.persist import until_answered
-from durable_streams.agents.sessions.places import Places, attempt_path
+from durable_streams.agents.sessions.places import Places
 from durable_streams.agents.sessions.projection import project
 from durable_streams.agents.sessions.prompts import (
     InvalidPromptError,
@@ -47,7 +47,7 @@ from durable_streams.agents.sessions.rows import Attempt, attempt_row, message_r
 from durable_streams.agents.sessions.session import Session
 from durable_streams.agents.sessions.stopping import Stopped, Stopping
 from durable_streams.agents.sessions.taking import handed_request, take
-from durable_streams.agents.sessions.turns import win_turn
+from durable_streams.agents.sessions.turns import attempt_at, win_turn
 from durable_streams.agents.sessions.webhook import Webhook
 from durable_streams.agents.sources.base import refusal_of
 from durable_streams.client import DurableStreamError
@@ -347,7 +347,7 @@ class Adapter:
         try:
             await self._take_over(session, attempt)
         finally:
-            self._claiming.discard(attempt.id)
+            self._claimed(attempt.id)
 
     async def _take_over(self, session: Session, attempt: Attempt) -> None:
         await self._name_run(session, attempt.id)
@@ -398,29 +398,14 @@ class Adapter:
                 if attempt.turn == 0:
                     self.aside(self._announce(session.session_id, planned.title))
         finally:
-            self._claiming.discard(gid)
+            self._claimed(gid)
         return attempt
 
     async def _claim_turn(self, session: Session, planned: Plan, prompt: Prompt, gid: str) -> Attempt | None:  # noqa: PLR0917
         """Create the stream and win the session's next turn; ``None`` if somebody else was first."""
         state = session.state
-        now_ms, turn = self._clock.now_ms(), state.turn_count
-        attempt = Attempt(
-            id=gid,
-            turn=turn,
-            stream=attempt_path(session.session_id, gid),
-            message_id=f"msg-{gid}",
-            prompt=planned.key,
-            prompt_id=planned.prompt_id,
-            status="queued" if state.active() else "running",
-            owner=self._name,
-            epoch=0,
-            started_at=now_ms,
-            started_by=prompt.by,
-            retry_of=next((g.id for g in reversed(state.attempts.values()) if g.prompt == planned.key), None),
-            agui=prompt.agui,
-            run_id=prompt.run_id,
-            request=handed_request(prompt.request),
+        attempt = attempt_at(
+            planned, prompt, state, session_id=session.session_id, gid=gid, owner=self._name, now_ms=self.now_ms()
         )
         begin = UiChunks().begin(Identity(attempt.message_id, gid, session.session_id))
         large = [*planned.rows, *closing_rows(state, planned.gone)]
@@ -445,6 +430,12 @@ class Adapter:
     async def _name_run(self, session: Session, gid: str) -> None:
         """Name a run before it is won: if this process dies once it is, others must know what it has left."""
         await self._beacon.name(self._name, session.session_id, gid)
+
+    def _claimed(self, gid: str) -> None:
+        """Take note that it is settled whether a run was won; of one that was not, the others need not remember."""
+        self._claiming.discard(gid)
+        if gid not in self._owners:
+            self._pulse.run_ended(gid)
 
     async def _forget(self, attempt: Attempt, rows: Sequence[bytes]) -> None:
         """Take back what was stored for a turn that is not this process's."""
@@ -483,7 +474,7 @@ class Adapter:
                 return None
             self._own(session, follower, request=request, left=begun(begin))
         finally:
-            self._claiming.discard(gid)
+            self._claimed(gid)
         return follower
 
     def _own(

@@ -20,7 +20,7 @@ from durable_streams.agents.errors import RunEndedError
 from durable_streams.agents.events import Ending
 from durable_streams.agents.runs.conduct import Conductor
 from durable_streams.agents.runs.run import Run
-from durable_streams.agents.sessions.beacon import HOUR_MS
+from durable_streams.agents.sessions.beacon import HOUR_MS, hour_of
 from durable_streams.agents.sessions.bulk import restored
 from durable_streams.agents.sessions.endings import STOP, fail, row_triple
 from durable_streams.agents.sessions.memory import SessionMemory
@@ -181,13 +181,13 @@ class Owner:
         await self._update(replace(self.attempt, status="running"))
 
     async def _keep_named(self, beacon: Beacon) -> None:
-        """Name the run, and again in each new hour."""
+        """Name the run again in each new hour; it was named for this one before it was won."""
+        hour = hour_of(self._clock.now_ms())
         while True:
-            wait_ms = NAME_AGAIN_MS
+            wait_ms = max(NAME_AGAIN_MS, (hour + 1) * HOUR_MS - self._clock.now_ms())
+            await asyncio.sleep(wait_ms / 1000)
             with contextlib.suppress(DurableStreamError, FetchError):
                 hour = await beacon.name(self.attempt.owner, self.session_id, self.attempt.id)
-                wait_ms = max(wait_ms, (hour + 1) * HOUR_MS - self._clock.now_ms())
-            await asyncio.sleep(wait_ms / 1000)
 
     async def _update(self, attempt: Attempt) -> None:
         async with self._row_lock:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durable_streams.agents.sessions.continuing import opening_bytes
-from durable_streams.agents.sessions.places import JSON
+from durable_streams.agents.sessions.places import JSON, attempt_path
+from durable_streams.agents.sessions.rows import Attempt
+from durable_streams.agents.sessions.taking import handed_request
 from durable_streams.client import ProducerTriple, SequenceGapError
 
 if TYPE_CHECKING:
@@ -13,8 +15,32 @@ if TYPE_CHECKING:
 
     from durable_streams.agents.codecs.base import Chunk
     from durable_streams.agents.sessions.places import Places
-    from durable_streams.agents.sessions.rows import Attempt
+    from durable_streams.agents.sessions.prompts import Plan, Prompt
     from durable_streams.agents.sessions.session import Session
+    from durable_streams.agents.sessions.state import SessionState
+
+
+def attempt_at(  # noqa: PLR0913 what an attempt is made of
+    planned: Plan, prompt: Prompt, state: SessionState, *, session_id: str, gid: str, owner: str, now_ms: int
+) -> Attempt:
+    """Return an attempt at a prompt's answer, at the session's next turn."""
+    return Attempt(
+        id=gid,
+        turn=state.turn_count,
+        stream=attempt_path(session_id, gid),
+        message_id=f"msg-{gid}",
+        prompt=planned.key,
+        prompt_id=planned.prompt_id,
+        status="queued" if state.active() else "running",
+        owner=owner,
+        epoch=0,
+        started_at=now_ms,
+        started_by=prompt.by,
+        retry_of=next((one.id for one in reversed(state.attempts.values()) if one.prompt == planned.key), None),
+        agui=prompt.agui,
+        run_id=prompt.run_id,
+        request=handed_request(prompt.request),
+    )
 
 
 async def win_turn(
