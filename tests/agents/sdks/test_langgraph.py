@@ -53,20 +53,20 @@ class Words(BaseChatModel):  # type: ignore[misc] # of a package that may be abs
     async def _agenerate(self, *_given: object, **_options: object) -> Any:  # noqa: ANN401 as above
         uses = [{name: value for name, value in use.items() if name != "raw"} for use in self.calls]
         message = said.AIMessage("".join(self.words), tool_calls=uses)
-        return outputs.ChatResult(attempts=[outputs.ChatAttempt(message=message)])
+        return outputs.ChatResult(generations=[outputs.ChatGeneration(message=message)])
 
     async def _astream(self, *_given: object, **_options: object) -> AsyncIterator[Any]:
         for word in self.words:
             if self.barrier is not None:
                 async with asyncio.timeout(HANG_S):
                     await self.barrier.wait()
-            chunk = outputs.ChatAttemptChunk(message=said.AIMessageChunk(word))
+            chunk = outputs.ChatGenerationChunk(message=said.AIMessageChunk(word))
             yield chunk
         if self.calls:
             fragments = [
                 {"name": c["name"], "args": c["raw"], "id": c["id"], "index": n} for n, c in enumerate(self.calls)
             ]
-            yield outputs.ChatAttemptChunk(message=said.AIMessageChunk("", tool_call_chunks=fragments))
+            yield outputs.ChatGenerationChunk(message=said.AIMessageChunk("", tool_call_chunks=fragments))
 
 
 class Whole(Words):

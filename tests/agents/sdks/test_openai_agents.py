@@ -123,7 +123,7 @@ async def test_tools_of_the_provider_are_calls_with_their_results(root: str) -> 
     remote = items.McpCall(id="m1", type="mcp_call", name="ask", arguments='{"a":1}', server_label="s", output="yes")
     fault = {"type": "http_error", "code": 500, "message": "down"}
     broken = items.McpCall(id="m2", type="mcp_call", name="ask", arguments="{}", server_label="s", error=fault)
-    image = items.ImageAttemptCall(id="ig1", type="image_generation_call", status="completed", result="iVBORw==")
+    image = items.ImageGenerationCall(id="ig1", type="image_generation_call", status="completed", result="iVBORw==")
     hosts = sdk.Agent(
         "A",
         model=testing.ScriptedModel([whole(search, files, code, remote, broken, image, said("Here."))]),
